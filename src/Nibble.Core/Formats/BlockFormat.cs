@@ -1,0 +1,124 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>How weights are stored: blocks of a fixed number of values in a fixed number of bytes. One instance per format, listed in <see cref="BlockFormats"/>.</summary>
+public abstract class BlockFormat
+{
+    private protected BlockFormat(string name, uint id, int blockValues, int blockBytes)
+    {
+        Name = name;
+        Id = id;
+        BlockValues = blockValues;
+        BlockBytes = blockBytes;
+    }
+
+    /// <summary>The name that ggml gives the format, for example <c>Q4_K</c>.</summary>
+    public string Name { get; }
+
+    /// <summary>The format's <c>ggml_type</c> number in a GGUF file.</summary>
+    public uint Id { get; }
+
+    /// <summary>Values in one block.</summary>
+    public int BlockValues { get; }
+
+    /// <summary>Bytes of one block.</summary>
+    public int BlockBytes { get; }
+
+    /// <summary>Bits that one value takes, scales included.</summary>
+    public double BitsPerWeight => 8.0 * BlockBytes / BlockValues;
+
+    /// <summary>Whether <see cref="Encode"/> works.</summary>
+    public abstract bool CanEncode { get; }
+
+    /// <summary>Decodes whole blocks to float32, bit for bit as ggml does.</summary>
+    /// <param name="blocks">[n] blocks.</param>
+    /// <param name="values">[n x <see cref="BlockValues"/>] float32, overwritten.</param>
+    /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
+    public abstract void Decode(ReadOnlySpan<byte> blocks, Span<float> values);
+
+    /// <summary>Encodes float32 values into whole blocks, byte for byte as ggml's reference encoder does.</summary>
+    /// <param name="values">[n x <see cref="BlockValues"/>] float32.</param>
+    /// <param name="blocks">[n] blocks, overwritten.</param>
+    /// <exception cref="NotSupportedException"><see cref="CanEncode"/> is false.</exception>
+    /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
+    public abstract void Encode(ReadOnlySpan<float> values, Span<byte> blocks);
+
+    /// <summary>The readable float dot: decodes block by block and sums in order. Every fast dot is compared with it.</summary>
+    /// <param name="blocks">[n] blocks.</param>
+    /// <param name="x">[n x <see cref="BlockValues"/>] float32.</param>
+    /// <returns>The sum of weight times x, accumulated in float32 from first to last.</returns>
+    /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
+    public abstract float Dot(ReadOnlySpan<byte> blocks, ReadOnlySpan<float> x);
+
+    /// <summary>Bytes that a row takes.</summary>
+    /// <param name="columns">Values in the row; a multiple of <see cref="BlockValues"/>.</param>
+    /// <exception cref="ArgumentException"><paramref name="columns"/> is negative or no multiple of the block.</exception>
+    public long RowBytes(long columns)
+    {
+        if (columns < 0 || columns % BlockValues != 0)
+            throw new ArgumentException($"columns is {columns}; {Name} needs a multiple of {BlockValues}.", nameof(columns));
+        return checked(columns / BlockValues * BlockBytes);
+    }
+
+    /// <inheritdoc/>
+    public override string ToString() => Name;
+
+    private protected int CheckedBlocks(int byteCount, int valueCount)
+    {
+        int blocks = byteCount / BlockBytes;
+        if (byteCount % BlockBytes != 0 || (long)blocks * BlockValues != valueCount)
+            throw new ArgumentException($"{byteCount} bytes and {valueCount} values do not fit each other; {Name} holds {BlockValues} values in {BlockBytes} bytes.");
+        return blocks;
+    }
+}
+
+/// <summary>The format of a block struct that can be decoded.</summary>
+internal class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id, TBlock.Values, Unsafe.SizeOf<TBlock>())
+    where TBlock : unmanaged, IBlock<TBlock>
+{
+    public override bool CanEncode => false;
+
+    public override void Decode(ReadOnlySpan<byte> blocks, Span<float> values)
+    {
+        int count = CheckedBlocks(blocks.Length, values.Length);
+        ReadOnlySpan<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
+        for (int b = 0; b < count; b++)
+            TBlock.Decode(in typed[b], values.Slice(b * TBlock.Values, TBlock.Values));
+    }
+
+    public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks) =>
+        throw new NotSupportedException($"{Name} cannot be encoded by this version.");
+
+    public override float Dot(ReadOnlySpan<byte> blocks, ReadOnlySpan<float> x)
+    {
+        int count = CheckedBlocks(blocks.Length, x.Length);
+        ReadOnlySpan<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
+        Span<float> values = stackalloc float[TBlock.Values];
+        float sum = 0;
+        for (int b = 0; b < count; b++)
+        {
+            TBlock.Decode(in typed[b], values);
+            for (int i = 0; i < values.Length; i++)
+                sum += values[i] * x[b * values.Length + i];
+        }
+
+        return sum;
+    }
+}
+
+/// <summary>The format of a block struct that can be decoded and encoded.</summary>
+internal sealed class EncodableBlockFormat<TBlock>(string name, uint id) : BlockFormat<TBlock>(name, id)
+    where TBlock : unmanaged, IEncodableBlock<TBlock>
+{
+    public override bool CanEncode => true;
+
+    public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks)
+    {
+        int count = CheckedBlocks(blocks.Length, values.Length);
+        Span<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
+        for (int b = 0; b < count; b++)
+            TBlock.Encode(values.Slice(b * TBlock.Values, TBlock.Values), out typed[b]);
+    }
+}

@@ -1,0 +1,71 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Memory;
+
+/// <summary>Zeroed native memory, aligned to 64 bytes, freed once. Weights, KV caches and activations live in such buffers, never in managed arrays.</summary>
+public sealed unsafe class NativeBuffer : SafeHandle
+{
+    /// <summary>The alignment of the first byte: a cache line, and the widest vector.</summary>
+    public const int Alignment = 64;
+
+    /// <summary>Allocates zeroed memory.</summary>
+    /// <param name="length">Bytes; 0 is allowed.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="length"/> is negative.</exception>
+    /// <exception cref="InsufficientMemoryException">The system has no such block.</exception>
+    public NativeBuffer(long length)
+        : base(0, ownsHandle: true)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        Length = length;
+        nuint bytes = (nuint)Math.Max(length, 1);
+        void* memory;
+        try
+        {
+            memory = NativeMemory.AlignedAlloc(bytes, Alignment);
+        }
+        catch (OutOfMemoryException)
+        {
+            throw new InsufficientMemoryException($"The system could not give {length:N0} bytes of memory.");
+        }
+
+        NativeMemory.Clear(memory, bytes);
+        SetHandle((nint)memory);
+    }
+
+    /// <summary>Bytes.</summary>
+    public long Length { get; }
+
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <summary>The address of the first byte. The caller keeps this object alive while it uses the address.</summary>
+    /// <exception cref="ObjectDisposedException">The buffer was freed.</exception>
+    public byte* Pointer
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(IsClosed, this);
+            return (byte*)handle;
+        }
+    }
+
+    /// <summary>A part of the buffer as a span.</summary>
+    /// <typeparam name="T">The element type.</typeparam>
+    /// <param name="start">First element.</param>
+    /// <param name="count">Elements.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
+    public Span<T> Span<T>(long start, int count)
+        where T : unmanaged
+    {
+        if (start < 0 || count < 0 || start > Length / sizeof(T) - count)
+            throw new ArgumentOutOfRangeException(nameof(start), $"elements {start} to {start + count} of {sizeof(T)} bytes do not lie inside a buffer of {Length} bytes.");
+        return new Span<T>((T*)Pointer + start, count);
+    }
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle()
+    {
+        NativeMemory.AlignedFree((void*)handle);
+        return true;
+    }
+}

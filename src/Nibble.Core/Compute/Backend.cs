@@ -1,0 +1,173 @@
+using Nibble.Core.Formats;
+
+namespace Nibble.Core.Compute;
+
+/// <summary>What a forward pass computes with. There is one forward pass, and it knows only this class.</summary>
+/// <remarks>
+/// <para>Calls enqueue; only <see cref="Read"/> (and the row access of a <see cref="KvCache"/>) waits. One thread at a time calls a backend.
+/// Every argument is checked on the call (<see cref="Shapes"/>), so nothing wrong is found later.</para>
+/// <para>Shapes are [rows x columns], a row a token unless said otherwise. An output may be the input it replaces where the text says "in place",
+/// else outputs must not overlap inputs.</para>
+/// </remarks>
+public abstract class Backend : IDisposable
+{
+    /// <summary>The name in <c>--device</c> and reports, for example <c>cpu</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>What it runs on and how, for people: processor, instruction sets, threads.</summary>
+    public abstract string Description { get; }
+
+    /// <summary>Bytes that can still be allocated on the device, as far as it tells; <see cref="long.MaxValue"/> where it does not.</summary>
+    public abstract long AvailableBytes { get; }
+
+    /// <summary>Whether a format can be used so. Asked once, at load.</summary>
+    /// <param name="operation">The use.</param>
+    /// <param name="format">The format.</param>
+    public abstract bool Supports(Operation operation, BlockFormat format);
+
+    /// <summary>Which kernel serves a format, for reports.</summary>
+    /// <param name="operation">The use.</param>
+    /// <param name="format">The format.</param>
+    public abstract string KernelName(Operation operation, BlockFormat format);
+
+    /// <summary>Bytes of the device's memory that <see cref="Upload"/> of these weights will allocate.</summary>
+    /// <param name="source">The weights.</param>
+    public abstract long UploadBytes(IWeightSource source);
+
+    /// <summary>Takes weights in. The source's owner stays open as long as the weight lives.</summary>
+    /// <param name="source">The weights.</param>
+    /// <param name="scales">What each matrix's products are multiplied by: [matrices], or empty for 1.</param>
+    /// <exception cref="ArgumentException">There is another number of scales than of matrices.</exception>
+    public abstract Weight Upload(IWeightSource source, ReadOnlySpan<float> scales = default);
+
+    /// <summary>Allocates zeroed activations [rows x columns].</summary>
+    /// <param name="type">Element type.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Columns.</param>
+    public abstract Tensor Allocate(ElementType type, int rows, int columns);
+
+    /// <summary>Allocates a KV cache.</summary>
+    /// <param name="layers">Shape of each layer.</param>
+    /// <param name="capacity">Positions.</param>
+    /// <param name="format">F32, F16 or Q8_0.</param>
+    public abstract KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format);
+
+    /// <summary>y[i] = row <paramref name="rows"/>[i] of the table, decoded.</summary>
+    /// <param name="table">One matrix.</param>
+    /// <param name="rows">[n] row numbers.</param>
+    /// <param name="y">[n x table columns], overwritten.</param>
+    public abstract void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y);
+
+    /// <summary>y[t, r] = scale x sum over c of weight[r, c] x[t, c].</summary>
+    /// <param name="x">[tokens x weight columns].</param>
+    /// <param name="weight">One matrix.</param>
+    /// <param name="y">[tokens x weight rows], overwritten.</param>
+    public abstract void MatMul(Tensor x, Weight weight, Tensor y);
+
+    /// <summary>Several products of one input, as <see cref="MatMul(Tensor, Weight, Tensor)"/> of each.</summary>
+    /// <param name="x">[tokens x columns of every weight].</param>
+    /// <param name="weights">[n] matrices.</param>
+    /// <param name="y">[n] outputs, overwritten.</param>
+    public virtual void MatMul(Tensor x, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(y.Length, weights.Length);
+        for (int i = 0; i < weights.Length; i++)
+            MatMul(x, weights[i], y[i]);
+    }
+
+    /// <summary>y[t n + i, r] = scale of e x sum over c of weight e[r, c] x[row, c], where e = experts[t, i] and row = t, or t n + i when x has a row an expert.</summary>
+    /// <param name="x">[tokens x columns] or [tokens n x columns].</param>
+    /// <param name="weight">A matrix an expert.</param>
+    /// <param name="experts">int32 [tokens x n].</param>
+    /// <param name="y">[tokens n x weight rows], overwritten.</param>
+    public abstract void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y);
+
+    /// <summary>y[t] = x[t] / sqrt(mean of x[t]^2 + epsilon), times the gain where there is one. In place allowed.</summary>
+    /// <param name="x">[tokens x columns].</param>
+    /// <param name="gain">[columns], or null.</param>
+    /// <param name="epsilon">Added to the mean square.</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void RmsNorm(Tensor x, Weight? gain, float epsilon, Tensor y);
+
+    /// <summary>Turns every head of x in place.</summary>
+    /// <param name="x">[tokens x heads of <paramref name="headSize"/> values].</param>
+    /// <param name="headSize">Values in a head.</param>
+    /// <param name="firstPosition">Position of the first token; the others follow.</param>
+    /// <param name="rope">The rotation.</param>
+    public abstract void Rope(Tensor x, int headSize, int firstPosition, RopeTable rope);
+
+    /// <summary>Encodes keys and values into the cache.</summary>
+    /// <param name="keys">[tokens x heads of key size].</param>
+    /// <param name="values">[tokens x heads of value size].</param>
+    /// <param name="cache">The cache.</param>
+    /// <param name="layer">Layer.</param>
+    /// <param name="firstPosition">Position of the first token; the others follow.</param>
+    public abstract void StoreKv(Tensor keys, Tensor values, KvCache cache, int layer, int firstPosition);
+
+    /// <summary>Causal attention: each token's heads over the cache's positions 0 to its own.</summary>
+    /// <param name="queries">[tokens x heads of key size].</param>
+    /// <param name="cache">The cache, with the tokens' own keys and values stored.</param>
+    /// <param name="layer">Layer.</param>
+    /// <param name="firstPosition">Position of the first token; the others follow.</param>
+    /// <param name="options">Heads and scale.</param>
+    /// <param name="y">[tokens x heads of value size], overwritten.</param>
+    public abstract void Attention(Tensor queries, KvCache cache, int layer, int firstPosition, in AttentionOptions options, Tensor y);
+
+    /// <summary>y = activation(gate) x up. In place allowed.</summary>
+    /// <param name="activation">The activation.</param>
+    /// <param name="gate">[tokens x columns].</param>
+    /// <param name="up">[tokens x columns].</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void GatedActivation(Activation activation, Tensor gate, Tensor up, Tensor y);
+
+    /// <summary>y = a + b. In place allowed.</summary>
+    /// <param name="a">[tokens x columns].</param>
+    /// <param name="b">[tokens x columns].</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void Add(Tensor a, Tensor b, Tensor y);
+
+    /// <summary>x[t] = x[t] + the bias, times the bias' scale.</summary>
+    /// <param name="x">[tokens x columns], changed in place.</param>
+    /// <param name="bias">[columns].</param>
+    public abstract void AddBias(Tensor x, Weight bias);
+
+    /// <summary>y = factor x. In place allowed.</summary>
+    /// <param name="x">[tokens x columns].</param>
+    /// <param name="factor">The factor.</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void Scale(Tensor x, float factor, Tensor y);
+
+    /// <summary>Chooses experts: of equal probabilities the lower id goes first.</summary>
+    /// <param name="logits">[tokens x experts].</param>
+    /// <param name="routing">How.</param>
+    /// <param name="experts">int32 [tokens x used], overwritten, the best first.</param>
+    /// <param name="weights">[tokens x used], overwritten.</param>
+    public abstract void Route(Tensor logits, in Routing routing, Tensor experts, Tensor weights);
+
+    /// <summary>y[t] = sum over i of weights[t, i] x[t n + i].</summary>
+    /// <param name="x">[tokens n x columns].</param>
+    /// <param name="weights">[tokens x n].</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void Combine(Tensor x, Tensor weights, Tensor y);
+
+    /// <summary>Copies values in.</summary>
+    /// <param name="values">[rows x columns].</param>
+    /// <param name="y">The destination, float32.</param>
+    public abstract void Write(ReadOnlySpan<float> values, Tensor y);
+
+    /// <summary>Waits for all work that was enqueued and copies values out.</summary>
+    /// <param name="x">The source, float32.</param>
+    /// <param name="values">[rows x columns], overwritten.</param>
+    public abstract void Read(Tensor x, Span<float> values);
+
+    /// <summary>Stops threads, frees what the backend itself holds. Weights, tensors and caches are freed before.</summary>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Stops threads, frees what the backend itself holds.</summary>
+    /// <param name="disposing">False when called by a finalizer.</param>
+    protected abstract void Dispose(bool disposing);
+}

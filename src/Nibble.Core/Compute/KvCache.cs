@@ -1,0 +1,108 @@
+using System.Collections.Immutable;
+using Nibble.Core.Formats;
+
+namespace Nibble.Core.Compute;
+
+/// <summary>The shape of one layer's part of a KV cache.</summary>
+/// <param name="Heads">KV heads.</param>
+/// <param name="KeySize">Values in one head's key.</param>
+/// <param name="ValueSize">Values in one head's value.</param>
+public readonly record struct KvLayer(int Heads, int KeySize, int ValueSize);
+
+/// <summary>Keys and values of one sequence in a backend's memory, a row a position: heads one after the other, each encoded in <see cref="Format"/>.</summary>
+public abstract class KvCache : IDisposable
+{
+    /// <summary>Describes a cache.</summary>
+    /// <param name="layers">Shape of each layer.</param>
+    /// <param name="capacity">Positions.</param>
+    /// <param name="format">Format of keys and values: F32, F16 or Q8_0.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
+    /// <exception cref="ArgumentException">A head is no multiple of the format's block, or the format is another one.</exception>
+    protected KvCache(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
+        PositionBytes = BytesPerPosition(layers, format);
+        Layers = [.. layers];
+        Capacity = capacity;
+        Format = format;
+    }
+
+    /// <summary>Shape of each layer.</summary>
+    public ImmutableArray<KvLayer> Layers { get; }
+
+    /// <summary>Positions that fit.</summary>
+    public int Capacity { get; }
+
+    /// <summary>Format of keys and values.</summary>
+    public BlockFormat Format { get; }
+
+    /// <summary>Bytes that one position takes in all layers, keys and values together.</summary>
+    public long PositionBytes { get; }
+
+    /// <summary>Bytes that one position takes in the given layers, keys and values together.</summary>
+    /// <param name="layers">Shape of each layer.</param>
+    /// <param name="format">Format of keys and values: F32, F16 or Q8_0.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
+    /// <exception cref="ArgumentException">A head is no multiple of the format's block, or the format is another one.</exception>
+    public static long BytesPerPosition(ReadOnlySpan<KvLayer> layers, BlockFormat format)
+    {
+        ArgumentNullException.ThrowIfNull(format);
+        if (format.Name is not ("F32" or "F16" or "Q8_0"))
+            throw new ArgumentException($"a KV cache cannot be kept in {format.Name}; use F32, F16 or Q8_0.", nameof(format));
+        long bytes = 0;
+        foreach (KvLayer layer in layers)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layer.Heads, nameof(layers));
+            bytes += layer.Heads * (HeadBytes(layer.KeySize, format) + HeadBytes(layer.ValueSize, format));
+        }
+
+        return bytes;
+    }
+
+    /// <summary>Bytes of one position's keys or values in a layer.</summary>
+    /// <param name="layer">Layer.</param>
+    /// <param name="values">False for keys, true for values.</param>
+    public int RowBytes(int layer, bool values)
+    {
+        KvLayer shape = Layers[layer];
+        return checked((int)Format.RowBytes((long)shape.Heads * (values ? shape.ValueSize : shape.KeySize)));
+    }
+
+    /// <summary>Copies the first positions of a cache of the same shape and backend into this one. Waits for pending work.</summary>
+    /// <param name="source">The other cache.</param>
+    /// <param name="positions">Positions to copy.</param>
+    public abstract void CopyFrom(KvCache source, int positions);
+
+    /// <summary>Copies one position's keys or values out, encoded in <see cref="Format"/>. Waits for pending work.</summary>
+    /// <param name="layer">Layer.</param>
+    /// <param name="values">False for keys, true for values.</param>
+    /// <param name="position">Position.</param>
+    /// <param name="row">[<see cref="RowBytes"/>] bytes, overwritten.</param>
+    public abstract void ReadRow(int layer, bool values, int position, Span<byte> row);
+
+    /// <summary>Overwrites one position's keys or values.</summary>
+    /// <param name="layer">Layer.</param>
+    /// <param name="values">False for keys, true for values.</param>
+    /// <param name="position">Position.</param>
+    /// <param name="row">[<see cref="RowBytes"/>] bytes, encoded in <see cref="Format"/>.</param>
+    public abstract void WriteRow(int layer, bool values, int position, ReadOnlySpan<byte> row);
+
+    /// <summary>Frees the memory.</summary>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees the memory.</summary>
+    /// <param name="disposing">False when called by a finalizer.</param>
+    protected abstract void Dispose(bool disposing);
+
+    private static long HeadBytes(int size, BlockFormat format)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(size);
+        if (size % format.BlockValues != 0)
+            throw new ArgumentException($"a head of {size} values cannot be kept in {format.Name}, which needs a multiple of {format.BlockValues}; use F16 or F32.", nameof(format));
+        return format.RowBytes(size);
+    }
+}

@@ -1,0 +1,52 @@
+namespace Nibble.Core.Compute;
+
+/// <summary>Which values of a head RoPE turns together.</summary>
+public enum RopePairing
+{
+    /// <summary>Neighbours: 2i and 2i + 1 (ggml's NORM, the paper's own).</summary>
+    Adjacent,
+
+    /// <summary>Halves: i and i + pairs (ggml's NEOX).</summary>
+    Halves,
+}
+
+/// <summary>The rotation of one kind of layer: an angle a position for each pair, with all scaling (linear, YaRN, frequency factors) worked in.</summary>
+/// <remarks>Su et al., RoFormer, arXiv 2104.09864. Values past the last pair of a head stay as they are (partial rotary).</remarks>
+public sealed class RopeTable
+{
+    private readonly double[] _frequencies;
+
+    /// <summary>A table.</summary>
+    /// <param name="pairing">Which values turn together.</param>
+    /// <param name="frequencies">[pairs] radians a position.</param>
+    /// <param name="magnitude">What sine and cosine are multiplied by (YaRN's attention factor); 1 for plain RoPE.</param>
+    public RopeTable(RopePairing pairing, ReadOnlySpan<double> frequencies, float magnitude)
+    {
+        Pairing = pairing;
+        _frequencies = frequencies.ToArray();
+        Magnitude = magnitude;
+    }
+
+    /// <summary>Which values turn together.</summary>
+    public RopePairing Pairing { get; }
+
+    /// <summary>[pairs] radians a position.</summary>
+    public ReadOnlySpan<double> Frequencies => _frequencies;
+
+    /// <summary>What sine and cosine are multiplied by.</summary>
+    public float Magnitude { get; }
+
+    /// <summary>Cosine and sine of one position, times <see cref="Magnitude"/>.</summary>
+    /// <param name="position">Position, 0 or more.</param>
+    /// <param name="cosine">[pairs], overwritten.</param>
+    /// <param name="sine">[pairs], overwritten.</param>
+    public void Rotation(int position, Span<float> cosine, Span<float> sine)
+    {
+        for (int i = 0; i < _frequencies.Length; i++)
+        {
+            (double s, double c) = Math.SinCos(position * _frequencies[i]);
+            cosine[i] = (float)(c * Magnitude);
+            sine[i] = (float)(s * Magnitude);
+        }
+    }
+}

@@ -45,7 +45,7 @@ public abstract class BlockFormat
     /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
     public abstract void Encode(ReadOnlySpan<float> values, Span<byte> blocks);
 
-    /// <summary>The readable float dot: decodes block by block and sums in order. Every fast dot is compared with it.</summary>
+    /// <summary>The readable float dot: decodes and sums in order. Every fast dot is compared with it.</summary>
     /// <param name="blocks">[n] blocks.</param>
     /// <param name="x">[n x <see cref="BlockValues"/>] float32.</param>
     /// <returns>The sum of weight times x, accumulated in float32 from first to last.</returns>
@@ -65,12 +65,10 @@ public abstract class BlockFormat
     /// <inheritdoc/>
     public override string ToString() => Name;
 
-    private protected int CheckedBlocks(int byteCount, int valueCount)
+    private protected void CheckLengths(int byteCount, int valueCount)
     {
-        int blocks = byteCount / BlockBytes;
-        if (byteCount % BlockBytes != 0 || (long)blocks * BlockValues != valueCount)
+        if (byteCount % BlockBytes != 0 || (long)(byteCount / BlockBytes) * BlockValues != valueCount)
             throw new ArgumentException($"{byteCount} bytes and {valueCount} values do not fit each other; {Name} holds {BlockValues} values in {BlockBytes} bytes.");
-        return blocks;
     }
 }
 
@@ -78,14 +76,15 @@ public abstract class BlockFormat
 internal class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id, TBlock.Values, Unsafe.SizeOf<TBlock>())
     where TBlock : unmanaged, IBlock<TBlock>
 {
+    // What a dot decodes at a time; a multiple of every block's values.
+    private const int DotValues = 256;
+
     public override bool CanEncode => false;
 
     public override void Decode(ReadOnlySpan<byte> blocks, Span<float> values)
     {
-        int count = CheckedBlocks(blocks.Length, values.Length);
-        ReadOnlySpan<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
-        for (int b = 0; b < count; b++)
-            TBlock.Decode(in typed[b], values.Slice(b * TBlock.Values, TBlock.Values));
+        CheckLengths(blocks.Length, values.Length);
+        TBlock.DecodeRow(MemoryMarshal.Cast<byte, TBlock>(blocks), values);
     }
 
     public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks) =>
@@ -93,15 +92,16 @@ internal class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id,
 
     public override float Dot(ReadOnlySpan<byte> blocks, ReadOnlySpan<float> x)
     {
-        int count = CheckedBlocks(blocks.Length, x.Length);
+        CheckLengths(blocks.Length, x.Length);
         ReadOnlySpan<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
-        Span<float> values = stackalloc float[TBlock.Values];
+        Span<float> buffer = stackalloc float[DotValues];
         float sum = 0;
-        for (int b = 0; b < count; b++)
+        for (int start = 0; start < x.Length; start += DotValues)
         {
-            TBlock.Decode(in typed[b], values);
+            Span<float> values = buffer[..Math.Min(DotValues, x.Length - start)];
+            TBlock.DecodeRow(typed.Slice(start / TBlock.Values, values.Length / TBlock.Values), values);
             for (int i = 0; i < values.Length; i++)
-                sum += values[i] * x[b * values.Length + i];
+                sum += values[i] * x[start + i];
         }
 
         return sum;
@@ -116,9 +116,7 @@ internal sealed class EncodableBlockFormat<TBlock>(string name, uint id) : Block
 
     public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks)
     {
-        int count = CheckedBlocks(blocks.Length, values.Length);
-        Span<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
-        for (int b = 0; b < count; b++)
-            TBlock.Encode(values.Slice(b * TBlock.Values, TBlock.Values), out typed[b]);
+        CheckLengths(blocks.Length, values.Length);
+        TBlock.EncodeRow(values, MemoryMarshal.Cast<byte, TBlock>(blocks));
     }
 }

@@ -5,14 +5,67 @@ namespace Nibble.Core.Formats;
 /// <summary>The table of block formats. A format that has a line here loads, runs through the readable dot, and is tested.</summary>
 public static class BlockFormats
 {
+    private static readonly List<BlockFormat> s_lines = [];
+
     /// <summary>float32.</summary>
-    public static BlockFormat F32 { get; } = new EncodableBlockFormat<F32>("F32", 0);
+    public static BlockFormat F32 { get; } = Line(new EncodableBlockFormat<F32>("F32", 0));
+
+    /// <summary>IEEE 754 binary16.</summary>
+    public static BlockFormat F16 { get; } = Line(new EncodableBlockFormat<F16>("F16", 1));
+
+    /// <summary>4 bits and a scale per 32.</summary>
+    public static BlockFormat Q4_0 { get; } = Line(new BlockFormat<Q4_0>("Q4_0", 2));
+
+    /// <summary>4 bits, a scale and a minimum per 32.</summary>
+    public static BlockFormat Q4_1 { get; } = Line(new BlockFormat<Q4_1>("Q4_1", 3));
+
+    /// <summary>5 bits and a scale per 32.</summary>
+    public static BlockFormat Q5_0 { get; } = Line(new BlockFormat<Q5_0>("Q5_0", 6));
+
+    /// <summary>5 bits, a scale and a minimum per 32.</summary>
+    public static BlockFormat Q5_1 { get; } = Line(new BlockFormat<Q5_1>("Q5_1", 7));
+
+    /// <summary>8 bits and a scale per 32.</summary>
+    public static BlockFormat Q8_0 { get; } = Line(new EncodableBlockFormat<Q8_0>("Q8_0", 8));
+
+    /// <summary>2 bits in super-blocks of 256.</summary>
+    public static BlockFormat Q2_K { get; } = Line(new BlockFormat<Q2_K>("Q2_K", 10));
+
+    /// <summary>3 bits in super-blocks of 256.</summary>
+    public static BlockFormat Q3_K { get; } = Line(new BlockFormat<Q3_K>("Q3_K", 11));
+
+    /// <summary>4 bits in super-blocks of 256.</summary>
+    public static BlockFormat Q4_K { get; } = Line(new BlockFormat<Q4_K>("Q4_K", 12));
+
+    /// <summary>5 bits in super-blocks of 256.</summary>
+    public static BlockFormat Q5_K { get; } = Line(new BlockFormat<Q5_K>("Q5_K", 13));
+
+    /// <summary>6 bits in super-blocks of 256.</summary>
+    public static BlockFormat Q6_K { get; } = Line(new BlockFormat<Q6_K>("Q6_K", 14));
+
+    /// <summary>4 bits of a non-linear table and a scale per 32.</summary>
+    public static BlockFormat IQ4_NL { get; } = Line(new BlockFormat<IQ4_NL>("IQ4_NL", 20));
+
+    /// <summary>4 bits of a non-linear table in super-blocks of 256.</summary>
+    public static BlockFormat IQ4_XS { get; } = Line(new BlockFormat<IQ4_XS>("IQ4_XS", 23));
+
+    /// <summary>The upper half of a float32.</summary>
+    public static BlockFormat BF16 { get; } = Line(new EncodableBlockFormat<BF16>("BF16", 30));
+
+    /// <summary>Ternary, five to a byte.</summary>
+    public static BlockFormat TQ1_0 { get; } = Line(new BlockFormat<TQ1_0>("TQ1_0", 34));
+
+    /// <summary>Ternary, four to a byte.</summary>
+    public static BlockFormat TQ2_0 { get; } = Line(new BlockFormat<TQ2_0>("TQ2_0", 35));
+
+    /// <summary>E2M1 and a power-of-two scale per 32.</summary>
+    public static BlockFormat MXFP4 { get; } = Line(new BlockFormat<MXFP4>("MXFP4", 39));
+
+    /// <summary>E2M1 and an 8-bit float scale per 16.</summary>
+    public static BlockFormat NVFP4 { get; } = Line(new BlockFormat<NVFP4>("NVFP4", 40));
 
     /// <summary>Every format, in the order of ggml's numbers.</summary>
-    public static ImmutableArray<BlockFormat> All { get; } =
-    [
-        F32,
-    ];
+    public static ImmutableArray<BlockFormat> All { get; } = [.. s_lines];
 
     /// <summary>The format with this <c>ggml_type</c> number, or null.</summary>
     public static BlockFormat? Find(uint id)
@@ -28,5 +81,12 @@ public static class BlockFormats
         foreach (BlockFormat format in All)
             if (string.Equals(format.Name, name, StringComparison.OrdinalIgnoreCase)) return format;
         return null;
+    }
+
+    // Static properties are set in the order of their lines, so All, below them, sees every one.
+    private static BlockFormat Line(BlockFormat format)
+    {
+        s_lines.Add(format);
+        return format;
     }
 }

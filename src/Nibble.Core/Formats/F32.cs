@@ -17,4 +17,12 @@ public struct F32 : IEncodableBlock<F32>
 
     /// <inheritdoc/>
     public static void Encode(ReadOnlySpan<float> values, out F32 block) => block.Value = values[0];
+
+    /// <inheritdoc/>
+    public static void DecodeRow(ReadOnlySpan<F32> blocks, Span<float> values) =>
+        MemoryMarshal.AsBytes(blocks).CopyTo(MemoryMarshal.AsBytes(values));
+
+    /// <inheritdoc/>
+    public static void EncodeRow(ReadOnlySpan<float> values, Span<F32> blocks) =>
+        MemoryMarshal.AsBytes(values).CopyTo(MemoryMarshal.AsBytes(blocks));
 }

@@ -1,0 +1,31 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>IQ4_NL: 32 values of 4 bits from a fixed non-linear table with one scale, in 18 bytes (4.5 bits per weight).</summary>
+/// <remarks>Bytes: d f16 @0, qs[16] @2. Value i = d * T[q], q the nibble as in Q4_0, T = <see cref="Codebooks.Iq4Nl"/>. Layout: <c>block_iq4_nl</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct IQ4_NL : IBlock<IQ4_NL>
+{
+    /// <summary>d: the scale.</summary>
+    public Half D;
+
+    /// <summary>Nibbles: value j low, value j + 16 high.</summary>
+    public Bytes16 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 32;
+
+    /// <inheritdoc/>
+    public static void Decode(in IQ4_NL block, Span<float> values)
+    {
+        float d = (float)block.D;
+        ReadOnlySpan<byte> qs = block.Qs;
+        ReadOnlySpan<sbyte> table = Codebooks.Iq4Nl;
+        for (int j = 0; j < 16; j++)
+        {
+            values[j] = d * table[qs[j] & 15];
+            values[j + 16] = d * table[qs[j] >> 4];
+        }
+    }
+}

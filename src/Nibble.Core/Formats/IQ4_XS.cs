@@ -1,0 +1,54 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>IQ4_XS: 256 values of 4 bits from a fixed non-linear table in 8 groups of 32, each with a 6-bit scale, in 136 bytes (4.25 bits per weight).</summary>
+/// <remarks>Bytes: d f16 @0, scales_h u16 @2, scales_l[4] @4, qs[128] @8. Value i = (d * (s - 32)) * T[q]; with g = i / 32 the scale s is nibble g of scales_l with bits 2 g and 2 g + 1 of scales_h above it, q the nibble of qs[16 g + i % 16], low for i % 32 &lt; 16, T = <see cref="Codebooks.Iq4Nl"/>. Layout: <c>block_iq4_xs</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct IQ4_XS : IBlock<IQ4_XS>
+{
+    /// <summary>d: the scale of the scales.</summary>
+    public Half D;
+
+    /// <summary>High two bits of the 8 scales.</summary>
+    public ushort ScalesH;
+
+    /// <summary>Low four bits of the 8 scales.</summary>
+    public Bytes4 ScalesL;
+
+    /// <summary>Nibbles: byte j of each 16 holds value j (low) and j + 16 (high) of its 32.</summary>
+    public Bytes128 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 256;
+
+    /// <inheritdoc/>
+    public static void Decode(in IQ4_XS block, Span<float> values)
+    {
+        float d = (float)block.D;
+        ReadOnlySpan<byte> qs = block.Qs;
+        ReadOnlySpan<sbyte> table = Codebooks.Iq4Nl;
+        for (int group = 0; group < 8; group++)
+        {
+            float scale = d * Scale(in block, group);
+            ReadOnlySpan<byte> q = qs.Slice(group * 16, 16);
+            Span<float> y = values.Slice(group * 32, 32);
+            for (int j = 0; j < 16; j++)
+            {
+                y[j] = scale * table[q[j] & 15];
+                y[j + 16] = scale * table[q[j] >> 4];
+            }
+        }
+    }
+
+    /// <summary>The signed scale of one group of 32.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="group">0 to 7.</param>
+    /// <returns>-32 to 31.</returns>
+    public static int Scale(in IQ4_XS block, int group)
+    {
+        int low = block.ScalesL[group / 2] >> group % 2 * 4 & 15;
+        int high = block.ScalesH >> 2 * group & 3;
+        return (low | high << 4) - 32;
+    }
+}

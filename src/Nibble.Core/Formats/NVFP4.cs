@@ -1,0 +1,36 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>NVFP4: 64 values of E2M1 in 4 groups of 16, each with an 8-bit float scale, in 36 bytes (4.5 bits per weight).</summary>
+/// <remarks>Bytes: d UE4M3[4] @0, qs[32] @4. Value i = (ue4m3(d[g]) / 2) * F[q] with g = i / 16, q the nibble of qs[8 g + i % 8], low for i % 16 &lt; 8, F = <see cref="Codebooks.E2M1Doubled"/>. Layout: <c>block_nvfp4</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct NVFP4 : IBlock<NVFP4>
+{
+    /// <summary>d: the scale of each group of 16.</summary>
+    public Bytes4 D;
+
+    /// <summary>Nibbles: byte j of each 8 holds value j (low) and j + 8 (high) of its 16.</summary>
+    public Bytes32 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 64;
+
+    /// <inheritdoc/>
+    public static void Decode(in NVFP4 block, Span<float> values)
+    {
+        ReadOnlySpan<byte> scales = block.D, qs = block.Qs;
+        ReadOnlySpan<sbyte> table = Codebooks.E2M1Doubled;
+        for (int group = 0; group < 4; group++)
+        {
+            float d = ByteScales.HalfUE4M3(scales[group]);
+            ReadOnlySpan<byte> q = qs.Slice(group * 8, 8);
+            Span<float> y = values.Slice(group * 16, 16);
+            for (int j = 0; j < 8; j++)
+            {
+                y[j] = d * table[q[j] & 15];
+                y[j + 8] = d * table[q[j] >> 4];
+            }
+        }
+    }
+}

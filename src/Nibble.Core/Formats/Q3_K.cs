@@ -1,0 +1,51 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>Q3_K: 256 values of 3 bits in 16 groups of 16, each with a 6-bit scale, in 110 bytes (3.4375 bits per weight).</summary>
+/// <remarks>Bytes: hmask[32] @0, qs[64] @32, scales[12] @96, d f16 @108. Value i = (d * (s - 32)) * q with q = (qs[32 (i / 128) + i % 32] >> 2 (i % 128 / 32) &amp; 3) + 4 (hmask[i % 32] >> i / 32 &amp; 1) - 4 and s the scale of group i / 16: see <see cref="Scale"/>. Layout: <c>block_q3_K</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct Q3_K : IBlock<Q3_K>
+{
+    /// <summary>Bit i / 32 of byte i % 32 is the third bit of value i.</summary>
+    public Bytes32 Hmask;
+
+    /// <summary>Low two bits: byte l of a half holds values l, l + 32, l + 64 and l + 96 of its 128.</summary>
+    public Bytes64 Qs;
+
+    /// <summary>16 packed 6-bit scales.</summary>
+    public Bytes12 Scales;
+
+    /// <summary>d: the scale of the scales.</summary>
+    public Half D;
+
+    /// <inheritdoc/>
+    public static int Values => 256;
+
+    /// <inheritdoc/>
+    public static void Decode(in Q3_K block, Span<float> values)
+    {
+        float d = (float)block.D;
+        ReadOnlySpan<byte> hmask = block.Hmask, qs = block.Qs, scales = block.Scales;
+        for (int group = 0; group < 16; group++)
+        {
+            float scale = d * Scale(scales, group);
+            int shift = 2 * (group % 8 / 2), bit = group / 2, half = group % 2 * 16;
+            ReadOnlySpan<byte> q = qs.Slice(group / 8 * 32 + half, 16), high = hmask.Slice(half, 16);
+            Span<float> y = values.Slice(group * 16, 16);
+            for (int l = 0; l < 16; l++)
+                y[l] = scale * ((q[l] >> shift & 3) + (high[l] >> bit & 1) * 4 - 4);
+        }
+    }
+
+    /// <summary>The signed scale of one group: a nibble of bytes 0 to 7 with two bits of bytes 8 to 11 above it, less 32.</summary>
+    /// <param name="scales">[12] packed scales.</param>
+    /// <param name="group">0 to 15.</param>
+    /// <returns>-32 to 31.</returns>
+    public static int Scale(ReadOnlySpan<byte> scales, int group)
+    {
+        int low = group < 8 ? scales[group] & 15 : scales[group - 8] >> 4;
+        int high = scales[8 + group % 4] >> 2 * (group / 4) & 3;
+        return (low | high << 4) - 32;
+    }
+}

@@ -1,0 +1,41 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>Q4_K: 256 values of 4 bits in 8 groups of 32, each with a 6-bit scale and a 6-bit minimum, in 144 bytes (4.5 bits per weight).</summary>
+/// <remarks>Bytes: d f16 @0, dmin f16 @2, scales[12] @4, qs[128] @16. Value i = (d * sc) * q - dmin * m with (sc, m) of group i / 32 by <see cref="PackedScales.Get"/>, q the nibble of qs[32 (i / 64) + i % 32], low for i % 64 &lt; 32. Layout: <c>block_q4_K</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct Q4_K : IBlock<Q4_K>
+{
+    /// <summary>d: the scale of the scales.</summary>
+    public Half D;
+
+    /// <summary>dmin: the scale of the minima.</summary>
+    public Half Dmin;
+
+    /// <summary>8 scales and 8 minima of 6 bits: see <see cref="PackedScales"/>.</summary>
+    public Bytes12 Scales;
+
+    /// <summary>Nibbles: byte l of each 32 holds value l (low) and l + 32 (high) of its 64.</summary>
+    public Bytes128 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 256;
+
+    /// <inheritdoc/>
+    public static void Decode(in Q4_K block, Span<float> values)
+    {
+        float d = (float)block.D, dmin = (float)block.Dmin;
+        ReadOnlySpan<byte> scales = block.Scales, qs = block.Qs;
+        for (int group = 0; group < 8; group++)
+        {
+            (int sc, int m) = PackedScales.Get(scales, group);
+            float scale = d * sc, min = dmin * m;
+            int shift = group % 2 * 4;
+            ReadOnlySpan<byte> q = qs.Slice(group / 2 * 32, 32);
+            Span<float> y = values.Slice(group * 32, 32);
+            for (int l = 0; l < 32; l++)
+                y[l] = scale * (q[l] >> shift & 15) - min;
+        }
+    }
+}

@@ -1,0 +1,35 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>Q5_0: 32 values of 5 bits with one scale, in 22 bytes (5.5 bits per weight).</summary>
+/// <remarks>Bytes: d f16 @0, qh u32 @2, qs[16] @6. Value i = d * (q - 16), q the nibble as in Q4_0 with bit i of qh as its fifth bit. Layout: <c>block_q5_0</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct Q5_0 : IBlock<Q5_0>
+{
+    /// <summary>d: the scale.</summary>
+    public Half D;
+
+    /// <summary>Bit i is the fifth bit of value i.</summary>
+    public uint Qh;
+
+    /// <summary>Low nibbles: value j low, value j + 16 high.</summary>
+    public Bytes16 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 32;
+
+    /// <inheritdoc/>
+    public static void Decode(in Q5_0 block, Span<float> values)
+    {
+        float d = (float)block.D;
+        uint qh = block.Qh;
+        ReadOnlySpan<byte> qs = block.Qs;
+        for (int j = 0; j < 16; j++)
+        {
+            int high0 = (int)(qh >> j & 1) << 4, high1 = (int)(qh >> (j + 16) & 1) << 4;
+            values[j] = d * ((qs[j] & 15 | high0) - 16);
+            values[j + 16] = d * ((qs[j] >> 4 | high1) - 16);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>Q5_1: 32 values of 5 bits with a scale and a minimum, in 24 bytes (6 bits per weight).</summary>
+/// <remarks>Bytes: d f16 @0, m f16 @2, qh u32 @4, qs[16] @8. Value i = d * q + m, q the nibble as in Q4_0 with bit i of qh as its fifth bit. Layout: <c>block_q5_1</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct Q5_1 : IBlock<Q5_1>
+{
+    /// <summary>d: the scale.</summary>
+    public Half D;
+
+    /// <summary>m: the minimum.</summary>
+    public Half M;
+
+    /// <summary>Bit i is the fifth bit of value i.</summary>
+    public uint Qh;
+
+    /// <summary>Low nibbles: value j low, value j + 16 high.</summary>
+    public Bytes16 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 32;
+
+    /// <inheritdoc/>
+    public static void Decode(in Q5_1 block, Span<float> values)
+    {
+        float d = (float)block.D, m = (float)block.M;
+        uint qh = block.Qh;
+        ReadOnlySpan<byte> qs = block.Qs;
+        for (int j = 0; j < 16; j++)
+        {
+            int high0 = (int)(qh >> j & 1) << 4, high1 = (int)(qh >> (j + 16) & 1) << 4;
+            values[j] = d * (qs[j] & 15 | high0) + m;
+            values[j + 16] = d * (qs[j] >> 4 | high1) + m;
+        }
+    }
+}

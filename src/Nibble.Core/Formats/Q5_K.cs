@@ -1,0 +1,44 @@
+using System.Runtime.InteropServices;
+
+namespace Nibble.Core.Formats;
+
+/// <summary>Q5_K: 256 values of 5 bits in 8 groups of 32, each with a 6-bit scale and a 6-bit minimum, in 176 bytes (5.5 bits per weight).</summary>
+/// <remarks>Bytes: d f16 @0, dmin f16 @2, scales[12] @4, qh[32] @16, qs[128] @48. Value i = (d * sc) * q - dmin * m as in Q4_K, with bit i / 32 of qh[i % 32] as the fifth bit of q. Layout: <c>block_q5_K</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
+[StructLayout(LayoutKind.Sequential, Pack = 1)]
+public struct Q5_K : IBlock<Q5_K>
+{
+    /// <summary>d: the scale of the scales.</summary>
+    public Half D;
+
+    /// <summary>dmin: the scale of the minima.</summary>
+    public Half Dmin;
+
+    /// <summary>8 scales and 8 minima of 6 bits: see <see cref="PackedScales"/>.</summary>
+    public Bytes12 Scales;
+
+    /// <summary>Bit i / 32 of byte i % 32 is the fifth bit of value i.</summary>
+    public Bytes32 Qh;
+
+    /// <summary>Low nibbles: byte l of each 32 holds value l (low) and l + 32 (high) of its 64.</summary>
+    public Bytes128 Qs;
+
+    /// <inheritdoc/>
+    public static int Values => 256;
+
+    /// <inheritdoc/>
+    public static void Decode(in Q5_K block, Span<float> values)
+    {
+        float d = (float)block.D, dmin = (float)block.Dmin;
+        ReadOnlySpan<byte> scales = block.Scales, qh = block.Qh, qs = block.Qs;
+        for (int group = 0; group < 8; group++)
+        {
+            (int sc, int m) = PackedScales.Get(scales, group);
+            float scale = d * sc, min = dmin * m;
+            int shift = group % 2 * 4;
+            ReadOnlySpan<byte> q = qs.Slice(group / 2 * 32, 32);
+            Span<float> y = values.Slice(group * 32, 32);
+            for (int l = 0; l < 32; l++)
+                y[l] = scale * ((q[l] >> shift & 15) + (qh[l] >> group & 1) * 16) - min;
+        }
+    }
+}

@@ -1,0 +1,337 @@
+using Nibble.Core.Formats;
+
+namespace Nibble.Core.Compute;
+
+/// <summary>Every operation as a plain loop in float32: the oracle of every other backend, and the place to read what an operation means.</summary>
+/// <remarks>Rows of weights are decoded once a call. Sums run from first to last in float32.</remarks>
+public sealed class ReferenceBackend : Backend
+{
+    /// <inheritdoc/>
+    public override string Name => "reference";
+
+    /// <inheritdoc/>
+    public override string Description => "plain float32 loops on one thread";
+
+    /// <inheritdoc/>
+    public override long AvailableBytes
+    {
+        get
+        {
+            GCMemoryInfo memory = GC.GetGCMemoryInfo();
+            return memory.TotalAvailableMemoryBytes;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override bool Supports(Operation operation, BlockFormat format) => operation != Operation.KvCache || format.CanEncode;
+
+    /// <inheritdoc/>
+    public override string KernelName(Operation operation, BlockFormat format) => $"{format.Name} decoded to float32, plain loop";
+
+    /// <inheritdoc/>
+    public override long UploadBytes(IWeightSource source) => 0;
+
+    /// <inheritdoc/>
+    public override Weight Upload(IWeightSource source, ReadOnlySpan<float> scales = default) => new HostWeight(source, scales);
+
+    /// <inheritdoc/>
+    public override Tensor Allocate(ElementType type, int rows, int columns) => HostTensorBuffer.NewTensor(type, rows, columns);
+
+    /// <inheritdoc/>
+    public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format) => new HostKvCache(layers, capacity, format);
+
+    /// <inheritdoc/>
+    public override void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y)
+    {
+        Shapes.CheckGetRows(table, rows, y);
+        HostWeight weight = HostWeight.Of(table);
+        for (int i = 0; i < rows.Length; i++)
+        {
+            Span<float> values = HostTensorBuffer.Row(y, i);
+            weight.Format.Decode(weight.Row(rows[i]), values);
+            if (weight.ScaleOf(0) != 1)
+                for (int c = 0; c < values.Length; c++) values[c] *= weight.ScaleOf(0);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void MatMul(Tensor x, Weight weight, Tensor y)
+    {
+        Shapes.CheckMatMul(x, weight, y);
+        HostWeight matrix = HostWeight.Of(weight);
+        float[] row = new float[weight.Columns];
+        float scale = matrix.ScaleOf(0);
+        for (int r = 0; r < weight.Rows; r++)
+        {
+            weight.Format.Decode(matrix.Row(r), row);
+            for (int t = 0; t < x.Rows; t++)
+                HostTensorBuffer.Row(y, t)[r] = scale * Dot(row, HostTensorBuffer.Row(x, t));
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y)
+    {
+        Shapes.CheckMatMulExperts(x, weight, experts, y);
+        HostWeight matrices = HostWeight.Of(weight);
+        int used = experts.Columns;
+        bool shared = x.Rows == experts.Rows;
+        float[] row = new float[weight.Columns];
+        for (int t = 0; t < experts.Rows; t++)
+        {
+            for (int i = 0; i < used; i++)
+            {
+                int expert = HostTensorBuffer.IntRow(experts, t)[i];
+                ReadOnlySpan<float> input = HostTensorBuffer.Row(x, shared ? t : (t * used) + i);
+                Span<float> output = HostTensorBuffer.Row(y, (t * used) + i);
+                for (int r = 0; r < weight.Rows; r++)
+                {
+                    weight.Format.Decode(matrices.Row(((long)expert * weight.Rows) + r), row);
+                    output[r] = matrices.ScaleOf(expert) * Dot(row, input);
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void RmsNorm(Tensor x, Weight? gain, float epsilon, Tensor y)
+    {
+        Shapes.CheckNorm(x, gain, y);
+        float[]? factors = gain is null ? null : Vector(gain);
+        for (int t = 0; t < x.Rows; t++)
+        {
+            ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t);
+            Span<float> output = HostTensorBuffer.Row(y, t);
+            float factor = 1 / MathF.Sqrt((Dot(input, input) / input.Length) + epsilon);
+            for (int c = 0; c < input.Length; c++)
+                output[c] = input[c] * factor * (factors is null ? 1 : factors[c]);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Rope(Tensor x, int headSize, int firstPosition, RopeTable rope)
+    {
+        Shapes.CheckRope(x, headSize, firstPosition, rope);
+        int pairs = rope.Frequencies.Length;
+        float[] cosine = new float[pairs], sine = new float[pairs];
+        for (int t = 0; t < x.Rows; t++)
+        {
+            rope.Rotation(firstPosition + t, cosine, sine);
+            for (int start = 0; start < x.Columns; start += headSize)
+            {
+                Span<float> head = HostTensorBuffer.Row(x, t).Slice(start, headSize);
+                for (int i = 0; i < pairs; i++)
+                {
+                    (int a, int b) = rope.Pairing == RopePairing.Adjacent ? (2 * i, (2 * i) + 1) : (i, i + pairs);
+                    (head[a], head[b]) = ((head[a] * cosine[i]) - (head[b] * sine[i]), (head[a] * sine[i]) + (head[b] * cosine[i]));
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void StoreKv(Tensor keys, Tensor values, KvCache cache, int layer, int firstPosition)
+    {
+        Shapes.CheckStoreKv(keys, values, cache, layer, firstPosition);
+        HostKvCache memory = HostKvCache.Of(cache);
+        for (int t = 0; t < keys.Rows; t++)
+        {
+            cache.Format.Encode(HostTensorBuffer.Row(keys, t), memory.Row(layer, false, firstPosition + t));
+            cache.Format.Encode(HostTensorBuffer.Row(values, t), memory.Row(layer, true, firstPosition + t));
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Attention(Tensor queries, KvCache cache, int layer, int firstPosition, in AttentionOptions options, Tensor y)
+    {
+        Shapes.CheckAttention(queries, cache, layer, firstPosition, options, y);
+        HostKvCache memory = HostKvCache.Of(cache);
+        KvLayer shape = cache.Layers[layer];
+        int positions = firstPosition + queries.Rows;
+        float[] keys = DecodePositions(memory, layer, false, positions);
+        float[] values = DecodePositions(memory, layer, true, positions);
+        float[] scores = new float[positions];
+        for (int t = 0; t < queries.Rows; t++)
+        {
+            Span<float> weights = scores.AsSpan(0, firstPosition + t + 1);
+            for (int h = 0; h < options.Heads; h++)
+            {
+                int kvHead = h / (options.Heads / shape.Heads);
+                ReadOnlySpan<float> query = HostTensorBuffer.Row(queries, t).Slice(h * shape.KeySize, shape.KeySize);
+                for (int p = 0; p < weights.Length; p++)
+                    weights[p] = options.Scale * Dot(query, keys.AsSpan(((p * shape.Heads) + kvHead) * shape.KeySize, shape.KeySize));
+                Softmax(weights);
+                Span<float> output = HostTensorBuffer.Row(y, t).Slice(h * shape.ValueSize, shape.ValueSize);
+                output.Clear();
+                for (int p = 0; p < weights.Length; p++)
+                    for (int i = 0; i < output.Length; i++)
+                        output[i] += weights[p] * values[(((p * shape.Heads) + kvHead) * shape.ValueSize) + i];
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void GatedActivation(Activation activation, Tensor gate, Tensor up, Tensor y)
+    {
+        Shapes.CheckSame(gate, up, y);
+        for (int t = 0; t < gate.Rows; t++)
+        {
+            ReadOnlySpan<float> g = HostTensorBuffer.Row(gate, t), u = HostTensorBuffer.Row(up, t);
+            Span<float> output = HostTensorBuffer.Row(y, t);
+            for (int c = 0; c < g.Length; c++)
+                output[c] = Apply(activation, g[c]) * u[c];
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Add(Tensor a, Tensor b, Tensor y)
+    {
+        Shapes.CheckSame(a, b, y);
+        for (int t = 0; t < a.Rows; t++)
+        {
+            ReadOnlySpan<float> left = HostTensorBuffer.Row(a, t), right = HostTensorBuffer.Row(b, t);
+            Span<float> output = HostTensorBuffer.Row(y, t);
+            for (int c = 0; c < left.Length; c++)
+                output[c] = left[c] + right[c];
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void AddBias(Tensor x, Weight bias)
+    {
+        Shapes.CheckAddBias(x, bias);
+        float[] vector = Vector(bias);
+        for (int t = 0; t < x.Rows; t++)
+        {
+            Span<float> row = HostTensorBuffer.Row(x, t);
+            for (int c = 0; c < row.Length; c++)
+                row[c] += vector[c];
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Scale(Tensor x, float factor, Tensor y)
+    {
+        Shapes.CheckSame(x, x, y);
+        for (int t = 0; t < x.Rows; t++)
+        {
+            ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t);
+            Span<float> output = HostTensorBuffer.Row(y, t);
+            for (int c = 0; c < input.Length; c++)
+                output[c] = factor * input[c];
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Route(Tensor logits, in Routing routing, Tensor experts, Tensor weights)
+    {
+        Shapes.CheckRoute(logits, routing, experts, weights);
+        float[] probabilities = new float[logits.Columns];
+        for (int t = 0; t < logits.Rows; t++)
+        {
+            HostTensorBuffer.Row(logits, t).CopyTo(probabilities);
+            Softmax(probabilities);
+            Span<int> ids = HostTensorBuffer.IntRow(experts, t);
+            Span<float> chosen = HostTensorBuffer.Row(weights, t);
+            float sum = 0;
+            for (int i = 0; i < routing.Used; i++)
+            {
+                int best = -1;
+                for (int e = 0; e < probabilities.Length; e++)
+                    if (!ids[..i].Contains(e) && (best < 0 || probabilities[e] > probabilities[best])) best = e;
+                ids[i] = best;
+                chosen[i] = probabilities[best];
+                sum += probabilities[best];
+            }
+
+            float factor = routing.Normalize ? routing.Scale / MathF.Max(sum, 1f / (1 << 14)) : routing.Scale;
+            for (int i = 0; i < chosen.Length; i++)
+                chosen[i] *= factor;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Combine(Tensor x, Tensor weights, Tensor y)
+    {
+        Shapes.CheckCombine(x, weights, y);
+        for (int t = 0; t < y.Rows; t++)
+        {
+            Span<float> output = HostTensorBuffer.Row(y, t);
+            output.Clear();
+            for (int i = 0; i < weights.Columns; i++)
+            {
+                ReadOnlySpan<float> input = HostTensorBuffer.Row(x, (t * weights.Columns) + i);
+                float weight = HostTensorBuffer.Row(weights, t)[i];
+                for (int c = 0; c < output.Length; c++)
+                    output[c] += weight * input[c];
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Write(ReadOnlySpan<float> values, Tensor y)
+    {
+        Shapes.CheckCopy(y, values.Length);
+        for (int t = 0; t < y.Rows; t++)
+            values.Slice(t * y.Columns, y.Columns).CopyTo(HostTensorBuffer.Row(y, t));
+    }
+
+    /// <inheritdoc/>
+    public override void Read(Tensor x, Span<float> values)
+    {
+        Shapes.CheckCopy(x, values.Length);
+        for (int t = 0; t < x.Rows; t++)
+            HostTensorBuffer.Row(x, t).CopyTo(values.Slice(t * x.Columns, x.Columns));
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+    }
+
+    private static float Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    {
+        float sum = 0;
+        for (int i = 0; i < a.Length; i++)
+            sum += a[i] * b[i];
+        return sum;
+    }
+
+    private static void Softmax(Span<float> values)
+    {
+        float highest = float.NegativeInfinity, sum = 0;
+        foreach (float value in values)
+            highest = MathF.Max(highest, value);
+        for (int i = 0; i < values.Length; i++)
+            sum += values[i] = MathF.Exp(values[i] - highest);
+        for (int i = 0; i < values.Length; i++)
+            values[i] /= sum;
+    }
+
+    private static float Apply(Activation activation, float x) => activation switch
+    {
+        Activation.Silu => x / (1 + MathF.Exp(-x)),
+        Activation.Gelu => 0.5f * x * (1 + MathF.Tanh(0.797884560802865f * (x + (0.044715f * x * x * x)))),
+        _ => throw new ArgumentOutOfRangeException(nameof(activation), activation, "there is no such activation."),
+    };
+
+    private static float[] Vector(Weight weight)
+    {
+        HostWeight vector = HostWeight.Of(weight);
+        float[] values = new float[weight.Columns];
+        weight.Format.Decode(vector.Row(0), values);
+        for (int i = 0; i < values.Length; i++)
+            values[i] *= vector.ScaleOf(0);
+        return values;
+    }
+
+    private static float[] DecodePositions(HostKvCache cache, int layer, bool values, int positions)
+    {
+        KvLayer shape = cache.Layers[layer];
+        int size = shape.Heads * (values ? shape.ValueSize : shape.KeySize);
+        float[] decoded = new float[positions * size];
+        for (int p = 0; p < positions; p++)
+            cache.Format.Decode(cache.Row(layer, values, p), decoded.AsSpan(p * size, size));
+        return decoded;
+    }
+}

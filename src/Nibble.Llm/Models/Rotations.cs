@@ -1,0 +1,71 @@
+using Nibble.Core.Compute;
+
+namespace Nibble.Llm.Models;
+
+/// <summary>The rotations of a model: read from the file once, built once for each head size.</summary>
+internal sealed class Rotations
+{
+    private readonly ModelReader _reader;
+    private readonly RopePairing _pairing;
+    private readonly Dictionary<int, RopeTable> _tables = [];
+
+    /// <summary>The rotations of a file.</summary>
+    public Rotations(ModelReader reader, RopePairing pairing)
+    {
+        _reader = reader;
+        _pairing = pairing;
+    }
+
+    /// <summary>The rotation of heads of a size.</summary>
+    /// <param name="headSize">Values of a head.</param>
+    public RopeTable For(int headSize)
+    {
+        if (_tables.TryGetValue(headSize, out RopeTable? table)) return table;
+        int dimensions = _reader.Integer("rope.dimension_count", 0, headSize, headSize & ~1);
+        if (dimensions % 2 != 0)
+            throw _reader.Error("rope.dimension_count", $"{dimensions} values of a head turn; it must be an even number.");
+        string scaling = _reader.Text("rope.scaling.type", "linear");
+        if (scaling is not ("none" or "linear" or "yarn" or "longrope"))
+            throw _reader.Error("rope.scaling.type", $"rope scaling '{scaling}' is not known; known are none, linear, yarn and longrope.");
+        float factor = _reader.Number("rope.scaling.factor", _reader.Number("rope.scale_linear", 0));
+        float mix = _reader.Number("rope.scaling.yarn_ext_factor", -1);
+        int context = _reader.ContextLength();
+        int original = _reader.Integer("rope.scaling.original_context_length", 0, int.MaxValue, context);
+        RopeSettings settings = new()
+        {
+            Dimensions = dimensions,
+            Pairing = _pairing,
+            FrequencyBase = Positive("rope.freq_base", 10000),
+            Factor = scaling == "none" || factor == 0 ? 1 : factor,
+            OriginalContext = original == 0 ? context : original,
+            YarnMix = mix >= 0 ? mix : scaling == "yarn" ? 1 : 0,
+            YarnBetaFast = Positive("rope.scaling.yarn_beta_fast", 32),
+            YarnBetaSlow = Positive("rope.scaling.yarn_beta_slow", 1),
+            YarnLogMultiplier = _reader.Number("rope.scaling.yarn_log_multiplier", 0),
+            YarnAttentionFactor = _reader.Number("rope.scaling.yarn_attn_factor", 1),
+            AttentionFactor = _reader.Number("rope.scaling.attn_factor", 1),
+        };
+        if (settings.Factor < 0)
+            throw _reader.Error("rope.scaling.factor", $"the rope scaling factor is {settings.Factor}; it must be positive.");
+        table = settings.Build(FrequencyFactors(scaling, context > settings.OriginalContext, dimensions / 2));
+        _tables.Add(headSize, table);
+        return table;
+    }
+
+    private float[] FrequencyFactors(string scaling, bool isLong, int pairs)
+    {
+        string name = scaling != "longrope" || _reader.Has("rope_freqs.weight") ? "rope_freqs.weight"
+            : isLong ? "rope_factors_long.weight"
+            : "rope_factors_short.weight";
+        float[] factors = _reader.Floats(name, pairs);
+        foreach (float factor in factors)
+            if (factor == 0) throw _reader.Error("rope.dimension_count", $"tensor '{name}' holds 0; angles are divided by its values.");
+        return factors;
+    }
+
+    private float Positive(string key, float fallback)
+    {
+        float value = _reader.Number(key, fallback);
+        return value > 0 ? value : throw _reader.Error(key, $"{_reader.Architecture}.{key} is {value}; it must be positive.");
+    }
+}

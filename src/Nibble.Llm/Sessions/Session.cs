@@ -1,0 +1,226 @@
+using Nibble.Core.Compute;
+using Nibble.Core.Memory;
+using Nibble.Llm.Models;
+
+namespace Nibble.Llm.Sessions;
+
+/// <summary>Takes the logits of one position. The span is valid during the call only.</summary>
+/// <param name="position">Position in the session.</param>
+/// <param name="logits">[vocabulary].</param>
+public delegate void LogitsHandler(int position, ReadOnlySpan<float> logits);
+
+/// <summary>One sequence of tokens with its keys and values. Immutable weights are shared, everything that changes is here.</summary>
+/// <remarks>One thread at a time uses a session. Sessions of one model may be used by several threads: their batches take turns.</remarks>
+public sealed class Session : IDisposable
+{
+    private readonly int[] _tokens;
+    private readonly NativeBuffer _logits;
+    private bool _hasLogits;
+
+    internal Session(LanguageModel model, SessionOptions options)
+    {
+        Model = model;
+        Options = options;
+        int capacity = options.Context ?? Math.Min(model.ContextLength, SessionOptions.DefaultContext);
+        if (capacity <= 0)
+            throw new ArgumentOutOfRangeException(nameof(options), $"a context of {capacity} positions was asked for; it must be at least 1.");
+        if (options.Keep < 0)
+            throw new ArgumentOutOfRangeException(nameof(options), $"{options.Keep} tokens to keep were asked for; it must be 0 or more.");
+        model.CheckMemory(capacity, options.KvFormat);
+        Cache = model.Backend.AllocateKv(model.Decoder.KvLayers.AsSpan(), capacity, options.KvFormat);
+        _logits = new NativeBuffer(4L * model.VocabularySize);
+        _tokens = new int[capacity];
+    }
+
+    /// <summary>The model.</summary>
+    public LanguageModel Model { get; }
+
+    /// <summary>How the session was made.</summary>
+    public SessionOptions Options { get; }
+
+    /// <summary>Positions that fit.</summary>
+    public int Capacity => _tokens.Length;
+
+    /// <summary>Positions in use.</summary>
+    public int Length { get; private set; }
+
+    /// <summary>The ids at the positions in use.</summary>
+    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Length);
+
+    /// <summary>How often a context shift has dropped older tokens.</summary>
+    public int ContextShifts { get; private set; }
+
+    /// <summary>The logits of the last position, [vocabulary]. Samplers may change them; they stay until the next evaluation.</summary>
+    /// <exception cref="InvalidOperationException">Nothing was evaluated since the session was made or rewound.</exception>
+    public Span<float> Logits =>
+        _hasLogits
+            ? _logits.Span<float>(0, Model.VocabularySize)
+            : throw new InvalidOperationException("the session has no logits; evaluate at least one token first.");
+
+    /// <summary>Whether <see cref="Logits"/> are there.</summary>
+    public bool HasLogits => _hasLogits;
+
+    internal KvCache Cache { get; }
+
+    /// <summary>Appends tokens; afterwards <see cref="Logits"/> are those of the last.</summary>
+    /// <param name="ids">Ids, at least one.</param>
+    /// <param name="cancellation">Looked at between layers. What was evaluated in whole batches stays.</param>
+    /// <exception cref="ArgumentException">No ids, or an id that the vocabulary does not have.</exception>
+    /// <exception cref="ContextOverflowException">They do not fit. Nothing was changed.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public void Evaluate(ReadOnlySpan<int> ids, CancellationToken cancellation = default) => Evaluate(ids, ids.Length, null, cancellation);
+
+    /// <summary>Appends tokens and hands out the logits of several positions.</summary>
+    /// <param name="ids">Ids, at least one.</param>
+    /// <param name="logitsFrom">Index in <paramref name="ids"/> of the first token whose logits are handed out.</param>
+    /// <param name="handler">Takes them, position by position; null for none.</param>
+    /// <param name="cancellation">Looked at between layers. What was evaluated in whole batches stays.</param>
+    /// <exception cref="ArgumentException">No ids, or an id that the vocabulary does not have.</exception>
+    /// <exception cref="ContextOverflowException">They do not fit. Nothing was changed.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public void Evaluate(ReadOnlySpan<int> ids, int logitsFrom, LogitsHandler? handler, CancellationToken cancellation = default)
+    {
+        CheckIds(ids);
+        MakeRoom(ids.Length, cancellation);
+        lock (Model.Turn)
+        {
+            for (int start = 0; start < ids.Length;)
+            {
+                int count = Math.Min(Model.Scratch.Tokens, ids.Length - start);
+                ReadOnlySpan<int> batch = ids.Slice(start, count);
+                _hasLogits = false;
+                Model.Decoder.Run(batch, Cache, Length, Model.Scratch, cancellation);
+                if (handler is not null) HandOut(start, count, logitsFrom, handler);
+                batch.CopyTo(_tokens.AsSpan(Length));
+                Length += count;
+                start += count;
+                if (start == ids.Length)
+                {
+                    Model.Decoder.Logits(Model.Scratch, count - 1, _logits.Span<float>(0, Model.VocabularySize));
+                    _hasLogits = true;
+                }
+            }
+        }
+    }
+
+    /// <summary>Makes the session hold exactly a prompt: keeps the longest prefix that is already there, evaluates the rest.</summary>
+    /// <param name="prompt">Ids, at least one.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    /// <returns>How many tokens were there already.</returns>
+    /// <exception cref="ArgumentException">No ids, or an id that the vocabulary does not have.</exception>
+    /// <exception cref="ContextOverflowException">The prompt does not fit. Nothing was changed.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public int Prefill(ReadOnlySpan<int> prompt, CancellationToken cancellation = default)
+    {
+        CheckIds(prompt);
+        if (prompt.Length > Capacity) throw new ContextOverflowException(0, prompt.Length, Capacity, Options.ContextShift);
+        int reused = Tokens.CommonPrefixLength(prompt);
+        if (reused == prompt.Length && !(_hasLogits && reused == Length)) reused--;
+        if (reused == prompt.Length) return reused;
+        Rewind(reused);
+        Evaluate(prompt[reused..], cancellation);
+        return reused;
+    }
+
+    /// <summary>Forgets all positions from <paramref name="length"/> on.</summary>
+    /// <param name="length">Positions that stay.</param>
+    /// <exception cref="ArgumentOutOfRangeException">Negative, or more than there are.</exception>
+    public void Rewind(int length)
+    {
+        if (length < 0 || length > Length)
+            throw new ArgumentOutOfRangeException(nameof(length), $"the session holds {Length} positions and cannot be rewound to {length}.");
+        if (length == Length) return;
+        Length = length;
+        _hasLogits = false;
+    }
+
+    /// <summary>A second session that holds the same tokens and goes its own way.</summary>
+    public Session Fork()
+    {
+        Session copy = new(Model, Options);
+        try
+        {
+            lock (Model.Turn) copy.Cache.CopyFrom(Cache, Length);
+            Tokens.CopyTo(copy._tokens);
+            copy.Length = Length;
+            copy._hasLogits = _hasLogits;
+            if (_hasLogits) Logits.CopyTo(copy.Logits);
+            return copy;
+        }
+        catch
+        {
+            copy.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Writes tokens, keys, values and logits to a file: first beside it, then in its place.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="attachment">Bytes of the caller's own that travel with it.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void Save(string path, ReadOnlySpan<byte> attachment = default)
+    {
+        lock (Model.Turn) SessionStateFile.Write(this, path, attachment);
+    }
+
+    /// <summary>Takes the state of a file, made by <see cref="Save"/> with the same model and KV format.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The attachment.</returns>
+    /// <exception cref="SessionStateException">The file is damaged, of another model, or does not fit. The session is as it was.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public byte[] Restore(string path)
+    {
+        lock (Model.Turn) return SessionStateFile.Read(this, path);
+    }
+
+    /// <summary>Frees keys and values.</summary>
+    public void Dispose()
+    {
+        Cache.Dispose();
+        _logits.Dispose();
+    }
+
+    internal void SetState(ReadOnlySpan<int> tokens, ReadOnlySpan<float> logits)
+    {
+        tokens.CopyTo(_tokens);
+        Length = tokens.Length;
+        _hasLogits = !logits.IsEmpty;
+        if (_hasLogits) logits.CopyTo(Logits);
+    }
+
+    private void HandOut(int start, int count, int logitsFrom, LogitsHandler handler)
+    {
+        int vocabulary = Model.VocabularySize;
+        for (int first = Math.Max(0, logitsFrom - start); first < count;)
+        {
+            int rows = Math.Min(Model.Scratch.LogitRows, count - first);
+            Span<float> logits = Model.LogitRows(rows);
+            Model.Decoder.Logits(Model.Scratch, first, logits);
+            for (int row = 0; row < rows; row++)
+                handler(Length + first + row, logits.Slice(row * vocabulary, vocabulary));
+            first += rows;
+        }
+    }
+
+    private void MakeRoom(int count, CancellationToken cancellation)
+    {
+        if (count <= Capacity - Length) return;
+        int keep = Math.Min(Options.Keep, Length);
+        if (!Options.ContextShift || count > Capacity - keep)
+            throw new ContextOverflowException(Length, count, Capacity, Options.ContextShift);
+        // Recomputing what stays is exact, unlike turning old keys to new positions, and needs no operation of its own.
+        int drop = Math.Min(Length - keep, Math.Max(count - (Capacity - Length), (Length - keep) / 2));
+        int[] rest = _tokens[(keep + drop)..Length];
+        Rewind(keep);
+        ContextShifts++;
+        if (rest.Length > 0) Evaluate(rest, cancellation);
+    }
+
+    private void CheckIds(ReadOnlySpan<int> ids)
+    {
+        if (ids.IsEmpty) throw new ArgumentException("there are no tokens to evaluate.", nameof(ids));
+        foreach (int id in ids)
+            if ((uint)id >= (uint)Model.VocabularySize)
+                throw new ArgumentOutOfRangeException(nameof(ids), $"token {id} is not in the vocabulary, whose ids are 0 to {Model.VocabularySize - 1}.");
+    }
+}

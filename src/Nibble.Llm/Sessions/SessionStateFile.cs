@@ -1,0 +1,163 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Nibble.Core.Compute;
+
+namespace Nibble.Llm.Sessions;
+
+/// <summary>A session on disk.</summary>
+/// <remarks>
+/// Little-endian: magic (8 bytes), version u32, fingerprint of the model (32 bytes), KV format u32 (ggml type), layers u32, per layer heads, key size, value
+/// size u32; length u32, logits u32 (0 or the vocabulary), attachment u32; then ids i32[length], logits f32[logits], attachment bytes; then per layer the keys
+/// of all positions and the values of all positions; last the SHA-256 of everything before (32 bytes).
+/// </remarks>
+internal static class SessionStateFile
+{
+    private const uint Version = 1;
+    private const int HashBytes = 32;
+
+    private static ReadOnlySpan<byte> Magic => "NibbleKV"u8;
+
+    /// <summary>Writes a session beside the path, then moves it there.</summary>
+    public static void Write(Session session, string path, ReadOnlySpan<byte> attachment)
+    {
+        string temporary = path + ".incomplete";
+        try
+        {
+            using (FileStream file = new(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+            {
+                using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+                void Put(ReadOnlySpan<byte> bytes)
+                {
+                    file.Write(bytes);
+                    hash.AppendData(bytes);
+                }
+
+                ReadOnlySpan<float> logits = session.HasLogits ? session.Logits : default;
+                Put(Header(session, logits.Length, attachment.Length));
+                Put(MemoryMarshal.AsBytes(session.Tokens));
+                Put(MemoryMarshal.AsBytes(logits));
+                Put(attachment);
+                KvCache cache = session.Cache;
+                for (int layer = 0; layer < cache.Layers.Length; layer++)
+                {
+                    foreach (bool values in (ReadOnlySpan<bool>)[false, true])
+                    {
+                        byte[] row = new byte[cache.RowBytes(layer, values)];
+                        for (int position = 0; position < session.Length; position++)
+                        {
+                            cache.ReadRow(layer, values, position, row);
+                            Put(row);
+                        }
+                    }
+                }
+
+                file.Write(hash.GetHashAndReset());
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    /// <summary>Checks a file wholly, then takes it into a session.</summary>
+    public static byte[] Read(Session session, string path)
+    {
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
+        string name = Path.GetFileName(path);
+        if (file.Length < Magic.Length + HashBytes) throw new SessionStateException($"'{name}' is no saved session: it has only {file.Length} bytes.");
+        CheckHash(file, name);
+
+        byte[] expected = Header(session, 0, 0);
+        byte[] header = new byte[expected.Length];
+        file.ReadExactly(header);
+        const int counts = 12;
+        if (!header.AsSpan(0, header.Length - counts).SequenceEqual(expected.AsSpan(0, expected.Length - counts)))
+            throw new SessionStateException($"'{name}' was saved with another KV format (--kv) than {session.Cache.Format.Name}, or by another version of Nibble.");
+        uint length = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 12));
+        uint logitCount = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 8));
+        uint attachmentLength = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 4));
+        if (length > session.Capacity)
+            throw new SessionStateException($"'{name}' holds {length} positions; this session has room for {session.Capacity}. Raise the context (--context).");
+        KvCache cache = session.Cache;
+        long bytes = header.Length + (4L * length) + (4L * logitCount) + attachmentLength + (length * cache.PositionBytes) + HashBytes;
+        if (bytes != file.Length || (logitCount != 0 && logitCount != session.Model.VocabularySize))
+            throw new SessionStateException($"'{name}' has {file.Length} bytes; its header promises {bytes}.");
+
+        int[] tokens = new int[length];
+        float[] logits = new float[logitCount];
+        byte[] attachment = new byte[attachmentLength];
+        file.ReadExactly(MemoryMarshal.AsBytes(tokens.AsSpan()));
+        file.ReadExactly(MemoryMarshal.AsBytes(logits.AsSpan()));
+        file.ReadExactly(attachment);
+        foreach (int id in tokens)
+            if ((uint)id >= (uint)session.Model.VocabularySize)
+                throw new SessionStateException($"'{name}' holds token {id}, which the model's vocabulary of {session.Model.VocabularySize} does not have.");
+        session.Rewind(0);
+        for (int layer = 0; layer < cache.Layers.Length; layer++)
+        {
+            foreach (bool values in (ReadOnlySpan<bool>)[false, true])
+            {
+                byte[] row = new byte[cache.RowBytes(layer, values)];
+                for (int position = 0; position < tokens.Length; position++)
+                {
+                    file.ReadExactly(row);
+                    cache.WriteRow(layer, values, position, row);
+                }
+            }
+        }
+
+        session.SetState(tokens, logits);
+        return attachment;
+    }
+
+    private static void CheckHash(FileStream file, string name)
+    {
+        Span<byte> start = stackalloc byte[8];
+        file.ReadExactly(start);
+        if (!start.SequenceEqual(Magic)) throw new SessionStateException($"'{name}' is no saved session: it does not start with '{System.Text.Encoding.ASCII.GetString(Magic)}'.");
+        file.Position = 0;
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] buffer = new byte[1 << 20];
+        for (long left = file.Length - HashBytes; left > 0;)
+        {
+            int count = file.Read(buffer, 0, (int)Math.Min(buffer.Length, left));
+            if (count == 0) throw new SessionStateException($"'{name}' became shorter while it was read.");
+            hash.AppendData(buffer, 0, count);
+            left -= count;
+        }
+
+        byte[] stored = new byte[HashBytes];
+        file.ReadExactly(stored);
+        if (!stored.AsSpan().SequenceEqual(hash.GetHashAndReset()))
+            throw new SessionStateException($"'{name}' is damaged: its checksum does not fit its content.");
+        file.Position = 0;
+    }
+
+    private static byte[] Header(Session session, int logits, int attachment)
+    {
+        using MemoryStream header = new();
+        using BinaryWriter writer = new(header);
+        writer.Write(Magic);
+        writer.Write(Version);
+        writer.Write(session.Model.Fingerprint.AsSpan());
+        writer.Write(session.Cache.Format.Id);
+        writer.Write((uint)session.Cache.Layers.Length);
+        foreach (KvLayer layer in session.Cache.Layers)
+        {
+            writer.Write((uint)layer.Heads);
+            writer.Write((uint)layer.KeySize);
+            writer.Write((uint)layer.ValueSize);
+        }
+
+        writer.Write((uint)session.Length);
+        writer.Write((uint)logits);
+        writer.Write((uint)attachment);
+        writer.Flush();
+        return header.ToArray();
+    }
+}

@@ -7,6 +7,7 @@ using Nibble.Core.Gguf;
 using Nibble.Core.Memory;
 using Nibble.Llm.Layers;
 using Nibble.Llm.Sessions;
+using Decoder = Nibble.Llm.Layers.Decoder;
 
 namespace Nibble.Llm.Models;
 

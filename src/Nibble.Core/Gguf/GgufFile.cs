@@ -135,4 +135,6 @@ internal static class SplitKeys
     public const string Number = "split.no";
     public const string Count = "split.count";
     public const string TensorCount = "split.tensors.count";
+
+    public static readonly string[] All = [Number, Count, TensorCount];
 }

@@ -88,10 +88,11 @@ public readonly struct GgufValue : IEquatable<GgufValue>
     public static implicit operator GgufValue(bool value) => Scalar(value ? (byte)1 : (byte)0, GgufValueType.Boolean);
 
     /// <summary>A string.</summary>
+    /// <exception cref="ArgumentException">It holds half a surrogate pair, or is longer than <see cref="GgufLimits.MaxStringBytes"/>.</exception>
     public static implicit operator GgufValue(string value)
     {
         ArgumentNullException.ThrowIfNull(value);
-        return Utf8(Encoding.UTF8.GetBytes(value));
+        return Utf8(GgufOutput.StrictUtf8.GetBytes(value));
     }
 
     /// <summary>A string from its bytes, which are kept as they are.</summary>
@@ -138,6 +139,7 @@ public readonly struct GgufValue : IEquatable<GgufValue>
     public static GgufValue Array(ReadOnlySpan<bool> values) => Elements(values, GgufValueType.Boolean);
 
     /// <summary>An array of strings.</summary>
+    /// <exception cref="ArgumentException">A string holds half a surrogate pair, or a length or count is above <see cref="GgufLimits"/>.</exception>
     public static GgufValue Array(IReadOnlyCollection<string> values)
     {
         ArgumentNullException.ThrowIfNull(values);
@@ -146,7 +148,7 @@ public readonly struct GgufValue : IEquatable<GgufValue>
         Span<byte> prefix = stackalloc byte[sizeof(ulong)];
         foreach (string value in values)
         {
-            byte[] utf8 = Encoding.UTF8.GetBytes(value);
+            byte[] utf8 = GgufOutput.StrictUtf8.GetBytes(value);
             BinaryPrimitives.WriteUInt64LittleEndian(prefix, (ulong)CheckedStringBytes(utf8.Length));
             bytes.Write(prefix);
             bytes.Write(utf8);

@@ -139,7 +139,7 @@ public sealed class GgufWriter
         return this;
     }
 
-    /// <summary>Writes the file. It is written beside its place under another name and moved there when it is whole, so that a failure leaves no half file and an open file may be replaced.</summary>
+    /// <summary>Writes the file. It is written beside its place under another name and moved there when it is whole, so that a failure leaves no half file. A file that is open may be replaced, except on Windows.</summary>
     /// <param name="path">The file; an existing one is replaced.</param>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="InvalidOperationException">A tensor's data had another length than its format and dimensions give.</exception>

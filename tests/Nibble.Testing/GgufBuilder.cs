@@ -13,7 +13,7 @@ public sealed class GgufBuilder
     /// <summary>The magic of a GGUF file.</summary>
     public const string GgufMagic = "GGUF";
 
-    private readonly List<(Action<GgufBuilder> Write, bool Counted)> _entries = [];
+    private readonly List<Action<GgufBuilder>> _entries = [];
     private readonly List<TensorInfo> _tensors = [];
     private readonly ArrayBufferWriter<byte> _bytes = new();
 
@@ -44,12 +44,12 @@ public sealed class GgufBuilder
     public GgufBuilder Entry(string key, uint type, ReadOnlySpan<byte> payload, ulong? keyLength = null)
     {
         byte[] copy = payload.ToArray();
-        _entries.Add((builder =>
+        _entries.Add(builder =>
         {
             builder.String(Encoding.UTF8.GetBytes(key), keyLength);
             builder.Field(type);
             builder._bytes.Write(copy);
-        }, true));
+        });
         return this;
     }
 
@@ -66,12 +66,12 @@ public sealed class GgufBuilder
     public GgufBuilder Text(string key, ReadOnlySpan<byte> utf8, ulong? length = null)
     {
         byte[] copy = utf8.ToArray();
-        _entries.Add((builder =>
+        _entries.Add(builder =>
         {
             builder.String(Encoding.UTF8.GetBytes(key));
             builder.Field(8u);
             builder.String(copy, length);
-        }, true));
+        });
         return this;
     }
 
@@ -79,35 +79,28 @@ public sealed class GgufBuilder
     public GgufBuilder Array(string key, uint elementType, ulong count, ReadOnlySpan<byte> elements)
     {
         byte[] copy = elements.ToArray();
-        _entries.Add((builder =>
+        _entries.Add(builder =>
         {
             builder.String(Encoding.UTF8.GetBytes(key));
             builder.Field(9u);
             builder.Field(elementType);
             builder.Field(count);
             builder._bytes.Write(copy);
-        }, true));
+        });
         return this;
     }
 
     /// <summary>Adds an array of strings.</summary>
     public GgufBuilder Texts(string key, IReadOnlyList<byte[]> texts, ulong? count = null)
     {
-        _entries.Add((builder =>
+        _entries.Add(builder =>
         {
             builder.String(Encoding.UTF8.GetBytes(key));
             builder.Field(9u);
             builder.Field(8u);
             builder.Field(count ?? (ulong)texts.Count);
             foreach (byte[] text in texts) builder.String(text);
-        }, true));
-        return this;
-    }
-
-    /// <summary>Adds bytes to the metadata that no count speaks of.</summary>
-    public GgufBuilder Uncounted(byte[] bytes)
-    {
-        _entries.Add((builder => builder._bytes.Write(bytes), false));
+        });
         return this;
     }
 
@@ -126,8 +119,8 @@ public sealed class GgufBuilder
         _bytes.Write(Encoding.Latin1.GetBytes(Magic));
         Field(Version);
         Field(TensorCount ?? (ulong)_tensors.Count);
-        Field(EntryCount ?? (ulong)_entries.Count(entry => entry.Counted));
-        foreach ((Action<GgufBuilder> write, _) in _entries) write(this);
+        Field(EntryCount ?? (ulong)_entries.Count);
+        foreach (Action<GgufBuilder> write in _entries) write(this);
         foreach (TensorInfo tensor in _tensors)
         {
             String(Encoding.UTF8.GetBytes(tensor.Name), tensor.NameLength);

@@ -38,6 +38,14 @@ public abstract class GgufTestBase : IDisposable
         return exception;
     }
 
+    /// <summary>The same for a file that goes on with zeros up to a length.</summary>
+    protected void RefusedAtLength(GgufBuilder builder, long length, params ReadOnlySpan<string> words)
+    {
+        using (FileStream stream = new(Folder.Write(FileName, builder.Build()), FileMode.Open)) stream.SetLength(length);
+        GgufException exception = Assert.Throws<GgufException>(() => GgufFile.Open(Folder.File(FileName)).Dispose());
+        foreach (string word in words) Assert.Contains(word, exception.Reason, StringComparison.Ordinal);
+    }
+
     protected static byte[] Written(GgufWriter writer)
     {
         using MemoryStream stream = new();

@@ -132,22 +132,23 @@ public sealed class CandidateSet
         return top;
     }
 
-    /// <summary>Sets the candidates' probabilities from their logits.</summary>
-    /// <returns>The sum that the probabilities were divided by.</returns>
+    /// <summary>Sets the candidates' probabilities from their logits, for a sampler that cuts by them.</summary>
     /// <exception cref="InvalidOperationException">No candidate can be drawn.</exception>
-    public float Softmax()
+    public void Softmax()
     {
-        Span<Candidate> active = Active;
+        float max = MaxLogit(), sum = 0;
+        foreach (ref Candidate candidate in Active) sum += candidate.Probability = MathF.Exp(candidate.Logit - max);
+        foreach (ref Candidate candidate in Active) candidate.Probability /= sum;
+    }
+
+    /// <summary>Sets the candidates' probabilities from their logits, for the draw: like <see cref="Softmax"/>, with the sum in float64.</summary>
+    /// <exception cref="InvalidOperationException">No candidate can be drawn.</exception>
+    public void SoftmaxForDraw()
+    {
         float max = MaxLogit();
-        float sum = 0;
-        for (int i = 0; i < active.Length; i++)
-        {
-            float p = MathF.Exp(active[i].Logit - max);
-            active[i].Probability = p;
-            sum += p;
-        }
-        for (int i = 0; i < active.Length; i++) active[i].Probability /= sum;
-        return sum;
+        double sum = 0;
+        foreach (ref Candidate candidate in Active) sum += candidate.Probability = MathF.Exp(candidate.Logit - max);
+        foreach (ref Candidate candidate in Active) candidate.Probability = (float)(candidate.Probability / sum);
     }
 
     /// <summary>The highest logit.</summary>

@@ -4,5 +4,5 @@ namespace Nibble.Llm.Sampling;
 public sealed class DrawSelector : Selector
 {
     /// <inheritdoc/>
-    public override void Apply(CandidateSet candidates, RandomSource random) => candidates.Softmax();
+    public override void Apply(CandidateSet candidates, RandomSource random) => candidates.SoftmaxForDraw();
 }

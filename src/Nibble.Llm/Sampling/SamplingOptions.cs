@@ -1,3 +1,5 @@
+using Nibble.Core.Gguf;
+
 namespace Nibble.Llm.Sampling;
 
 /// <summary>How tokens are drawn. A new object holds llama.cpp v0.5.0's defaults; a model file's <c>general.sampling.*</c> may replace them; what is set here, or by a flag, beats both.</summary>
@@ -108,6 +110,14 @@ public sealed class SamplingOptions
 
     /// <summary>Mirostat's target entropy, tau, in bits; default 5.</summary>
     public float MirostatEntropy { get => MirostatEntropySetting.Value; set => MirostatEntropySetting.Choose(value); }
+
+    /// <summary>Takes the defaults that a model file sets with <c>general.sampling.*</c>; values that were chosen stay.</summary>
+    /// <exception cref="GgufException">A value of the file is of a wrong type, out of range, or names an unknown sampler.</exception>
+    public void Apply(GgufMetadata metadata)
+    {
+        ArgumentNullException.ThrowIfNull(metadata);
+        foreach (SamplingParameter parameter in Samplers.Parameters) parameter.Apply(this, metadata);
+    }
 
     /// <summary>Checks every value's range.</summary>
     /// <exception cref="ArgumentException">A value is out of range; the message names its flag, the value and the bound.</exception>

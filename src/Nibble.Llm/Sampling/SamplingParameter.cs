@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Numerics;
+using Nibble.Core.Gguf;
 
 namespace Nibble.Llm.Sampling;
 
@@ -46,6 +47,9 @@ public abstract class SamplingParameter
     public abstract void Validate(SamplingOptions options);
 
     internal abstract void Copy(SamplingOptions from, SamplingOptions to);
+
+    /// <summary>Takes the file's default, unless a value was chosen, in which case the file's is not even read.</summary>
+    internal abstract void Apply(SamplingOptions options, GgufMetadata metadata);
 }
 
 /// <summary>A parameter that is one number.</summary>
@@ -105,6 +109,16 @@ internal sealed class NumberParameter<T> : SamplingParameter where T : struct, I
 
     internal override void Copy(SamplingOptions from, SamplingOptions to) => _setting(to).CopyFrom(_setting(from));
 
+    internal override void Apply(SamplingOptions options, GgufMetadata metadata)
+    {
+        Setting<T> setting = _setting(options);
+        if (setting.IsExplicit || MetadataKey is null || !metadata.Contains(MetadataKey)) return;
+        bool isFloat = typeof(T) == typeof(float) && metadata.TypeOf(MetadataKey) is (GgufValueType.Float32 or GgufValueType.Float64);
+        T value = isFloat ? T.CreateChecked(metadata.GetFloat32(MetadataKey)) : T.CreateChecked(metadata.GetInt32(MetadataKey));
+        if (!InRange(value)) throw metadata.Error(MetadataKey, $"is {Text(value)}; it must be {Requirement}. Give {Flag} to use another value.");
+        setting.Default(value);
+    }
+
     // False for NaN, which compares with nothing.
     private bool InRange(T value) => value >= Min && value <= Max;
 
@@ -163,6 +177,23 @@ internal sealed class TextParameter<T> : SamplingParameter
     }
 
     internal override void Copy(SamplingOptions from, SamplingOptions to) => _setting(to).CopyFrom(_setting(from));
+
+    internal override void Apply(SamplingOptions options, GgufMetadata metadata)
+    {
+        Setting<T> setting = _setting(options);
+        if (setting.IsExplicit || MetadataKey is null || metadata.FindString(MetadataKey) is not string text) return;
+        T value;
+        try
+        {
+            value = Read(setting, text);
+        }
+        catch (FormatException e)
+        {
+            throw metadata.Error(MetadataKey, $"is '{text}'; {e.Message} Give {Flag} to use another value.");
+        }
+        if (Fault(value) is string fault) throw metadata.Error(MetadataKey, $"is '{text}'; {fault} Give {Flag} to use another value.");
+        setting.Default(value);
+    }
 }
 
 /// <summary>Bounds that several parameters share.</summary>

@@ -36,6 +36,7 @@ public sealed class TemperatureSampler(float temperature, float range, float exp
     private float FromEntropy(CandidateSet candidates)
     {
         float low = Math.Max(0, temperature - range), high = temperature + range;
+        candidates.Sort(); // sums then run from high to low, as llama.cpp's do, and cuts fall where its do
         candidates.Softmax();
         float entropy = 0;
         foreach (ref Candidate candidate in candidates.Active)

@@ -20,6 +20,7 @@ public sealed class TypicalPSampler(float p, int minKeep) : Sampler
     /// <inheritdoc/>
     public override void Apply(CandidateSet candidates, RandomSource random)
     {
+        candidates.Sort(); // sums then run from high to low, as llama.cpp's do, and cuts fall where its do
         candidates.Softmax();
         float entropy = 0;
         foreach (ref Candidate candidate in candidates.Active)

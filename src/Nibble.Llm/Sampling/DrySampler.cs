@@ -35,6 +35,9 @@ public sealed class DrySampler : Sampler
         },
     };
 
+    // Enough to make a probability 0, and far enough from infinity that the token stays drawable when it is the only one left.
+    private const float MaxPenalty = 1e30f;
+
     private readonly float _multiplier, _base;
     private readonly int _allowedLength;
     private readonly DryBreakers _breakers;
@@ -72,15 +75,11 @@ public sealed class DrySampler : Sampler
         }
         if (!any) return;
 
-        // The exponent is held where base^exponent stays a finite float32: ln(float.MaxValue) = 88.72284.
-        int maxExponent = _base > 1.000001f ? (int)(88.7228391f / MathF.Log(_base)) : 0;
         foreach (ref Candidate candidate in candidates.Active)
         {
             int longest = _longest[candidate.Id];
             if (longest < 0 || _breakers.IsSingle(candidate.Id)) continue;
-            int exponent = longest - _allowedLength;
-            if (maxExponent > 0) exponent = Math.Min(exponent, maxExponent);
-            candidate.Logit -= (float)(_multiplier * Math.Pow(_base, exponent));
+            candidate.Logit -= (float)Math.Min(_multiplier * Math.Pow(_base, longest - _allowedLength), MaxPenalty);
         }
         for (int distance = 0; distance < length; distance++) _longest[_history.FromEnd(distance)] = -1;
         candidates.IsSorted = false;

@@ -142,9 +142,7 @@ public class SamplerTableTests
     private static void Apply(SamplingOptions options, GgufBuilder file)
     {
         using TempFolder folder = new();
-        string path = Path.Combine(folder.Path, "a.gguf");
-        File.WriteAllBytes(path, file.Build());
-        using GgufFile gguf = GgufFile.Open(path);
+        using GgufFile gguf = GgufFile.Open(folder.Write("a.gguf", file.Build()));
         options.Apply(gguf.Metadata);
     }
 

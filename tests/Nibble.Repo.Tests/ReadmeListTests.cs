@@ -1,0 +1,39 @@
+using System.Text.RegularExpressions;
+using Nibble.Core.Formats;
+using Nibble.Llm.Models;
+
+namespace Nibble.Repo.Tests;
+
+/// <summary>The lists of README.md are those of the code.</summary>
+public partial class ReadmeListTests
+{
+    [Fact]
+    public void Weight_formats_are_those_of_the_table() =>
+        Assert.Equal(BlockFormats.All.Select(format => format.Name).Order(StringComparer.Ordinal), Items("### Weight formats").Order(StringComparer.Ordinal));
+
+    [Fact]
+    public void Architectures_are_those_of_the_table() =>
+        Assert.Equal(Architectures.Names.Order(StringComparer.Ordinal), Items("### Architectures").Order(StringComparer.Ordinal));
+
+    [Fact]
+    public void The_version_is_the_one_of_the_build()
+    {
+        string version = Regex.Match(Repository.Read("Directory.Build.props"), "<Version>(.*)</Version>").Groups[1].Value;
+        Assert.Contains($"Version {version}", Repository.Read("README.md"), StringComparison.Ordinal);
+        Assert.Contains($"\n## {version}", Repository.Read("CHANGELOG.md"), StringComparison.Ordinal);
+    }
+
+    // The code spans of the list items under a heading.
+    private static IEnumerable<string> Items(string heading)
+    {
+        string text = Repository.Read("README.md");
+        int start = text.IndexOf(heading + "\n", StringComparison.Ordinal);
+        Assert.True(start >= 0, $"README.md has no heading '{heading}'.");
+        int end = text.IndexOf("\n#", start + heading.Length, StringComparison.Ordinal);
+        return text[start..(end < 0 ? text.Length : end)].Split('\n').Where(line => line.StartsWith("- ", StringComparison.Ordinal))
+            .SelectMany(line => CodeSpan().Matches(line)).Select(match => match.Groups[1].Value);
+    }
+
+    [GeneratedRegex("`([^`]+)`")]
+    private static partial Regex CodeSpan();
+}

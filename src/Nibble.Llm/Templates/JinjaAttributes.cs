@@ -79,9 +79,10 @@ internal static class JinjaAttributes
     public static JinjaString CodePointRange(RenderState state, JinjaString text, int start, int count)
     {
         MarkedText flat = text.Flat(state);
-        state.ChargeText(text.CodePoints == text.Length ? count : text.Length);
-        int from = PythonText.OffsetOf(text, flat.Text, start);
-        int to = text.CodePoints == text.Length ? from + count : from + PythonText.OffsetOf(text, flat.Text[from..], count);
+        bool oneUnitEach = text.CodePoints == text.Length;
+        state.ChargeText(oneUnitEach ? count : text.Length);
+        int from = oneUnitEach ? start : PythonText.Advance(flat.Text, 0, start);
+        int to = oneUnitEach ? from + count : PythonText.Advance(flat.Text, from, count);
         return new(flat.Slice(from, to - from), text.IsSafe);
     }
 

@@ -285,13 +285,14 @@ internal static class JinjaFilters
 
     private static JinjaValue Truncate(RenderState state, JinjaValue value, JinjaValue?[] arguments)
     {
-        JinjaString text = JinjaArguments.Text(state, value, "value");
         int length = JinjaArguments.Int(state, arguments[0], 255, "length");
         JinjaString end = arguments[2] is { } given ? JinjaArguments.Text(state, given, "end") : JinjaString.Of("...", isLiteral: false);
         int leeway = arguments[3] is null or JinjaNone ? 5 : JinjaArguments.Int(state, arguments[3], 5, "leeway");
         if (length < end.CodePoints) throw state.Error($"expected length >= {end.CodePoints}, got {length}");
         if (leeway < 0) throw state.Error($"expected leeway >= 0, got {leeway}");
-        if (text.CodePoints <= (long)length + leeway) return text;
+        // Python measures with len before it cuts, so a short list passes as it is.
+        if (((JinjaInt)Apply(state, "length", value, CallArguments.Empty)).Value <= length + (long)leeway) return value;
+        JinjaString text = JinjaArguments.Text(state, value, "value");
         JinjaString kept = JinjaAttributes.CodePointRange(state, text, 0, Math.Min(text.CodePoints, length - end.CodePoints));
         if (arguments[1]?.IsTrue != true)
         {

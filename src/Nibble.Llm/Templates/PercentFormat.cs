@@ -28,7 +28,9 @@ internal static class PercentFormat
             else Insert(state, builder, spec, spec.Name is null ? Next() : ByName(spec.Name), format.IsSafe);
             state.CheckStringLength(builder.Length);
         }
-        if (used < items.Length && !byName && values is not JinjaDict) throw state.Error("not all arguments converted during string formatting");
+        // Python lets anything with an index that is no tuple or string go unused: it might have been read by name.
+        bool mayGoUnused = byName || values is JinjaDict or JinjaUndefined or JinjaSequence { Kind: SequenceKind.List or SequenceKind.Range };
+        if (used < items.Length && !mayGoUnused) throw state.Error("not all arguments converted during string formatting");
         return new(builder.ToText(), format.IsSafe);
 
         JinjaValue Next() => used < items.Length ? items[used++] : throw state.Error("not enough arguments for format string");

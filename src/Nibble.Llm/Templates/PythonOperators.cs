@@ -204,7 +204,7 @@ internal static class PythonOperators
                 for (int i = 0, offset = 0; i < characters.Length; i++)
                 {
                     int length = char.IsHighSurrogate(flat.Text[offset]) ? 2 : 1;
-                    characters[i] = new JinjaString(flat.Slice(offset, length), text.IsSafe);
+                    characters[i] = new JinjaString(flat.Slice(offset, length));
                     offset += length;
                 }
                 return characters;

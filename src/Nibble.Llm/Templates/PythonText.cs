@@ -42,12 +42,10 @@ internal static class PythonText
         return builder.ToString();
     }
 
-    /// <summary>The offset in UTF-16 code units of the code point with this index.</summary>
-    public static int OffsetOf(JinjaString owner, string text, int codePoint)
+    /// <summary>The offset in UTF-16 code units that lies <paramref name="codePoints"/> behind <paramref name="offset"/>.</summary>
+    public static int Advance(string text, int offset, int codePoints)
     {
-        if (owner.CodePoints == text.Length) return codePoint;
-        int offset = 0;
-        for (; codePoint > 0; codePoint--) offset += char.IsHighSurrogate(text[offset]) ? 2 : 1;
+        for (; codePoints > 0; codePoints--) offset += char.IsHighSurrogate(text[offset]) ? 2 : 1;
         return offset;
     }
 

@@ -2,7 +2,7 @@ namespace Nibble.Llm.Tokenizers.PreTokenizers;
 
 // Facts of the Unicode Character Database, version 15.1 (UnicodeData.txt), packed. Pinned here, because a new version in the .NET runtime would change
 // how texts are split, and models were trained with the split of their day. Numbers are little-endian base-128 varints.
-public static partial class UnicodeTables
+internal static partial class UnicodeTables
 {
     /// <summary>Runs of general categories from U+0000 to U+10FFFF, each one varint: length &lt;&lt; 3 | index into the classes Undefined (Cn), Number, Letter, Separator, Mark, Punctuation, Symbol, Control (all other C).</summary>
     private static ReadOnlySpan<byte> CategoryRuns =>

@@ -1,0 +1,54 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Nibble.Cpu.Codes;
+
+/// <summary>Steps that unpackers share.</summary>
+internal static unsafe class Bits
+{
+    /// <summary>A half as float32, exact, NaN and infinity included. <c>(float)Half</c> is a call that spills every vector register.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float HalfAt(byte* address)
+    {
+        uint half = Unsafe.ReadUnaligned<ushort>(address);
+        uint sign = (half & 0x8000) << 16, magnitude = (half & 0x7FFF) << 13;
+        if ((half & 0x7C00) == 0x7C00) return (float)BitConverter.UInt16BitsToHalf((ushort)half);
+
+        // Read as float32 the exponent is 112 too low; the product also makes subnormal halves normal.
+        return BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(BitConverter.UInt32BitsToSingle(magnitude) * BitConverter.UInt32BitsToSingle(239u << 23)) | sign);
+    }
+
+    /// <summary>16 bytes at any address.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Bytes16(byte* address) => Vector128.Load(address);
+
+    /// <summary>32 bytes at any address.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Bytes32(byte* address) => Vector256.Load(address);
+
+    /// <summary>The low nibbles.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Low(Vector128<byte> bytes) => bytes & Vector128.Create((byte)15);
+
+    /// <summary>The high nibbles.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> High(Vector128<byte> bytes) => bytes >>> 4;
+
+    /// <summary>Byte i is 16 where bit i of the 16 is set.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> FifthBits(uint bits16)
+    {
+        Vector128<byte> spread = Vector128.Shuffle(
+            Vector128.Create((ushort)bits16).AsByte(), Vector128.Create((byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+        Vector128<byte> mask = Vector128.Create(0x8040_2010_0804_0201ul).AsByte();
+        return Vector128.Equals(spread & mask, mask) & Vector128.Create((byte)16);
+    }
+
+    /// <summary>Sets the two scales of 32 values.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Pair(float* scales, float value)
+    {
+        scales[0] = value;
+        scales[1] = value;
+    }
+}

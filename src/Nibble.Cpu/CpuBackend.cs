@@ -1,0 +1,213 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Cpu.Codes;
+using Nibble.Cpu.Jobs;
+using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Threading;
+
+namespace Nibble.Cpu;
+
+/// <summary>Computes on the processor's cores with vector instructions. Weights are used in place, in the file's order.</summary>
+/// <remarks>
+/// <para>A call returns when its result is there. Results do not depend on the number of threads or on how tokens are batched.</para>
+/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for F32, F16 and BF16 weights, weights are decoded and multiplied in float32.
+/// Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 or 16 are added in float32;
+/// an activation that is NaN or infinite then makes its row's products NaN.</para>
+/// <para>Only one thread may be inside a call; a second one gets an <see cref="InvalidOperationException"/>.</para>
+/// </remarks>
+public sealed partial class CpuBackend : Backend
+{
+    // Below about 10 microseconds of work waking the team costs more than it brings.
+    private const long SharedWork = 100_000;
+
+    private readonly CpuPath _path;
+    private readonly bool _exact;
+    private readonly ThreadTeam _team;
+    private readonly Scratch[] _threadScratch;
+    private readonly Scratch _forms = new(), _lists = new();
+    private readonly MatMulJob _matMul;
+    private readonly AttentionJob _attention;
+    private readonly NormJob _norm;
+    private readonly RopeJob _rope = new();
+    private readonly StoreJob _store = new();
+    private readonly GetRowsJob _getRows;
+    private readonly AddJob _add;
+    private readonly ScaleJob _scale;
+    private readonly ActivationJob _activation;
+    private readonly CombineJob _combine;
+    private int _busy;
+    private bool _disposed;
+
+    /// <summary>Starts the threads.</summary>
+    /// <param name="options">How to compute; null for the defaults.</param>
+    /// <exception cref="ArgumentException">The path is unknown or does not run here.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative or above 1024.</exception>
+    public CpuBackend(CpuOptions? options = null)
+    {
+        options ??= new CpuOptions();
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Threads, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Threads, 1024, nameof(options));
+        _path = CpuPaths.Choose(options.Path);
+        _exact = options.Exact;
+        CpuKernels kernels = _path.NewKernels();
+        _team = new ThreadTeam(options.Threads == 0 ? PhysicalCores.Count() : options.Threads);
+        _threadScratch = new Scratch[_team.Threads];
+        for (int i = 0; i < _threadScratch.Length; i++)
+            _threadScratch[i] = new Scratch();
+        _matMul = new MatMulJob(kernels, _threadScratch);
+        _attention = new AttentionJob(kernels, _threadScratch);
+        _norm = new NormJob(kernels);
+        _getRows = new GetRowsJob(kernels, _threadScratch);
+        _add = new AddJob(kernels);
+        _scale = new ScaleJob(kernels);
+        _activation = new ActivationJob(kernels);
+        _combine = new CombineJob(kernels);
+    }
+
+    /// <inheritdoc/>
+    public override string Name => "cpu";
+
+    /// <inheritdoc/>
+    public override string Description =>
+        $"{RuntimeInformation.ProcessArchitecture}, {Environment.ProcessorCount} processors; {Threads} threads, path {_path.Name} ({_path.Does}){(_exact ? ", exact" : "")}";
+
+    /// <summary>Threads, the calling one included.</summary>
+    public int Threads => _team.Threads;
+
+    /// <summary>The instruction path.</summary>
+    public CpuPath Path => _path;
+
+    /// <summary>Bytes that the system can still give without swapping: <c>MemAvailable</c> of /proc/meminfo within the runtime's own limit, elsewhere only that limit less what is in use.</summary>
+    public override long AvailableBytes
+    {
+        get
+        {
+            GCMemoryInfo memory = GC.GetGCMemoryInfo();
+            long limit = Math.Max(0, memory.TotalAvailableMemoryBytes - Environment.WorkingSet);
+            return OperatingSystem.IsLinux() && MemAvailable("/proc/meminfo") is { } available ? Math.Min(available, limit) : limit;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override bool Supports(Operation operation, BlockFormat format)
+    {
+        ArgumentNullException.ThrowIfNull(format);
+        return operation == Operation.KvCache ? format.Name is "F32" or "F16" or "Q8_0" : CodeFormats.Find(format) is not null || IsFloat(format);
+    }
+
+    /// <inheritdoc/>
+    public override string KernelName(Operation operation, BlockFormat format)
+    {
+        ArgumentNullException.ThrowIfNull(format);
+        return operation switch
+        {
+            Operation.MatMul or Operation.MatMulExperts => IsInteger(CodeFormats.Find(format))
+                ? $"{_path.Name}: {format.Name} codes x 8-bit activations"
+                : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",
+            Operation.KvCache => $"{_path.Name}: {format.Name} tiles decoded to float32",
+            _ => $"{format.Name} decoded to float32",
+        };
+    }
+
+    /// <inheritdoc/>
+    public override long UploadBytes(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return CpuWeight.VectorBytes(source);
+    }
+
+    /// <inheritdoc/>
+    public override Weight Upload(IWeightSource source, ReadOnlySpan<float> scales = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (!Supports(Operation.MatMul, source.Format))
+            throw new ArgumentException($"{source.Name} is {source.Format}, for which there is no CPU kernel.", nameof(source));
+        return new CpuWeight(source, scales);
+    }
+
+    /// <inheritdoc/>
+    public override Tensor Allocate(ElementType type, int rows, int columns) => HostTensorBuffer.NewTensor(type, rows, columns);
+
+    /// <inheritdoc/>
+    public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format) => new HostKvCache(layers, capacity, format);
+
+    /// <inheritdoc/>
+    public override void Write(ReadOnlySpan<float> values, Tensor y)
+    {
+        Shapes.CheckCopy(y, values.Length);
+        using Call call = Enter();
+        for (int row = 0; row < y.Rows; row++)
+            values.Slice(row * y.Columns, y.Columns).CopyTo(HostTensorBuffer.Row(y, row));
+    }
+
+    /// <inheritdoc/>
+    public override void Read(Tensor x, Span<float> values)
+    {
+        Shapes.CheckCopy(x, values.Length);
+        using Call call = Enter();
+        for (int row = 0; row < x.Rows; row++)
+            HostTensorBuffer.Row(x, row).CopyTo(values.Slice(row * x.Columns, x.Columns));
+    }
+
+    /// <summary>The number of <c>MemAvailable</c> in bytes, or null.</summary>
+    internal static long? MemAvailable(string path)
+    {
+        try
+        {
+            foreach (string line in File.ReadLines(path))
+            {
+                if (!line.StartsWith("MemAvailable:", StringComparison.Ordinal)) continue;
+                ReadOnlySpan<char> number = line.AsSpan("MemAvailable:".Length).Trim();
+                if (number.EndsWith(" kB")) number = number[..^3];
+                return long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long kibibytes) ? kibibytes * 1024 : null;
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Without the file the runtime's own limit remains.
+        }
+
+        return null;
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (_disposed || !disposing) return;
+        using (Call call = Enter())
+            _disposed = true;
+        _team.Dispose();
+        foreach (Scratch own in _threadScratch)
+            own.Dispose();
+        _forms.Dispose();
+        _lists.Dispose();
+        _rope.Dispose();
+        _getRows.Dispose();
+    }
+
+    private static bool IsFloat(BlockFormat format) => format.Name is "F32" or "F16" or "BF16";
+
+    private bool IsInteger(CodeFormat? codes) => codes is not null && !_exact;
+
+    private Call Enter()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (Interlocked.CompareExchange(ref _busy, 1, 0) != 0)
+            throw new InvalidOperationException("another thread is inside a call of this CpuBackend; one thread at a time may use it.");
+        return new Call(this);
+    }
+
+    private void Start(TeamJob job, long work)
+    {
+        if (work < SharedWork || _team.Threads == 1) job.Run(null, 0, 1);
+        else _team.Run(job);
+    }
+
+    private readonly ref struct Call(CpuBackend backend)
+    {
+        public void Dispose() => Volatile.Write(ref backend._busy, 0);
+    }
+}

@@ -1,0 +1,102 @@
+using Nibble.Core.Compute;
+using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Threading;
+
+namespace Nibble.Cpu.Jobs;
+
+/// <summary>Work on the values of rows, cut into runs of columns so that one long row is shared too.</summary>
+internal abstract class ElementJob : UnitJob
+{
+    private const int RunColumns = 1024;
+
+    private int _columns, _runs;
+
+    /// <summary>Sets the shape.</summary>
+    protected void Shape(int rows, int columns)
+    {
+        (_columns, _runs) = (columns, (columns + RunColumns - 1) / RunColumns);
+        Units = rows * _runs;
+    }
+
+    protected sealed override void Unit(int unit, int thread)
+    {
+        int first = unit % _runs * RunColumns;
+        Values(unit / _runs, first, Math.Min(RunColumns, _columns - first));
+    }
+
+    /// <summary>Does some values of a row.</summary>
+    protected abstract void Values(int row, int first, int count);
+}
+
+/// <summary><see cref="Backend.Add"/>, and <see cref="Backend.AddBias"/> with one row for all.</summary>
+internal sealed unsafe class AddJob(CpuKernels kernels) : ElementJob
+{
+    private Rows _a, _b, _y;
+    private float* _bias;
+
+    /// <summary>y = a + b.</summary>
+    public void Prepare(Tensor a, Tensor b, Tensor y)
+    {
+        (_a, _b, _y) = (new Rows(a), new Rows(b), new Rows(y));
+        _bias = null;
+        Shape(a.Rows, a.Columns);
+    }
+
+    /// <summary>x = x + bias.</summary>
+    public void Prepare(Tensor x, float* bias)
+    {
+        (_a, _y) = (new Rows(x), new Rows(x));
+        _bias = bias;
+        Shape(x.Rows, x.Columns);
+    }
+
+    protected override void Values(int row, int first, int count) =>
+        kernels.Add(_a[row] + first, (_bias == null ? _b[row] : _bias) + first, _y[row] + first, count);
+}
+
+/// <summary><see cref="Backend.Scale"/>.</summary>
+internal sealed unsafe class ScaleJob(CpuKernels kernels) : ElementJob
+{
+    private Rows _x, _y;
+    private float _factor;
+
+    public void Prepare(Tensor x, float factor, Tensor y)
+    {
+        (_x, _factor, _y) = (new Rows(x), factor, new Rows(y));
+        Shape(x.Rows, x.Columns);
+    }
+
+    protected override void Values(int row, int first, int count) => kernels.Scale(_x[row] + first, _factor, _y[row] + first, count);
+}
+
+/// <summary><see cref="Backend.GatedActivation"/>.</summary>
+internal sealed unsafe class ActivationJob(CpuKernels kernels) : ElementJob
+{
+    private Activation _activation;
+    private Rows _gate, _up, _y;
+
+    public void Prepare(Activation activation, Tensor gate, Tensor up, Tensor y)
+    {
+        (_activation, _gate, _up, _y) = (activation, new Rows(gate), new Rows(up), new Rows(y));
+        Shape(gate.Rows, gate.Columns);
+    }
+
+    protected override void Values(int row, int first, int count) =>
+        kernels.Activate(_activation, _gate[row] + first, _up[row] + first, _y[row] + first, count);
+}
+
+/// <summary><see cref="Backend.Combine"/>.</summary>
+internal sealed unsafe class CombineJob(CpuKernels kernels) : ElementJob
+{
+    private Rows _x, _weights, _y;
+    private long _stride;
+
+    public void Prepare(Tensor x, Tensor weights, Tensor y)
+    {
+        (_x, _weights, _y, _stride) = (new Rows(x), new Rows(weights), new Rows(y), x.Stride);
+        Shape(y.Rows, y.Columns);
+    }
+
+    protected override void Values(int row, int first, int count) =>
+        kernels.Combine(_x[row * _weights.Columns] + first, _stride, _weights[row], _weights.Columns, _y[row] + first, count);
+}

@@ -1,0 +1,100 @@
+using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Threading;
+
+namespace Nibble.Cpu.Jobs;
+
+/// <summary>Products of one input and several matrices: the input is put into the kernels' form once, then each thread takes a part of every matrix's rows.</summary>
+internal sealed unsafe class MatMulJob(CpuKernels kernels, Scratch[] scratch) : TeamJob
+{
+    private MatMulTarget[] _targets = new MatMulTarget[4];
+    private MatMulInput _input;
+    private float* _x;
+    private long _xStride;
+    private int _rows;
+    private bool _copies, _encodes;
+
+    /// <summary>Matrices of this product.</summary>
+    public int TargetCount { get; private set; }
+
+    /// <summary>Multiplications, an estimate of the work.</summary>
+    public long Work { get; private set; }
+
+    /// <summary>Starts to describe a product.</summary>
+    public void Begin(float* x, long stride, int rows, int columns)
+    {
+        _x = x;
+        (_xStride, _rows) = (stride, rows);
+        _input = new MatMulInput { Columns = columns, FloatColumns = (columns + 15) & -16 };
+        (TargetCount, Work, _copies, _encodes) = (0, 0, false, false);
+    }
+
+    /// <summary>Adds a matrix.</summary>
+    public void AddTarget(in MatMulTarget target)
+    {
+        if (TargetCount == _targets.Length) Array.Resize(ref _targets, TargetCount * 2);
+        _targets[TargetCount++] = target;
+        Work += (long)target.Rows * _input.Columns * target.Count;
+        if (target.Integer) _encodes = true;
+        else if (_input.FloatColumns != _input.Columns) _copies = true;
+    }
+
+    /// <summary>Reserves memory, and puts a single row into the kernels' form, which is not worth a barrier.</summary>
+    /// <param name="forms">Memory of the input's forms.</param>
+    public void Prepare(Scratch forms)
+    {
+        int columns = _input.Columns, groups = _input.Groups;
+        long padded = _copies ? (long)_rows * _input.FloatColumns * 4 : 0;
+        long scales = _encodes ? (long)_rows * (columns / 32) * 4 : 0;
+        long sums = _encodes ? (long)_rows * groups * 4 : 0;
+        long codes = _encodes ? (long)_rows * columns : 0;
+        byte* memory = forms.Reserve(padded + sums + scales + codes);
+        _input.X = _copies ? (float*)memory : _x;
+        _input.XStride = _copies ? _input.FloatColumns : _xStride;
+        _input.Sums = (float*)(memory + padded);
+        _input.Scales = (float*)(memory + padded + sums);
+        _input.Codes = (sbyte*)(memory + padded + sums + scales);
+
+        long bytes = 0;
+        for (int i = 0; i < TargetCount; i++)
+            bytes = Math.Max(bytes, kernels.MatMulScratchBytes(columns, _targets[i].Count, _targets[i].Integer));
+        foreach (Scratch own in scratch)
+            own.Reserve(bytes);
+        if (_rows == 1) PrepareRow(0);
+    }
+
+    public override void Run(ThreadTeam? team, int thread, int threads)
+    {
+        if (_rows > 1 && (_copies || _encodes))
+        {
+            int last = Share(_rows, thread + 1, threads);
+            for (int row = Share(_rows, thread, threads); row < last; row++)
+                PrepareRow(row);
+            team?.Barrier();
+        }
+
+        for (int i = 0; i < TargetCount; i++)
+        {
+            ref MatMulTarget target = ref _targets[i];
+            int tiles = (target.Rows + 3) / 4;
+            int first = Share(tiles, thread, threads) * 4, end = Math.Min(target.Rows, Share(tiles, thread + 1, threads) * 4);
+            if (first >= end) continue;
+            if (target.Integer) kernels.MatMulInteger(in target, in _input, scratch[thread].Pointer, first, end);
+            else kernels.MatMulFloat(in target, in _input, scratch[thread].Pointer, first, end);
+        }
+    }
+
+    private void PrepareRow(int row)
+    {
+        float* x = _x + (row * _xStride);
+        int columns = _input.Columns;
+        if (_copies)
+        {
+            Span<float> copy = new(_input.X + (row * _input.XStride), _input.FloatColumns);
+            new Span<float>(x, columns).CopyTo(copy);
+            copy[columns..].Clear();
+        }
+
+        if (_encodes)
+            ActivationCodes.Encode(x, columns, _input.Codes + ((long)row * columns), _input.Scales + ((long)row * (columns / 32)), _input.Sums + ((long)row * _input.Groups));
+    }
+}

@@ -1,0 +1,64 @@
+using Nibble.Core.Compute;
+
+namespace Nibble.Cpu.Kernels;
+
+/// <summary>The kernels of one instruction path.</summary>
+internal abstract unsafe class CpuKernels
+{
+    /// <inheritdoc cref="MatMulRows{TLanes, TVector, TTiles}.ScratchBytes"/>
+    public abstract long MatMulScratchBytes(int columns, int tokens, bool integer);
+
+    /// <inheritdoc cref="MatMulRows{TLanes, TVector, TTiles}.Float"/>
+    public abstract void MatMulFloat(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end);
+
+    /// <inheritdoc cref="MatMulRows{TLanes, TVector, TTiles}.Integer"/>
+    public abstract void MatMulInteger(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end);
+
+    /// <inheritdoc cref="AttentionTiles{TLanes, TVector}.Run"/>
+    public abstract void Attention(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Add"/>
+    public abstract void Add(float* a, float* b, float* y, int count);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Scale"/>
+    public abstract void Scale(float* x, float factor, float* y, int count);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Combine"/>
+    public abstract void Combine(float* x, long stride, float* weights, int terms, float* y, int count);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Activate"/>
+    public abstract void Activate(Activation activation, float* gate, float* up, float* y, int count);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Norm"/>
+    public abstract void Norm(float* x, float* gain, float epsilon, float* y, int count);
+}
+
+/// <summary>The kernels of a path, made of its vectors and its integer tiles.</summary>
+internal sealed unsafe class CpuKernels<TLanes, TVector, TTiles> : CpuKernels
+    where TLanes : struct, ILanes<TVector>
+    where TVector : struct
+    where TTiles : struct, IIntegerTiles
+{
+    public override long MatMulScratchBytes(int columns, int tokens, bool integer) => MatMulRows<TLanes, TVector, TTiles>.ScratchBytes(columns, tokens, integer);
+
+    public override void MatMulFloat(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end) =>
+        MatMulRows<TLanes, TVector, TTiles>.Float(in target, in input, scratch, first, end);
+
+    public override void MatMulInteger(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end) =>
+        MatMulRows<TLanes, TVector, TTiles>.Integer(in target, in input, scratch, first, end);
+
+    public override void Attention(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads) =>
+        AttentionTiles<TLanes, TVector>.Run(in arguments, scratch, kvHead, firstToken, tokens, firstHead, heads);
+
+    public override void Add(float* a, float* b, float* y, int count) => Elements<TLanes, TVector>.Add(a, b, y, count);
+
+    public override void Scale(float* x, float factor, float* y, int count) => Elements<TLanes, TVector>.Scale(x, factor, y, count);
+
+    public override void Combine(float* x, long stride, float* weights, int terms, float* y, int count) =>
+        Elements<TLanes, TVector>.Combine(x, stride, weights, terms, y, count);
+
+    public override void Activate(Activation activation, float* gate, float* up, float* y, int count) =>
+        Elements<TLanes, TVector>.Activate(activation, gate, up, y, count);
+
+    public override void Norm(float* x, float* gain, float epsilon, float* y, int count) => Elements<TLanes, TVector>.Norm(x, gain, epsilon, y, count);
+}

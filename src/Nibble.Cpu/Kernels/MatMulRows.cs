@@ -1,0 +1,177 @@
+using System.Runtime.CompilerServices;
+using Nibble.Cpu.Codes;
+
+namespace Nibble.Cpu.Kernels;
+
+/// <summary>Rows of a matrix times all tokens: unpacks some rows into scratch memory once and uses them for every token.</summary>
+/// <remarks>What one (row, token) pair gives does not depend on the rows and tokens beside it. Tiles at an edge repeat their last row or token and drop the copies.</remarks>
+internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
+    where TLanes : struct, ILanes<TVector>
+    where TVector : struct
+    where TTiles : struct, IIntegerTiles
+{
+    // [16 pairs x 16] lanes, [16] sums and [16] sums of minima.
+    private const int TileFloats = 256 + 16 + 16;
+
+    // Unpacked rows that stay in the second-level cache while all tokens pass.
+    private const int ChunkBytes = 128 << 10;
+
+    /// <summary>Bytes of scratch memory a thread needs for products of so many columns.</summary>
+    public static long ScratchBytes(int columns, int tokens, bool integer)
+    {
+        int rows = ChunkRows(columns, tokens, integer);
+        long unpacked = RowFloats(columns) * 4L;
+        return (TileFloats * 4) + (integer ? rows * unpacked : (rows * Padded(columns) * 4L) + unpacked);
+    }
+
+    /// <summary>Multiplies rows by float32 activations.</summary>
+    /// <param name="target">The matrix.</param>
+    /// <param name="input">The activations: X.</param>
+    /// <param name="scratch">[<see cref="ScratchBytes"/>].</param>
+    /// <param name="first">First row.</param>
+    /// <param name="end">Behind the last row.</param>
+    public static void Float(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end)
+    {
+        float* lanes = (float*)scratch, sums = lanes + 256, decoded = lanes + TileFloats;
+        int columns = input.Columns, padded = input.FloatColumns;
+        int chunkRows = ChunkRows(columns, target.Count, false);
+        bool inPlace = target.Format.Id == 0 && padded == columns;
+        float* codes = decoded + ((long)chunkRows * padded);
+        float** rows = stackalloc float*[4];
+        float** x = stackalloc float*[4];
+        for (int chunk = first; chunk < end; chunk += chunkRows)
+        {
+            int count = Math.Min(chunkRows, end - chunk);
+            float* weights = decoded;
+            if (inPlace)
+                weights = (float*)(target.Weights + (chunk * target.RowBytes));
+            else
+                for (int r = 0; r < count; r++)
+                    Decode(in target, target.Weights + ((chunk + r) * target.RowBytes), columns, padded, codes, decoded + ((long)r * padded));
+
+            for (int t = 0; t < target.Count;)
+            {
+                int tokens = TokensOf(target.Count - t, out int tile);
+                for (int i = 0; i < tile; i++)
+                    x[i] = input.X + (target.Inputs[t + Math.Min(i, tokens - 1)] * input.XStride);
+                for (int r = 0; r < count; r += 4)
+                {
+                    for (int i = 0; i < 4; i++)
+                        rows[i] = weights + ((long)Math.Min(r + i, count - 1) * padded);
+                    FloatTiles<TLanes, TVector>.Dot(rows, x, tile, padded, lanes, sums);
+                    Finish(in target, sums, t, tokens, chunk + r, Math.Min(4, count - r));
+                }
+
+                t += tokens;
+            }
+        }
+    }
+
+    /// <summary>Multiplies rows by 8-bit activations.</summary>
+    /// <param name="target">The matrix.</param>
+    /// <param name="input">The activations: codes, scales and sums.</param>
+    /// <param name="scratch">[<see cref="ScratchBytes"/>].</param>
+    /// <param name="first">First row.</param>
+    /// <param name="end">Behind the last row.</param>
+    public static void Integer(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end)
+    {
+        float* lanes = (float*)scratch, sums = lanes + 256, minSums = sums + 16, unpacked = lanes + TileFloats;
+        int columns = input.Columns, groups = input.Groups, rowFloats = RowFloats(columns);
+        int chunkRows = ChunkRows(columns, target.Count, true);
+        CodeFormat format = target.Codes!;
+        sbyte** codes = stackalloc sbyte*[8];
+        float** values = stackalloc float*[16];
+        float** scales = values, mins = values + 4, tokenScales = values + 8, tokenSums = values + 12;
+        IntegerTile tile = new() { W = codes, D = scales, X = codes + 4, E = tokenScales, Blocks = columns / 32, Sums = sums };
+        for (int chunk = first; chunk < end; chunk += chunkRows)
+        {
+            int count = Math.Min(chunkRows, end - chunk);
+            for (int r = 0; r < count; r++)
+            {
+                float* row = unpacked + ((long)r * rowFloats);
+                Clear(row + groups - 16);
+                Clear(row + (2 * groups) - 16);
+                format.Unpack(target.Weights + ((chunk + r) * target.RowBytes), columns, (sbyte*)(row + (2 * groups)), row, row + groups);
+            }
+
+            for (int t = 0; t < target.Count;)
+            {
+                int tokens = TokensOf(target.Count - t, out int width);
+                for (int i = 0; i < width; i++)
+                {
+                    long row = target.Inputs[t + Math.Min(i, tokens - 1)];
+                    tile.X[i] = input.Codes + (row * columns);
+                    tokenScales[i] = input.Scales + (row * (columns / 32));
+                    tokenSums[i] = input.Sums + (row * groups);
+                }
+
+                for (int r = 0; r < count; r += 4)
+                {
+                    for (int i = 0; i < 4; i++)
+                    {
+                        scales[i] = unpacked + ((long)Math.Min(r + i, count - 1) * rowFloats);
+                        mins[i] = scales[i] + groups;
+                        codes[i] = (sbyte*)(mins[i] + groups);
+                    }
+
+                    TTiles.Dot(in tile, width);
+                    if (format.HasMins)
+                    {
+                        FloatTiles<TLanes, TVector>.Dot(mins, tokenSums, width, groups, lanes, minSums);
+                        for (int i = 0; i < 4 * width; i++)
+                            sums[i] += minSums[i];
+                    }
+
+                    Finish(in target, sums, t, tokens, chunk + r, Math.Min(4, count - r));
+                }
+
+                t += tokens;
+            }
+        }
+    }
+
+    // How many of the tokens that are left the next tile takes, and its width.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int TokensOf(int left, out int width)
+    {
+        width = TLanes.HasManyRegisters && left >= 3 ? 4 : left >= 2 ? 2 : 1;
+        return Math.Min(left, width);
+    }
+
+    private static int Padded(int columns) => (columns + 15) & -16;
+
+    // Scales, minima and codes of one row.
+    private static int RowFloats(int columns) => (2 * MatMulInput.GroupsOf(columns)) + (Padded(columns) / 4);
+
+    // Few tokens read a row once or twice: then it should still be in the first-level cache.
+    private static int ChunkRows(int columns, int tokens, bool integer) =>
+        tokens <= 4 ? 4 : Math.Clamp(ChunkBytes / (integer ? RowFloats(columns) * 4 : Padded(columns) * 4), 4, 64) & -4;
+
+    private static void Decode(in MatMulTarget target, byte* row, int columns, int padded, float* scratch, float* values)
+    {
+        if (target.Codes is { } format)
+        {
+            int groups = MatMulInput.GroupsOf(columns);
+            sbyte* codes = (sbyte*)(scratch + (2 * groups));
+            format.Unpack(row, columns, codes, scratch, scratch + groups);
+            CodeFormats.ToFloat(codes, scratch, format.HasMins ? scratch + groups : null, columns, values);
+            return;
+        }
+
+        target.Format.Decode(new ReadOnlySpan<byte>(row, (int)target.RowBytes), new Span<float>(values, columns));
+        new Span<float>(values + columns, padded - columns).Clear();
+    }
+
+    private static void Clear(float* sixteen) => new Span<float>(sixteen, 16).Clear();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Finish(in MatMulTarget target, float* sums, int token, int tokens, int row, int rows)
+    {
+        for (int i = 0; i < tokens; i++)
+        {
+            float* y = target.Y + (target.Outputs[token + i] * target.YStride) + row;
+            for (int r = 0; r < rows; r++)
+                y[r] = target.Scale * sums[(4 * i) + r];
+        }
+    }
+}

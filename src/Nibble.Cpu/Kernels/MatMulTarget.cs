@@ -1,0 +1,75 @@
+using Nibble.Core.Formats;
+using Nibble.Cpu.Codes;
+
+namespace Nibble.Cpu.Kernels;
+
+/// <summary>One matrix of a product, the tokens it is multiplied with, and where the results go.</summary>
+internal unsafe struct MatMulTarget
+{
+    /// <summary>The first row's bytes; rows are <see cref="RowBytes"/> apart.</summary>
+    public byte* Weights;
+
+    /// <summary>Bytes of a row.</summary>
+    public long RowBytes;
+
+    /// <summary>Rows.</summary>
+    public int Rows;
+
+    /// <summary>What the products are multiplied by.</summary>
+    public float Scale;
+
+    /// <summary>The weights' format.</summary>
+    public BlockFormat Format;
+
+    /// <summary>How the format unpacks; null for F32, F16 and BF16.</summary>
+    public CodeFormat? Codes;
+
+    /// <summary>Whether 8-bit activations are used.</summary>
+    public bool Integer;
+
+    /// <summary>The first output row.</summary>
+    public float* Y;
+
+    /// <summary>Values from one output row to the next.</summary>
+    public long YStride;
+
+    /// <summary>[<see cref="Count"/>] rows of the input.</summary>
+    public int* Inputs;
+
+    /// <summary>[<see cref="Count"/>] rows of the output.</summary>
+    public int* Outputs;
+
+    /// <summary>Tokens.</summary>
+    public int Count;
+}
+
+/// <summary>The activations of a product, in the forms that the kernels read.</summary>
+internal unsafe struct MatMulInput
+{
+    /// <summary>Values in a row.</summary>
+    public int Columns;
+
+    /// <summary>Float32 rows whose first <see cref="FloatColumns"/> values can be read; those past <see cref="Columns"/> are zero.</summary>
+    public float* X;
+
+    /// <summary>Values from one row of <see cref="X"/> to the next.</summary>
+    public long XStride;
+
+    /// <summary><see cref="Columns"/> rounded up to 16.</summary>
+    public int FloatColumns;
+
+    /// <summary>[rows x <see cref="Columns"/>] codes of -127 to 127.</summary>
+    public sbyte* Codes;
+
+    /// <summary>[rows x <see cref="Columns"/> / 32] scales of the codes.</summary>
+    public float* Scales;
+
+    /// <summary>[rows x <see cref="Groups"/>] scale times sum of the codes of 16 columns; zero past the last group.</summary>
+    public float* Sums;
+
+    /// <summary>Groups of 16 columns, rounded up to 16.</summary>
+    public readonly int Groups => GroupsOf(Columns);
+
+    /// <summary>Groups of 16 columns, rounded up to 16.</summary>
+    public static int GroupsOf(int columns) => (((columns + 15) / 16) + 15) & -16;
+}

@@ -165,12 +165,12 @@ public sealed class Session : IDisposable
 
     /// <summary>Takes the state of a file, made by <see cref="Save"/> with the same model and KV format.</summary>
     /// <param name="path">The file.</param>
-    /// <returns>The attachment.</returns>
+    /// <param name="takeAttachment">Given the attachment before anything changes; what it throws ends the call.</param>
     /// <exception cref="SessionStateException">The file is damaged, of another model, or does not fit. The session is as it was.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public byte[] Restore(string path)
+    public void Restore(string path, Action<byte[]>? takeAttachment = null)
     {
-        lock (Model.Turn) return SessionStateFile.Read(this, path);
+        lock (Model.Turn) SessionStateFile.Read(this, path, takeAttachment);
     }
 
     /// <summary>Frees keys and values.</summary>

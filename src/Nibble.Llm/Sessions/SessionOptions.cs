@@ -47,7 +47,9 @@ public sealed class ContextOverflowException : InvalidOperationException
 /// <summary>A saved session cannot be restored: the file is damaged, or of another model.</summary>
 public sealed class SessionStateException : IOException
 {
-    internal SessionStateException(string message)
+    /// <summary>Describes why.</summary>
+    /// <param name="message">The text.</param>
+    public SessionStateException(string message)
         : base(message)
     {
     }

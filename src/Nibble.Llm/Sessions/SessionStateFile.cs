@@ -65,7 +65,7 @@ internal static class SessionStateFile
     }
 
     /// <summary>Checks a file wholly, then takes it into a session.</summary>
-    public static byte[] Read(Session session, string path)
+    public static void Read(Session session, string path, Action<byte[]>? takeAttachment)
     {
         using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
         string name = Path.GetFileName(path);
@@ -97,6 +97,7 @@ internal static class SessionStateFile
         foreach (int id in tokens)
             if ((uint)id >= (uint)session.Model.VocabularySize)
                 throw new SessionStateException($"'{name}' holds token {id}, which the model's vocabulary of {session.Model.VocabularySize} does not have.");
+        takeAttachment?.Invoke(attachment);
         session.Rewind(0);
         for (int layer = 0; layer < cache.Layers.Length; layer++)
         {
@@ -112,7 +113,6 @@ internal static class SessionStateFile
         }
 
         session.SetState(tokens, logits);
-        return attachment;
     }
 
     private static void CheckHash(FileStream file, string name)

@@ -1,0 +1,131 @@
+using System.Runtime.InteropServices;
+using Nibble.Core.Compute;
+using Nibble.Core.Gguf;
+using Nibble.Llm.Models;
+using Nibble.Llm.Sampling;
+using Nibble.Llm.Templates;
+using Nibble.Llm.Tokenizers;
+
+namespace Nibble;
+
+/// <summary>How <see cref="Model.Load"/> loads.</summary>
+public sealed record LoadOptions
+{
+    /// <summary>The device's name: <c>auto</c>, <c>cpu</c>, <c>reference</c>.</summary>
+    public string Device { get; init; } = "auto";
+
+    /// <summary>How the device is opened.</summary>
+    public DeviceOptions DeviceOptions { get; init; } = new();
+
+    /// <summary>Tokens of a prompt that are evaluated together.</summary>
+    public int BatchTokens { get; init; } = 512;
+
+    /// <summary>A chat template that replaces the file's own, or null.</summary>
+    public string? ChatTemplate { get; init; }
+}
+
+/// <summary>A model ready to use: weights on a device, tokenizer, chat template.</summary>
+public sealed class Model : IDisposable
+{
+    private readonly Tokenizer? _tokenizer;
+    private readonly string? _tokenizerProblem;
+
+    private Model(LanguageModel language, string? template)
+    {
+        Language = language;
+        GgufMetadata metadata = language.File.Metadata;
+        List<string> warnings = [];
+        try
+        {
+            _tokenizer = Tokenizer.FromMetadata(metadata);
+            warnings.AddRange(_tokenizer.Warnings);
+        }
+        catch (TokenizerException error)
+        {
+            _tokenizerProblem = error.Message;
+            warnings.Add($"{error.Message} The model runs on token ids only.");
+        }
+
+        string bos = TextOf(_tokenizer?.Vocabulary.Special.Bos), eos = TextOf(_tokenizer?.Vocabulary.Special.Eos);
+        ChatTemplate = template is null
+            ? ChatTemplate.Create(metadata.FindString("tokenizer.chat_template"), bos, eos)
+            : ChatTemplate.Parse(template, bos, eos);
+        Warnings = warnings;
+    }
+
+    /// <summary>The weights and the forward pass.</summary>
+    public LanguageModel Language { get; }
+
+    /// <summary>The tokenizer.</summary>
+    /// <exception cref="TokenizerException">The file's tokenizer is missing or not known; the model runs on ids only.</exception>
+    public Tokenizer Tokenizer => _tokenizer ?? throw new TokenizerException($"this needs the model's tokenizer, but: {_tokenizerProblem}");
+
+    /// <summary>The tokenizer, or null where the model runs on ids only.</summary>
+    public Tokenizer? TokenizerOrNull => _tokenizer;
+
+    /// <summary>The chat template; ChatML where the file has none that works, and then it has warnings.</summary>
+    public ChatTemplate ChatTemplate { get; }
+
+    /// <summary>What a user should know about the file's tokenizer.</summary>
+    public IReadOnlyList<string> Warnings { get; }
+
+    /// <summary>Loads a model.</summary>
+    /// <param name="model">A path, a name from a manifest, or null for the default model.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Told of each tensor.</param>
+    /// <exception cref="ModelNotFoundException">There is no such model, or its file differs from the manifest.</exception>
+    /// <exception cref="GgufException">The file cannot be run.</exception>
+    /// <exception cref="ArgumentException">The device cannot be used so.</exception>
+    /// <exception cref="TemplateException"><see cref="LoadOptions.ChatTemplate"/> is no template.</exception>
+    /// <exception cref="InsufficientMemoryException">The device has not enough memory.</exception>
+    public static Model Load(string? model = null, LoadOptions? options = null, IProgress<LoadProgress>? progress = null)
+    {
+        options ??= new LoadOptions();
+        string path = ModelCatalog.Open().Resolve(model);
+        Backend backend = Devices.Open(options.Device, options.DeviceOptions);
+        LanguageModel? language = null;
+        try
+        {
+            language = LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = options.BatchTokens }, progress);
+            return new Model(language, options.ChatTemplate);
+        }
+        catch
+        {
+            language?.Dispose();
+            backend.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A sampler chain for this model.</summary>
+    /// <param name="options">The settings; the file's <c>general.sampling.*</c> fill those that were not set.</param>
+    public SamplerChain NewSampler(SamplingOptions? options = null)
+    {
+        SamplingOptions own = options?.Clone() ?? new SamplingOptions();
+        own.Apply(Language.File.Metadata);
+        return new SamplerChain(own, Language.VocabularySize, _tokenizer is null ? null : new TokenizerVocabulary(_tokenizer));
+    }
+
+    /// <summary>The ids of a rendered prompt: special tokens only where the template wrote them, and one BOS where the vocabulary asks for it.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <exception cref="TokenizerException">The model runs on ids only.</exception>
+    public List<int> Encode(RenderedPrompt prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        List<int> ids = [];
+        Tokenizer.Encode(CollectionsMarshal.AsSpan([.. prompt.Segments]), ids);
+        // Templates that write the BOS themselves must not get a second one.
+        if (Tokenizer.Vocabulary is { AddBos: true, Special.Bos: { } bos } && (ids.Count == 0 || ids[0] != bos)) ids.Insert(0, bos);
+        return ids;
+    }
+
+    /// <summary>Frees everything. Sessions and chats are disposed of before.</summary>
+    public void Dispose()
+    {
+        Backend backend = Language.Backend;
+        Language.Dispose();
+        backend.Dispose();
+    }
+
+    private string TextOf(int? id) => id is { } known && _tokenizer is not null ? _tokenizer.Decode([known], renderSpecial: true) : string.Empty;
+}

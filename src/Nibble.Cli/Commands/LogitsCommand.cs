@@ -1,0 +1,42 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Nibble.Llm.Sessions;
+
+namespace Nibble.Cli.Commands;
+
+/// <summary><c>nibble logits</c>: the logits of every position of a list of ids.</summary>
+internal static class LogitsCommand
+{
+    /// <summary>The command.</summary>
+    public static Command Create()
+    {
+        ModelArguments model = new();
+        Option<string> tokens = new("--tokens") { Description = "Ids separated by commas.", Required = true };
+        Option<FileInfo> output = new("--out", "-o") { Description = "The file: float32, little-endian, [tokens x vocabulary].", Required = true };
+        Command command = new("logits", "Write the logits of every position of a list of ids to a file.") { tokens, output };
+        model.AddTo(command);
+        command.SetAction((parsed, _) =>
+        {
+            int[] ids = ModelArguments.ParseIds(parsed.GetValue(tokens)!, "--tokens");
+            using Interruption interruption = new();
+            using Model loaded = model.Load(parsed);
+            using Session session = model.NewSession(parsed, loaded, unlessAsked: ids.Length);
+            string path = parsed.GetValue(output)!.FullName;
+            try
+            {
+                using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20);
+                session.Evaluate(ids, 0, (_, logits) => file.Write(MemoryMarshal.AsBytes(logits)), interruption.Token);
+            }
+            catch
+            {
+                File.Delete(path);
+                throw;
+            }
+
+            Terminal.Note($"{ids.Length} x {loaded.Language.VocabularySize} logits written to {path}");
+            return Task.FromResult(0);
+        });
+        Examples.Attach(command, "nibble logits --tokens 1,9690,198 --out logits.f32", "nibble logits model.gguf --tokens 1,2,3 --out logits.f32 --exact --batch 1");
+        return command;
+    }
+}

@@ -1,0 +1,92 @@
+using System.CommandLine;
+using System.Globalization;
+using Nibble.Llm.Generation;
+using Nibble.Llm.Sampling;
+using Nibble.Llm.Sessions;
+using Nibble.Llm.Templates;
+
+namespace Nibble.Cli.Commands;
+
+/// <summary><c>nibble run</c>: one prompt, one answer.</summary>
+internal static class RunCommand
+{
+    /// <summary>The command.</summary>
+    public static Command Create()
+    {
+        ModelArguments model = new();
+        SamplerArguments samplers = new();
+        TemplateArguments template = new();
+        Option<string?> prompt = new("--prompt", "-p") { Description = "The prompt." };
+        Option<string?> tokens = new("--tokens") { Description = "Ids separated by commas, in place of --prompt; no template, no BOS is added." };
+        Option<string?> system = new("--system") { Description = "The system message." };
+        Option<bool> raw = new("--raw") { Description = "Continue the prompt as it is, without the chat template. Special tokens in it are parsed." };
+        Option<bool> showIds = new("--ids") { Description = "Print the generated ids separated by commas, not the text." };
+        Command command = new("run", "Answer one prompt.") { prompt, tokens, system, raw, showIds };
+        model.AddTo(command);
+        samplers.AddTo(command);
+        template.AddTo(command);
+        command.SetAction((parsed, _) =>
+        {
+            string? text = parsed.GetValue(prompt), ids = parsed.GetValue(tokens), systemText = parsed.GetValue(system);
+            if (text is null == ids is null) throw new UsageException("give either --prompt T or --tokens 1,2,3.");
+            bool isRaw = parsed.GetValue(raw) || ids is not null;
+            if (isRaw && systemText is not null) throw new UsageException("--system needs the chat template; leave out --raw or --tokens.");
+            int[]? given = ids is null ? null : ModelArguments.ParseIds(ids, "--tokens");
+            SamplingOptions sampling = samplers.Sampling(parsed);
+            GenerationOptions generation = samplers.Generation(parsed);
+            using Interruption interruption = new();
+            using Model loaded = model.Load(parsed, template.Source(parsed));
+            int[] promptIds = given ?? Prompt(loaded, text!, systemText, isRaw);
+            using Session session = model.NewSession(parsed, loaded, contextShift: samplers.ContextShift(parsed));
+            return Task.FromResult(Generate(loaded, session, promptIds, sampling, generation, parsed.GetValue(showIds), interruption));
+        });
+        Examples.Attach(
+            command,
+            "nibble run --prompt \"What is the capital of France?\" --temp 0",
+            "nibble run model.gguf --prompt \"Once upon a time\" --raw -n 64 --seed 7",
+            "nibble run --tokens 1,2,3 --ids -n 8 --temp 0");
+        return command;
+    }
+
+    private static int[] Prompt(Model model, string text, string? system, bool isRaw)
+    {
+        if (isRaw) return model.Tokenizer.Encode(text, parseSpecial: true, addBosEos: true);
+        foreach (string warning in model.ChatTemplate.Warnings)
+            Terminal.Warning(warning);
+        ChatMessage[] messages = system is null ? [new("user", text)] : [new("system", system), new("user", text)];
+        return [.. model.Encode(model.ChatTemplate.Render(messages, addGenerationPrompt: true, TimeProvider.System.GetLocalNow()))];
+    }
+
+    private static int Generate(Model model, Session session, int[] prompt, SamplingOptions sampling, GenerationOptions options, bool showIds, Interruption interruption)
+    {
+        SamplerChain sampler = model.NewSampler(sampling);
+        try
+        {
+            session.Prefill(prompt, interruption.Token);
+            foreach (int id in prompt)
+                sampler.Accept(id);
+            Generator generator = new(session, model.TokenizerOrNull, sampler, options);
+            if (model.TokenizerOrNull is null && !showIds)
+                _ = model.Tokenizer;
+            using TextWriter output = Console.Out;
+            while (generator.Next(interruption.Token))
+            {
+                if (showIds)
+                    output.Write((generator.Count == 1 ? string.Empty : ",") + generator.Id.ToString(CultureInfo.InvariantCulture));
+                else
+                    output.Write(generator.Text);
+                output.Flush();
+            }
+
+            generator.Flush();
+            if (!showIds) output.Write(generator.Text);
+            output.WriteLine();
+            return 0;
+        }
+        catch (OperationCanceledException)
+        {
+            Console.Out.WriteLine();
+            throw;
+        }
+    }
+}

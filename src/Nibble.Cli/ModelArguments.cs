@@ -1,0 +1,120 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Nibble.Core.Formats;
+using Nibble.Llm.Models;
+using Nibble.Llm.Sessions;
+
+namespace Nibble.Cli;
+
+/// <summary>The argument and options of every command that runs a model.</summary>
+internal sealed class ModelArguments
+{
+    /// <summary>The model.</summary>
+    public Argument<string?> Model { get; } = ModelArgument();
+
+    private readonly Option<string> _device = new("--device") { Description = "auto, cpu, reference, cuda[:i] or opencl[:i].", DefaultValueFactory = _ => "auto" };
+    private readonly Option<int> _threads = new("--threads", "-t") { Description = "Threads of the CPU; 0 for one a core.", DefaultValueFactory = _ => 0 };
+    private readonly Option<int> _batch = new("--batch", "-b") { Description = "Tokens of a prompt that are evaluated together.", DefaultValueFactory = _ => 512 };
+    private readonly Option<int> _context = new("--context", "-c") { Description = "Positions of the context; 0 for the model's own, at most 8192.", DefaultValueFactory = _ => 0 };
+    private readonly Option<string?> _kv = new("--kv") { Description = "Format of keys and values: f32, f16 (default) or q8_0." };
+    private readonly Option<int?> _gpuLayers = new("--gpu-layers", "-ngl") { Description = "Layers that a GPU takes." };
+    private readonly Option<string?> _cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
+    private readonly Option<bool> _exact = new("--exact") { Description = "Float32 activations and KV cache, for parity with references." };
+
+    /// <summary>Adds argument and options to a command.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="withContext">Whether the command has a session whose length can be chosen.</param>
+    public void AddTo(Command command, bool withContext = true)
+    {
+        _threads.Validators.Add(result => Range(result, 0, 1024));
+        _batch.Validators.Add(result => Range(result, 1, 65536));
+        _context.Validators.Add(result => Range(result, 0, 16 << 20));
+        command.Add(Model);
+        command.Add(_device);
+        command.Add(_threads);
+        command.Add(_batch);
+        if (withContext) command.Add(_context);
+        command.Add(_kv);
+        command.Add(_gpuLayers);
+        command.Add(_cpuPath);
+        command.Add(_exact);
+    }
+
+    /// <summary>An argument that names a model, with the default model where it is left out.</summary>
+    public static Argument<string?> ModelArgument() => new("model")
+    {
+        Description = "A GGUF file, or a name from models/manifest.json; without it the default model.",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    /// <summary>The context that was asked for, or null for the model's own.</summary>
+    public int? Context(ParseResult parsed) => parsed.GetValue(_context) is var context && context == 0 ? null : context;
+
+    /// <summary>The format of keys and values.</summary>
+    public BlockFormat KvFormat(ParseResult parsed)
+    {
+        bool isExact = parsed.GetValue(_exact) || parsed.GetValue(_device) == "reference";
+        string? name = parsed.GetValue(_kv);
+        if (name is null) return isExact ? BlockFormats.F32 : BlockFormats.F16;
+        return BlockFormats.Find(name) is { } format && (format == BlockFormats.F32 || format == BlockFormats.F16 || format == BlockFormats.Q8_0)
+            ? format
+            : throw new UsageException($"'{name}' is no format for keys and values (--kv); use f32, f16 or q8_0.");
+    }
+
+    /// <summary>Opens the device and loads the model, with a progress bar; warnings are shown.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="template">A chat template in place of the model's own, or null.</param>
+    public Model Load(ParseResult parsed, string? template = null)
+    {
+        KvFormat(parsed);
+        LoadOptions options = new()
+        {
+            Device = parsed.GetValue(_device)!,
+            DeviceOptions = new DeviceOptions
+            {
+                Threads = parsed.GetValue(_threads),
+                CpuPath = parsed.GetValue(_cpuPath),
+                IsExact = parsed.GetValue(_exact),
+                GpuLayers = parsed.GetValue(_gpuLayers),
+            },
+            BatchTokens = parsed.GetValue(_batch),
+            ChatTemplate = template,
+        };
+        Model model = Terminal.Progress("Loading", report => Nibble.Model.Load(parsed.GetValue(Model), options, new DirectProgress(report)));
+        foreach (string warning in model.Warnings)
+            Terminal.Warning(warning);
+        return model;
+    }
+
+    /// <summary>A session as the options ask for it.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="unlessAsked">Positions where the command line names none; null for the model's own.</param>
+    /// <param name="contextShift">Whether a full session drops its oldest part.</param>
+    public Session NewSession(ParseResult parsed, Model model, int? unlessAsked = null, bool contextShift = false) =>
+        model.Language.NewSession(new SessionOptions { Context = Context(parsed) ?? unlessAsked, KvFormat = KvFormat(parsed), ContextShift = contextShift });
+
+    /// <summary>Parses ids separated by commas or spaces.</summary>
+    /// <exception cref="UsageException">Something is no id.</exception>
+    public static int[] ParseIds(string text, string option)
+    {
+        List<int> ids = [];
+        foreach (string part in text.Split([',', ' ', '\n', '\r', '\t'], StringSplitOptions.RemoveEmptyEntries))
+            ids.Add(int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new UsageException($"'{part}' is no token id ({option}); ids are whole numbers separated by commas."));
+        return ids.Count > 0 ? [.. ids] : throw new UsageException($"{option} names no token id.");
+    }
+
+    private static void Range(OptionResult result, int lowest, int highest)
+    {
+        int value = result.GetValueOrDefault<int>();
+        if (value < lowest || value > highest)
+            result.AddError($"{result.Option.Name} is {value}; it must be {lowest} to {highest}.");
+    }
+
+    /// <summary>Progress that is told at once, on the thread that makes it.</summary>
+    private sealed class DirectProgress(Action<double, string> report) : IProgress<LoadProgress>
+    {
+        public void Report(LoadProgress value) => report(value.TotalBytes == 0 ? 1 : (double)value.LoadedBytes / value.TotalBytes, value.Tensor);
+    }
+}

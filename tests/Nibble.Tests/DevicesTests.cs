@@ -1,0 +1,36 @@
+using Nibble.Core.Compute;
+
+namespace Nibble.Tests;
+
+public class DevicesTests
+{
+    [Theory]
+    [InlineData("auto", "cpu")]
+    [InlineData("cpu", "cpu")]
+    [InlineData("reference", "reference")]
+    public void A_usable_device_opens(string name, string expected)
+    {
+        using Backend backend = Devices.Open(name);
+        Assert.Equal(expected, backend.Name);
+    }
+
+    [Theory]
+    [InlineData("cuda", "no CUDA backend")]
+    [InlineData("cuda:0", "no CUDA backend")]
+    [InlineData("opencl:1", "no OpenCL backend")]
+    [InlineData("tpu", "there is no device 'tpu'")]
+    [InlineData("cpu:1", "there is no device 'cpu:1'")]
+    public void Another_device_is_refused_with_the_reason_and_the_usable_ones(string name, string reason)
+    {
+        string message = Assert.Throws<ArgumentException>(() => Devices.Open(name)).Message;
+        Assert.Contains(reason, message, StringComparison.Ordinal);
+        Assert.Contains("cpu, reference", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Layers_on_a_gpu_are_refused_where_there_is_none()
+    {
+        Assert.Contains("--gpu-layers", Assert.Throws<ArgumentException>(() => Devices.Open("cpu", new DeviceOptions { GpuLayers = 3 })).Message, StringComparison.Ordinal);
+        Devices.Open("cpu", new DeviceOptions { GpuLayers = 0 }).Dispose();
+    }
+}

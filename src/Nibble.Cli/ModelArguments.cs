@@ -27,9 +27,9 @@ internal sealed class ModelArguments
     /// <param name="withContext">Whether the command has a session whose length can be chosen.</param>
     public void AddTo(Command command, bool withContext = true)
     {
-        _threads.Validators.Add(result => Range(result, 0, 1024));
-        _batch.Validators.Add(result => Range(result, 1, 65536));
-        _context.Validators.Add(result => Range(result, 0, 16 << 20));
+        _threads.Validators.Add(result => CheckRange(result, 0, 1024));
+        _batch.Validators.Add(result => CheckRange(result, 1, 65536));
+        _context.Validators.Add(result => CheckRange(result, 0, 16 << 20));
         command.Add(Model);
         command.Add(_device);
         command.Add(_threads);
@@ -42,11 +42,17 @@ internal sealed class ModelArguments
     }
 
     /// <summary>An argument that names a model, with the default model where it is left out.</summary>
-    public static Argument<string?> ModelArgument() => new("model")
+    public static Argument<string?> ModelArgument(string description = "A GGUF file, or a name from models/manifest.json; without it the default model.")
     {
-        Description = "A GGUF file, or a name from models/manifest.json; without it the default model.",
-        Arity = ArgumentArity.ZeroOrOne,
-    };
+        Argument<string?> argument = new("model") { Description = description, Arity = ArgumentArity.ZeroOrOne };
+        argument.Validators.Add(result =>
+        {
+            // The parser takes what starts as an option and is none for an argument.
+            foreach (Token token in result.Tokens)
+                if (token.Value.StartsWith('-')) result.AddError($"there is no option '{token.Value}'. (A file of that name is written ./{token.Value}.)");
+        });
+        return argument;
+    }
 
     /// <summary>The context that was asked for, or null for the model's own.</summary>
     public int? Context(ParseResult parsed) => parsed.GetValue(_context) is var context && context == 0 ? null : context;
@@ -105,11 +111,12 @@ internal sealed class ModelArguments
         return ids.Count > 0 ? [.. ids] : throw new UsageException($"{option} names no token id.");
     }
 
-    private static void Range(OptionResult result, int lowest, int highest)
+    /// <summary>Adds an error where the option's whole number is out of range. One that is no number is the parser's to refuse.</summary>
+    public static void CheckRange(OptionResult result, int lowest, int highest)
     {
-        int value = result.GetValueOrDefault<int>();
-        if (value < lowest || value > highest)
-            result.AddError($"{result.Option.Name} is {value}; it must be {lowest} to {highest}.");
+        foreach (Token token in result.Tokens)
+            if (int.TryParse(token.Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value) && (value < lowest || value > highest))
+                result.AddError($"{result.Option.Name} is {value}; it must be {(highest == int.MaxValue ? $"{lowest} or more" : $"{lowest} to {highest}")}.");
     }
 
     /// <summary>Progress that is told at once, on the thread that makes it.</summary>

@@ -16,10 +16,7 @@ internal sealed class SamplerArguments
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
-        _count.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int?>() is < 0) result.AddError($"-n is {result.GetValueOrDefault<int?>()}; it must be 0 or more.");
-        });
+        _count.Validators.Add(result => ModelArguments.CheckRange(result, 0, int.MaxValue));
         command.Add(_count);
         command.Add(_stop);
         command.Add(_shift);

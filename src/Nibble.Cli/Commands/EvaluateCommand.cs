@@ -18,10 +18,7 @@ internal static class EvaluateCommand
         Option<int> chunk = new("--chunk") { Description = "Ids of a chunk; the second half of each counts.", DefaultValueFactory = _ => 512 };
         Option<bool> json = new("--json") { Description = "Write JSON." };
         Command command = new("evaluate", "Measure perplexity on a text.") { text, chunk, json };
-        chunk.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() is var value && value is < 4 or > 1 << 20) result.AddError($"--chunk is {value}; it must be 4 to {1 << 20}.");
-        });
+        chunk.Validators.Add(result => ModelArguments.CheckRange(result, 4, 1 << 20));
         model.AddTo(command, withContext: false);
         command.SetAction((parsed, _) =>
         {

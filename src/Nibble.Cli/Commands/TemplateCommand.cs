@@ -14,7 +14,7 @@ internal static class TemplateCommand
     /// <summary>The command.</summary>
     public static Command Create()
     {
-        Argument<string?> model = new("model") { Description = "A GGUF file, a name from models/manifest.json, or a .jinja file; without it the default model.", Arity = ArgumentArity.ZeroOrOne };
+        Argument<string?> model = ModelArguments.ModelArgument("A GGUF file, a name from models/manifest.json, or a .jinja file; without it the default model.");
         Option<FileInfo> context = new("--context") { Description = "The variables, a JSON object: messages, tools, add_generation_prompt, ...", Required = true };
         Option<string?> bos = new("--bos") { Description = "The text of bos_token; without it the vocabulary's." };
         Option<string?> eos = new("--eos") { Description = "The text of eos_token; without it the vocabulary's." };

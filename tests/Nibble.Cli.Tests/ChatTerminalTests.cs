@@ -138,7 +138,7 @@ public sealed class ChatTerminalTests : IDisposable
 
     private static PseudoTerminal Start(params string[] options)
     {
-        PseudoTerminal terminal = PseudoTerminal.Start(Cli.Host, [Cli.Assembly, "chat", .. options]);
+        PseudoTerminal terminal = PseudoTerminal.Start(Cli.Host, [Cli.Assembly, "chat", "--exact", .. options]);
         terminal.WaitFor("> ");
         return terminal;
     }

@@ -19,7 +19,7 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Run_answers_with_Paris_at_temperature_0()
     {
-        Cli.Result result = Cli.Run("run", "--prompt", "What is the capital of France?", "--temp", "0").Succeeded();
+        Cli.Result result = Cli.Run("run", "--prompt", "What is the capital of France?", "--temp", "0", "--exact").Succeeded();
         Assert.Contains("Paris", result.Output, StringComparison.Ordinal);
         Assert.Equal(string.Empty, result.Error);
     }
@@ -66,11 +66,11 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public void Chat_takes_one_turn_a_line_where_input_is_no_terminal()
     {
-        Cli.Result result = Cli.RunWith("What is the capital of France?\n/reset\nWhat is 2+2? Answer with a number.\n", "chat", "--temp", "0", "-n", "16").Succeeded();
+        Cli.Result result = Cli.RunWith("What is the capital of France?\n/reset\nWhat is 2+2? Answer with a number.\n", "chat", "--temp", "0", "-n", "16", "--exact").Succeeded();
         Assert.Contains("Paris", result.Output, StringComparison.Ordinal);
         Assert.Contains("4", result.Output, StringComparison.Ordinal);
         Assert.DoesNotContain(">", result.Output, StringComparison.Ordinal);
-        Cli.Result prompted = Cli.Run("chat", "--temp", "0", "--prompt", "What is the capital of France?").Succeeded();
+        Cli.Result prompted = Cli.Run("chat", "--temp", "0", "--exact", "--prompt", "What is the capital of France?").Succeeded();
         Assert.Contains("Paris", prompted.Output, StringComparison.Ordinal);
         Assert.Equal(1, Cli.RunWith("/nonsense\n", "chat").ExitCode);
     }

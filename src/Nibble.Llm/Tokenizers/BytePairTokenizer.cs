@@ -108,14 +108,14 @@ internal sealed class BytePairTokenizer : Tokenizer
         ArrayPool<byte>.Shared.Return(lengths);
     }
 
-    // What is no token in the end is spelled byte by byte; a byte without a token is the unknown token, or left out as in llama.cpp.
+    // What is no token in the end is spelled byte by byte. A byte without a token is left out, as in llama.cpp: models name a control token
+    // as their unknown one (SmolLM2: its end of text), which text must never become.
     private void AddBytes(ReadOnlySpan<byte> bytes, List<int> ids)
     {
         foreach (byte value in bytes)
         {
             int symbol = _byteSymbols[value];
             if (symbol >= 0 && symbol < Vocabulary.Count) ids.Add(symbol);
-            else if (Vocabulary.Special.Unknown is { } unknown) ids.Add(unknown);
         }
     }
 }

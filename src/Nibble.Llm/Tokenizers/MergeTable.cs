@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -10,17 +11,23 @@ namespace Nibble.Llm.Tokenizers;
 internal sealed class MergeTable : IMergeRules
 {
     private readonly Vocabulary _vocabulary;
-    private readonly Dictionary<ulong, Merge> _merges;
     private readonly Dictionary<string, int> _others = new(StringComparer.Ordinal); // keyed by bytes as Latin-1
 
-    private readonly record struct Merge(uint Rank, int Merged);
+    // Open-addressed. The hash must tell (a, a) from (b, b), which the one of a Dictionary with 64-bit keys does not.
+    private readonly Merge[] _slots;
+    private readonly int _shift;
+
+    private readonly record struct Merge(ulong Key, uint Rank, int Merged);
 
     /// <param name="vocabulary">The tokens.</param>
-    /// <param name="merges">Two pieces with a space between, the first merge first.</param>
+    /// <param name="merges">Two pieces with a space between, the first merge first. Of equal ones the first counts.</param>
+    /// <exception cref="TokenizerException">A merge is not two pieces.</exception>
     public MergeTable(Vocabulary vocabulary, PieceTable merges)
     {
         _vocabulary = vocabulary;
-        _merges = new Dictionary<ulong, Merge>(merges.Count);
+        _slots = new Merge[BitOperations.RoundUpToPowerOf2((uint)merges.Count * 2 + 2)];
+        Array.Fill(_slots, new Merge(EmptyKey, 0, 0));
+        _shift = 64 - BitOperations.Log2((uint)_slots.Length);
         byte[] joined = new byte[merges.LongestBytes];
         for (int rank = 0; rank < merges.Count; rank++)
         {
@@ -31,10 +38,15 @@ internal sealed class MergeTable : IMergeRules
             ReadOnlySpan<byte> left = merge[..space], right = merge[(space + 1)..];
             left.CopyTo(joined);
             right.CopyTo(joined.AsSpan(space));
-            Merge value = new((uint)rank, Symbol(joined.AsSpan(0, left.Length + right.Length)));
-            _merges.TryAdd(Key(Symbol(left), Symbol(right)), value);
+            int merged = Symbol(joined.AsSpan(0, left.Length + right.Length));
+            ulong key = Key(Symbol(left), Symbol(right));
+            ref Merge slot = ref Slot(key);
+            if (slot.Key == EmptyKey) slot = new Merge(key, (uint)rank, merged);
         }
     }
+
+    // Two unknown symbols, which no merge has.
+    private const ulong EmptyKey = ulong.MaxValue;
 
     /// <summary>The symbol of a spelling, or -1 where it is neither token nor part of a merge.</summary>
     public int Find(ReadOnlySpan<byte> piece)
@@ -46,13 +58,22 @@ internal sealed class MergeTable : IMergeRules
     /// <inheritdoc/>
     public bool TryMerge(ReadOnlySpan<byte> text, int left, int right, out uint priority, out int merged)
     {
-        bool found = _merges.TryGetValue(Key(left, right), out Merge merge);
-        priority = merge.Rank;
-        merged = merge.Merged;
-        return found;
+        ulong key = Key(left, right);
+        ref Merge slot = ref Slot(key);
+        priority = slot.Rank;
+        merged = slot.Merged;
+        return slot.Key == key && key != EmptyKey;
     }
 
     private static ulong Key(int left, int right) => (ulong)(uint)left << 32 | (uint)right;
+
+    // Where a key lies or would lie.
+    private ref Merge Slot(ulong key)
+    {
+        int index = (int)(key * 0x9E3779B97F4A7C15 >> _shift);
+        while (_slots[index].Key != key && _slots[index].Key != EmptyKey) index = (index + 1) & (_slots.Length - 1);
+        return ref _slots[index];
+    }
 
     private int Symbol(ReadOnlySpan<byte> piece)
     {

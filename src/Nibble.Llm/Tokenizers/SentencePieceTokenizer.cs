@@ -9,12 +9,17 @@ namespace Nibble.Llm.Tokenizers;
 /// </summary>
 internal sealed class SentencePieceTokenizer : Tokenizer
 {
-    private readonly int[] _byteTokens = new int[256];
+    private readonly int[] _byteTokens = new int[256]; // the unknown token for a byte that has none; -1 where that is a control token
 
     public SentencePieceTokenizer(Vocabulary vocabulary)
         : base(vocabulary)
     {
-        for (int value = 0; value < 256; value++) _byteTokens[value] = vocabulary.FindByte((byte)value);
+        bool mayBeUnknown = vocabulary.Special.Unknown is { } id && (vocabulary.Attributes(id) & TokenAttributes.Control) == 0;
+        for (int value = 0; value < 256; value++)
+        {
+            int token = vocabulary.FindByte((byte)value);
+            _byteTokens[value] = token < 0 && mayBeUnknown ? vocabulary.Special.Unknown!.Value : token;
+        }
     }
 
     private readonly struct ScoreRules(Vocabulary vocabulary) : IMergeRules
@@ -83,9 +88,9 @@ internal sealed class SentencePieceTokenizer : Tokenizer
     {
         foreach (byte value in bytes)
         {
-            int token = _byteTokens[value] >= 0 ? _byteTokens[value] : Vocabulary.Special.Unknown ?? -1;
+            int token = _byteTokens[value];
             if (token < 0)
-                throw new TokenizerException($"The text holds '{Encoding.UTF8.GetString(bytes)}', which the vocabulary cannot spell: it has no token for the byte 0x{value:X2} and none for unknown text.");
+                throw new TokenizerException($"The text holds '{Encoding.UTF8.GetString(bytes)}', which the vocabulary cannot spell: it has no token for the byte 0x{value:X2} and none for unknown text that is not a control token.");
             ids.Add(token);
         }
     }

@@ -72,7 +72,7 @@ public class PreTokenizerTests
     [InlineData("laguna", "a \n\n b", "a| |\n\n| b")]
     [InlineData("bloom", "a,  b(c", "a|, | b|(|c")]
     [InlineData("viking", "ab12 c", "ab|1|2| c")]
-    [InlineData("chameleon", "IMGIMGABZ<sentinel:12>  x", "IMGIMGABZ|<sentinel:12>|  |x")]
+    [InlineData("chameleon", "IMGIMGABZ<sentinel:12>  x", "IMGIMGABZ|<|sentinel|:|1|2|>|  |x")]
     [InlineData("tiny_aya", "1234567", "1|234|567")]
     [InlineData("superbpe", "x1234567y", "x|1|234|567|y")]
     [InlineData("kimi-k2", "\u4E2D\u6587Foo's", "\u4E2D\u6587|Foo's")]

@@ -1,3 +1,4 @@
+using Nibble.Core.Gguf;
 using Nibble.Llm.Tokenizers;
 
 namespace Nibble.Llm.Tests.Tokenizers;
@@ -121,11 +122,14 @@ public class VocabularyTests
     [Fact]
     public void Text_without_byte_tokens_is_unknown_or_an_error_that_names_it()
     {
-        VocabularySource source = Spm(("<s>", 3), ("</s>", 3), ("\u2581", 1), ("a", 1));
-        Assert.Equal([2, 3], Tokenizer.Create(source).Encode("a", false, false));
-        Tokenizer without = Tokenizer.Create(source with { Special = new SpecialTokenIds { Bos = 0, Eos = 1, Unknown = 99 } });
-        Assert.Equal(0, without.Vocabulary.Special.Unknown); // the kind's default
-        Assert.Equal([2, 0], without.Encode("b", false, false));
+        VocabularySource source = Spm(("<s>", 3), ("</s>", 3), ("\u2581", 1), ("a", 1), ("<unk>", 2));
+        Tokenizer tokenizer = Tokenizer.Create(source with { Special = source.Special with { Unknown = 4 } });
+        Assert.Equal([2, 3, 4], tokenizer.Encode("ab", false, false));
+
+        // Without a name for it, the unknown token is id 0, which text must not become here.
+        TokenizerException error = Assert.Throws<TokenizerException>(() => Tokenizer.Create(source).Encode("ab", false, false));
+        Assert.Contains("'b'", error.Message);
+        Assert.Contains("0x62", error.Message);
     }
 
     [Fact]
@@ -164,12 +168,29 @@ public class VocabularyTests
         Assert.Equal([0, 1, 0], tokenizer.Encode("aba", false, false));
     }
 
-    [Fact]
-    public void Metadata_without_a_tokenizer_is_an_error_that_names_the_key()
+    [Theory]
+    [InlineData("tokenizer.ggml.model")]
+    [InlineData("tokenizer.ggml.tokens")]
+    [InlineData("tokenizer.ggml.merges")]
+    public void Metadata_without_a_needed_key_is_an_error_that_names_it(string key)
     {
-        using Nibble.Core.Gguf.GgufFile file = Nibble.Core.Gguf.GgufFile.Open(Fixtures.Golden("tokenizers", "ggml-vocab-gpt-2.gguf"));
-        Assert.Equal("gpt2", VocabularySource.FromMetadata(file.Metadata).Model);
-        Assert.Equal("gpt-2", VocabularySource.FromMetadata(file.Metadata).PreTokenizer);
+        string path = Path.GetTempFileName();
+        try
+        {
+            using (GgufFile whole = GgufFile.Open(Fixtures.Golden("tokenizers", "ggml-vocab-gpt-2.gguf")))
+            {
+                GgufWriter writer = GgufWriter.From(whole);
+                Assert.True(writer.Remove(key));
+                writer.Write(path);
+            }
+
+            using GgufFile file = GgufFile.Open(path);
+            Assert.Contains(key, Assert.Throws<TokenizerException>(() => Tokenizer.FromMetadata(file.Metadata)).Message);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     [Fact]

@@ -7,7 +7,7 @@ namespace Nibble.Llm.Tokenizers;
 
 /// <summary>
 /// Byte-pair encoding: the pre-tokenizer splits text into words, in each of which symbols merge by rank. The symbols at first are bytes
-/// spelled as characters (GPT-2), or characters (Gemma 4).
+/// spelled as characters (GPT-2), or characters (Gemma 4). Other than in llama.cpp, text never merges into a control token.
 /// </summary>
 internal sealed class BytePairTokenizer : Tokenizer
 {
@@ -72,13 +72,15 @@ internal sealed class BytePairTokenizer : Tokenizer
     {
         bool asIs = _rules.IgnoreMerges || (_rules.LineFeedRunsAreTokens && word.IndexOfAnyExcept((byte)'\n') < 0);
         if (!asIs) return -1;
-        if (!_rules.ByteLevel) return Vocabulary.Find(word);
+        if (!_rules.ByteLevel) return Vocabulary.FindInText(word);
         if (word.Length > Vocabulary.Pieces.LongestBytes) return -1;
         byte[] buffer = ArrayPool<byte>.Shared.Rent(word.Length * 2);
-        int token = Vocabulary.Find(buffer.AsSpan(0, ByteLevelAlphabet.Spell(word, buffer)));
+        int token = Vocabulary.FindInText(buffer.AsSpan(0, ByteLevelAlphabet.Spell(word, buffer)));
         ArrayPool<byte>.Shared.Return(buffer);
         return token;
     }
+
+    private bool IsToken(int symbol) => symbol >= 0 && symbol < Vocabulary.Count && Vocabulary.IsText(symbol);
 
     private void MergeWord(ReadOnlySpan<byte> word, SymbolMerger merger, List<int> ids)
     {
@@ -99,7 +101,7 @@ internal sealed class BytePairTokenizer : Tokenizer
         for (int place = 0; place < word.Length;)
         {
             int symbol = merger.SymbolAt(place, out int size);
-            if (symbol >= 0 && symbol < Vocabulary.Count) ids.Add(symbol);
+            if (IsToken(symbol)) ids.Add(symbol);
             else AddBytes(word.Slice(place, size), ids);
             place += size;
         }
@@ -115,7 +117,7 @@ internal sealed class BytePairTokenizer : Tokenizer
         foreach (byte value in bytes)
         {
             int symbol = _byteSymbols[value];
-            if (symbol >= 0 && symbol < Vocabulary.Count) ids.Add(symbol);
+            if (IsToken(symbol)) ids.Add(symbol);
         }
     }
 }

@@ -33,8 +33,9 @@ internal sealed class PieceIndex
 
     /// <summary>The number of the longest piece that a text starts with, or -1.</summary>
     /// <param name="text">The text.</param>
+    /// <param name="isAllowed">Which pieces count.</param>
     /// <param name="lengthBytes">The length of that piece.</param>
-    public int FindLongestPrefix(ReadOnlySpan<byte> text, out int lengthBytes)
+    public int FindLongestPrefix(ReadOnlySpan<byte> text, Func<int, bool> isAllowed, out int lengthBytes)
     {
         int limit = Math.Min(text.Length, _longestBytes);
         Span<uint> hashes = limit <= 256 ? stackalloc uint[256] : new uint[limit];
@@ -43,7 +44,7 @@ internal sealed class PieceIndex
         for (lengthBytes = limit; lengthBytes > 0; lengthBytes--)
         {
             int found = Find(text[..lengthBytes], hashes[lengthBytes - 1]);
-            if (found >= 0) return found;
+            if (found >= 0 && isAllowed(found)) return found;
         }
 
         return -1;

@@ -5,7 +5,7 @@ namespace Nibble.Llm.Tokenizers;
 
 /// <summary>
 /// SentencePiece as Llama 2 uses it: the characters of the text merge by the score of the token that they form, the highest first. What is
-/// no token in the end is spelled in byte tokens.
+/// no token in the end is spelled in byte tokens. Other than in llama.cpp, text never merges into a control token.
 /// </summary>
 internal sealed class SentencePieceTokenizer : Tokenizer
 {
@@ -26,7 +26,7 @@ internal sealed class SentencePieceTokenizer : Tokenizer
     {
         public bool TryMerge(ReadOnlySpan<byte> text, int left, int right, out uint priority, out int merged)
         {
-            merged = vocabulary.Find(text);
+            merged = vocabulary.FindInText(text);
             priority = merged >= 0 ? Descending(vocabulary.Score(merged)) : 0;
             return merged >= 0;
         }
@@ -61,7 +61,7 @@ internal sealed class SentencePieceTokenizer : Tokenizer
         {
             int size = Utf8Size(text[i]);
             lengths[count] = (byte)size;
-            symbols[count] = Vocabulary.Find(text.Slice(i, size));
+            symbols[count] = Vocabulary.FindInText(text.Slice(i, size));
             i += size;
         }
 

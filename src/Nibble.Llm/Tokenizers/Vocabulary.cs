@@ -12,6 +12,7 @@ public sealed class Vocabulary
     private readonly TokenAttributes[] _attributes;
     private readonly float[]? _scores;
     private readonly BitArray _endOfGeneration;
+    private readonly Func<int, bool> _isText;
 
     /// <param name="source">What the file says.</param>
     /// <exception cref="TokenizerException">The source contradicts itself, or is of a kind that is not supported.</exception>
@@ -30,6 +31,7 @@ public sealed class Vocabulary
         AddSpacePrefix = reader.AddSpacePrefix;
         _endOfGeneration = reader.EndOfGeneration;
         Warnings = reader.Warnings;
+        _isText = IsText;
         _decoded = Decode();
     }
 
@@ -94,14 +96,20 @@ public sealed class Vocabulary
     /// <summary>The token of a spelling as in the file, or -1.</summary>
     internal int Find(ReadOnlySpan<byte> piece) => _index.Find(piece);
 
-    /// <summary>The longest token that a text starts with, or -1.</summary>
-    internal int FindLongestPrefix(ReadOnlySpan<byte> text, out int lengthBytes) => _index.FindLongestPrefix(text, out lengthBytes);
+    /// <summary>The token that text may become by merging, or -1: any but a control token, which only <see cref="SpecialTokenMatcher"/> finds.</summary>
+    internal int FindInText(ReadOnlySpan<byte> piece) => _index.Find(piece) is >= 0 and int id && IsText(id) ? id : -1;
+
+    /// <summary>Whether text may become a token by merging.</summary>
+    internal bool IsText(int id) => (_attributes[id] & TokenAttributes.Control) == 0;
+
+    /// <summary>The longest token that a text starts with and may become, or -1.</summary>
+    internal int FindLongestPrefix(ReadOnlySpan<byte> text, out int lengthBytes) => _index.FindLongestPrefix(text, _isText, out lengthBytes);
 
     /// <summary>The token of a byte, spelled &lt;0x00&gt; to &lt;0xFF&gt; or as the byte itself; -1 where there is none.</summary>
     internal int FindByte(byte value)
     {
-        int id = Find(Encoding.ASCII.GetBytes($"<0x{value:X2}>"));
-        return id >= 0 ? id : Find([value]);
+        int id = FindInText(Encoding.ASCII.GetBytes($"<0x{value:X2}>"));
+        return id >= 0 ? id : FindInText([value]);
     }
 
     private int Checked(int id) => (uint)id < (uint)Count

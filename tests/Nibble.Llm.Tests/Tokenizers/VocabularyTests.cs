@@ -102,7 +102,7 @@ public class VocabularyTests
     public void Parts_of_a_harmony_answer_are_shown_but_never_come_from_a_users_text()
     {
         Tokenizer tokenizer = Tokenizer.Create(Spm(
-            ("<|startoftext|>", 3), ("<|return|>", 3), ("<|call|>", 3), ("<|end|>", 3), ("<|channel|>", 3), ("<|message|>", 3), ("<unk>", 2)));
+            ("<|startoftext|>", 3), ("<|return|>", 3), ("<|call|>", 3), ("<|end|>", 3), ("<|channel|>", 3), ("<|message|>", 3), ("<unk>", 2)) with { Special = new SpecialTokenIds { Unknown = 6 } });
         int channel = tokenizer.Find("<|channel|>")!.Value, end = tokenizer.Find("<|end|>")!.Value;
         Assert.True(tokenizer.IsEndOfGeneration(tokenizer.Find("<|call|>")!.Value));
         Assert.False(tokenizer.IsEndOfGeneration(end));
@@ -130,6 +130,24 @@ public class VocabularyTests
         TokenizerException error = Assert.Throws<TokenizerException>(() => Tokenizer.Create(source).Encode("ab", false, false));
         Assert.Contains("'b'", error.Message);
         Assert.Contains("0x62", error.Message);
+    }
+
+    [Fact]
+    public void Text_never_merges_into_a_control_token()
+    {
+        Tokenizer spm = Tokenizer.Create(Spm(("<s>", 3), ("</s>", 3), ("\u2581", 1), ("<", 1), ("s", 1), (">", 1), ("s>", 1)) with { AddSpacePrefix = false });
+        Assert.Equal([3, 6], spm.Encode("<s>", false, false));
+        Assert.Equal([0], spm.Encode("<s>", true, false));
+
+        VocabularySource bpe = new()
+        {
+            Model = "gpt2", PreTokenizer = "llama-bpe", Pieces = PieceTable.From(["P", "A", "D", "PA", "PAD"]), Types = [1, 1, 1, 1, 3], Merges = PieceTable.From(["P A", "PA D"]),
+        };
+        Assert.Equal([0, 1, 2], Tokenizer.Create(bpe).Encode("PAD", false, false));
+        Assert.Equal([4], Tokenizer.Create(bpe).Encode("PAD", true, false));
+
+        Tokenizer bert = Tokenizer.Create(new VocabularySource { Model = "bert", Pieces = PieceTable.From(["[UNK]", "\u2581mask", "\u2581ma", "sk"]), Types = [3, 3, 1, 1], Special = new SpecialTokenIds { Unknown = 0 } });
+        Assert.Equal([2, 3], bert.Encode("mask", false, false));
     }
 
     [Fact]

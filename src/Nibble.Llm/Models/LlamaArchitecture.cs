@@ -7,7 +7,7 @@ namespace Nibble.Llm.Models;
 /// <c>llama</c>: Llama 1 to 3.3, Mistral 7B, SmolLM and SmolLM2, TinyLlama, Mixtral. Pre-norm, RMS norm, RoPE over neighbours, gated SiLU network or softmax-routed
 /// experts with normalized weights; optional biases, scales, frequency factors and tied embeddings.
 /// </summary>
-/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/llama.cpp.</remarks>
+/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/llama.cpp; it does not read <c>attention.scale</c> and <c>expert_weights_scale</c> for this architecture.</remarks>
 internal static class LlamaArchitecture
 {
     /// <summary>Builds the forward pass from a file.</summary>
@@ -22,8 +22,7 @@ internal static class LlamaArchitecture
         int[] kvHeads = reader.PerLayer("attention.head_count_kv", layers, 1, 1024, heads);
         int[] hidden = reader.PerLayer("feed_forward_length", layers, 1, 1 << 20);
         float epsilon = reader.Number("attention.layer_norm_rms_epsilon");
-        float expertScale = reader.Number("expert_weights_scale", 0);
-        Routing routing = new(used, Normalize: true, expertScale == 0 ? 1 : expertScale);
+        Routing routing = new(used, Normalize: true, Scale: 1);
 
         List<DecoderLayer> built = [];
         Rotations rotations = new(reader, RopePairing.Adjacent);
@@ -65,7 +64,6 @@ internal static class LlamaArchitecture
         int keySize = reader.Integer("attention.key_length", 1, 4096, width / heads);
         int valueSize = reader.Integer("attention.value_length", 1, 4096, width / heads);
         int queryRows = heads * keySize, keyRows = kvHeads * keySize, valueRows = kvHeads * valueSize;
-        float scale = reader.Number("attention.scale", 0);
         bool isFused = reader.Has(prefix + "attn_qkv.weight");
         Linear Part(string name, int rows) => new(reader.Matrix($"{prefix}{name}.weight", width, rows), reader.OptionalVector($"{prefix}{name}.bias", rows));
         return new AttentionLayer
@@ -79,7 +77,7 @@ internal static class LlamaArchitecture
             Value = isFused ? default : Part("attn_v", valueRows),
             Output = new Linear(reader.Matrix(prefix + "attn_output.weight", heads * valueSize, width), reader.OptionalVector(prefix + "attn_output.bias", width)),
             Rope = rotations.For(keySize),
-            Scale = scale == 0 ? 1 / MathF.Sqrt(keySize) : scale,
+            Scale = 1 / MathF.Sqrt(keySize),
         };
     }
 

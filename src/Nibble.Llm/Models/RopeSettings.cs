@@ -5,11 +5,17 @@ namespace Nibble.Llm.Models;
 /// <summary>How a file scales RoPE, and the rotation that follows from it.</summary>
 /// <remarks>
 /// Linear and YaRN (Peng et al., arXiv 2309.00071) as llama.cpp v0.5.0 works them in: every pair's angle is divided by its frequency factor; YaRN mixes the
-/// scaled and the plain angle by a ramp over the pairs between <c>beta_fast</c> and <c>beta_slow</c> turns in the original context, and raises the magnitude by
+/// scaled and the plain angle by a ramp over the pairs between 32 and 1 turns in the original context, and raises the magnitude by
 /// 0.1 ln(factor) + 1.
 /// </remarks>
 internal sealed record RopeSettings
 {
+    /// <summary>Turns in the original context above which a pair is not scaled.</summary>
+    private const double BetaFast = 32;
+
+    /// <summary>Turns in the original context below which a pair is scaled fully.</summary>
+    private const double BetaSlow = 1;
+
     /// <summary>Values of a head that turn; twice the pairs.</summary>
     public required int Dimensions { get; init; }
 
@@ -25,22 +31,10 @@ internal sealed record RopeSettings
     /// <summary>Context length before scaling.</summary>
     public int OriginalContext { get; init; }
 
-    /// <summary>Share of YaRN's mix; 0 turns YaRN off.</summary>
-    public float YarnMix { get; init; }
+    /// <summary>Whether the angles are mixed as YaRN does.</summary>
+    public bool IsYarn { get; init; }
 
-    /// <summary>Turns in the original context above which a pair is not scaled.</summary>
-    public float YarnBetaFast { get; init; } = 32;
-
-    /// <summary>Turns in the original context below which a pair is scaled fully.</summary>
-    public float YarnBetaSlow { get; init; } = 1;
-
-    /// <summary>YaRN's <c>mscale_all_dim</c>; 0 where the file has none.</summary>
-    public float YarnLogMultiplier { get; init; }
-
-    /// <summary>Magnitude that the file asks for where YaRN is off.</summary>
-    public float YarnAttentionFactor { get; init; } = 1;
-
-    /// <summary>Magnitude that the file asks for in any case.</summary>
+    /// <summary>Magnitude that the file asks for, on top of YaRN's.</summary>
     public float AttentionFactor { get; init; } = 1;
 
     /// <summary>The rotation.</summary>
@@ -49,25 +43,21 @@ internal sealed record RopeSettings
     {
         int pairs = Dimensions / 2;
         double[] frequencies = new double[pairs];
-        double low = Math.Max(0, Math.Floor(PairAtTurns(YarnBetaFast)));
-        double high = Math.Min(Dimensions - 1, Math.Ceiling(PairAtTurns(YarnBetaSlow)));
+        double low = Math.Max(0, Math.Floor(PairAtTurns(BetaFast)));
+        double high = Math.Min(Dimensions - 1, Math.Ceiling(PairAtTurns(BetaSlow)));
         for (int i = 0; i < pairs; i++)
         {
             double plain = Math.Pow(FrequencyBase, -2.0 * i / Dimensions) / (frequencyFactors.IsEmpty ? 1 : frequencyFactors[i]);
             double scaled = plain / Factor;
-            double mix = YarnMix == 0 ? 0 : YarnMix * (1 - Math.Clamp((i - low) / Math.Max(0.001, high - low), 0, 1));
+            double mix = IsYarn ? 1 - Math.Clamp((i - low) / Math.Max(0.001, high - low), 0, 1) : 0;
             frequencies[i] = (scaled * (1 - mix)) + (plain * mix);
         }
 
-        float magnitude = AttentionFactor * (YarnMix == 0
-            ? YarnAttentionFactor
-            : Raise(1) / (YarnLogMultiplier == 0 ? 1 : Raise(YarnLogMultiplier)));
+        float magnitude = AttentionFactor * (IsYarn && Factor > 1 ? (0.1f * MathF.Log(Factor)) + 1 : 1);
         return new RopeTable(Pairing, frequencies, magnitude);
     }
 
     /// <summary>The pair, as a real number, that makes so many turns in the original context.</summary>
     private double PairAtTurns(double turns) =>
         Dimensions * Math.Log(Math.Max(1, OriginalContext) / (turns * 2 * Math.PI)) / (2 * Math.Log(FrequencyBase));
-
-    private float Raise(float multiplier) => Factor <= 1 ? 1 : (0.1f * multiplier * MathF.Log(Factor)) + 1;
 }

@@ -28,7 +28,6 @@ internal sealed class Rotations
         if (scaling is not ("none" or "linear" or "yarn" or "longrope"))
             throw _reader.Error("rope.scaling.type", $"rope scaling '{scaling}' is not known; known are none, linear, yarn and longrope.");
         float factor = _reader.Number("rope.scaling.factor", _reader.Number("rope.scale_linear", 0));
-        float mix = _reader.Number("rope.scaling.yarn_ext_factor", -1);
         int context = _reader.ContextLength();
         int original = _reader.Integer("rope.scaling.original_context_length", 0, int.MaxValue, context);
         RopeSettings settings = new()
@@ -38,11 +37,7 @@ internal sealed class Rotations
             FrequencyBase = Positive("rope.freq_base", 10000),
             Factor = scaling == "none" || factor == 0 ? 1 : factor,
             OriginalContext = original == 0 ? context : original,
-            YarnMix = mix >= 0 ? mix : scaling == "yarn" ? 1 : 0,
-            YarnBetaFast = Positive("rope.scaling.yarn_beta_fast", 32),
-            YarnBetaSlow = Positive("rope.scaling.yarn_beta_slow", 1),
-            YarnLogMultiplier = _reader.Number("rope.scaling.yarn_log_multiplier", 0),
-            YarnAttentionFactor = _reader.Number("rope.scaling.yarn_attn_factor", 1),
+            IsYarn = scaling == "yarn",
             AttentionFactor = _reader.Number("rope.scaling.attn_factor", 1),
         };
         if (settings.Factor < 0)

@@ -76,6 +76,9 @@ internal static class SessionStateFile
         byte[] header = new byte[expected.Length];
         file.ReadExactly(header);
         const int counts = 12;
+        int fingerprint = Magic.Length + sizeof(uint);
+        if (!header.AsSpan(fingerprint, HashBytes).SequenceEqual(expected.AsSpan(fingerprint, HashBytes)))
+            throw new SessionStateException($"'{name}' was saved with another model than {Path.GetFileName(session.Model.File.Path)}.");
         if (!header.AsSpan(0, header.Length - counts).SequenceEqual(expected.AsSpan(0, expected.Length - counts)))
             throw new SessionStateException($"'{name}' was saved with another KV format (--kv) than {session.Cache.Format.Name}, or by another version of Nibble.");
         uint length = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 12));

@@ -48,12 +48,9 @@ public class GoldenLogitsTests
         ("llama-dense", "yarn", ["llama.rope.scaling.type=yarn", "llama.rope.scaling.factor=4", "llama.rope.scaling.original_context_length=64"]),
         ("llama-dense", "yarn-scaled",
         [
-            "llama.rope.scaling.type=yarn", "llama.rope.scaling.factor=8", "llama.rope.scaling.original_context_length=32",
-            "llama.rope.scaling.yarn_log_multiplier=0.5", "llama.rope.scaling.attn_factor=1.3", "llama.rope.scaling.yarn_ext_factor=0.7",
-            "llama.rope.scaling.yarn_beta_fast=16", "llama.rope.scaling.yarn_beta_slow=2",
+            "llama.rope.scaling.type=yarn", "llama.rope.scaling.factor=8", "llama.rope.scaling.original_context_length=32", "llama.rope.scaling.attn_factor=1.3",
         ]),
-        ("llama-dense", "scale", ["llama.attention.scale=0.2", "llama.rope.freq_base=500"]),
-        ("llama-moe", "weights-scale", ["llama.expert_weights_scale=0.7"]));
+        ("llama-dense", "base", ["llama.rope.freq_base=500", "llama.attention.scale=0.2"]));
 
     [Theory]
     [MemberData(nameof(Variants))]

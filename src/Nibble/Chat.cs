@@ -28,7 +28,7 @@ public sealed class Chat : IDisposable
         System = _options.System;
         _ = model.Tokenizer;
         _sampler = model.NewSampler(_options.Sampling);
-        Session = model.Language.NewSession(new SessionOptions { Context = _options.Context, KvFormat = _options.KvFormat, ContextShift = _options.ContextShift });
+        Session = model.Language.NewSession(new SessionOptions { Context = _options.Context, KvFormat = _options.KvFormat });
     }
 
     /// <summary>The session.</summary>

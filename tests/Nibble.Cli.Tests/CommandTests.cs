@@ -166,7 +166,7 @@ public sealed class CommandTests : IDisposable
     [InlineData(2, "--prompt", "run")]
     [InlineData(2, "--nonsense", "run", "--nonsense")]
     [InlineData(2, "not parse", "run", "--prompt", "x", "-n", "many")]
-    [InlineData(2, "-n is -1", "run", "--prompt", "x", "-n", "-1")]
+    [InlineData(2, "--predict is -1", "run", "--prompt", "x", "-n", "-1")]
     [InlineData(2, "--top-p", "run", "--prompt", "x", "--top-p", "1.5")]
     [InlineData(2, "no format", "run", "--prompt", "x", "--kv", "q9")]
     [InlineData(2, "--threads is -1", "run", "--prompt", "x", "--threads", "-1")]

@@ -13,7 +13,7 @@ internal sealed record NameProblem(int Line, string Span, string Reason)
 
 /// <summary>Checks the names of a Markdown document against the code. What is checked, the first rule that fits:</summary>
 /// <remarks>
-/// <para>1. A span that starts with a program (<c>dotnet test</c>, <c>nibble chat</c>) is a command line; <see cref="CommandLines"/> checks it.</para>
+/// <para>1. A span that starts with a program (<c>dotnet test</c>, <c>nibble chat</c>) is a command line; <c>CommandLineTests</c> check it.</para>
 /// <para>2. An option (<c>--exact</c>) stands in the sources.</para>
 /// <para>3. A path or file name (it has a '/', or ends like a file) exists: from the root, or anywhere where it has no '/'; with <c>*</c> at least one file fits.
 /// What lies under <c>../shared</c> may be absent.</para>
@@ -50,6 +50,19 @@ internal static partial class DocumentNames
 
         if (fence is not null) problems.Add(new NameProblem(markdown.Split('\n').Length, "```", "this code block is not closed"));
         return problems;
+    }
+
+    /// <summary>The code spans that are command lines of the program.</summary>
+    public static IEnumerable<string> CommandSpans(string markdown)
+    {
+        bool isBlock = false;
+        foreach (string line in markdown.Split('\n'))
+        {
+            if (line.TrimStart().StartsWith("```", StringComparison.Ordinal)) isBlock = !isBlock;
+            else if (!isBlock)
+                foreach (Match match in CodeSpan().Matches(line))
+                    if (match.Groups[1].Value.StartsWith("nibble ", StringComparison.Ordinal)) yield return match.Groups[1].Value;
+        }
     }
 
     private static void CheckProse(string line, int number, NameIndex index, List<NameProblem> problems)

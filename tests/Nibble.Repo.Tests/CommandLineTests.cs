@@ -58,7 +58,7 @@ public class CommandLineTests
     public void Readme_starts_with_a_command_that_chats_and_one_that_tests()
     {
         string[] lines = [.. CommandLines.OfBlocks(Repository.Read("README.md")).Take(2)];
-        Assert.Equal(["dotnet run -c Release --project src/Nibble.Cli -- chat --temp 0 --prompt \"What is the capital of France?\"", "dotnet test Runtime.sln -c Release"], lines);
+        Assert.Equal(["dotnet run -c Release --project src/Nibble.Cli -- chat --temp 0 --exact --prompt \"What is the capital of France?\"", "dotnet test Runtime.sln -c Release"], lines);
     }
 
     [Fact]

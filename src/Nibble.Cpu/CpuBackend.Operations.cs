@@ -102,7 +102,7 @@ public sealed unsafe partial class CpuBackend
         Shapes.CheckRope(x, headSize, firstPosition, rope);
         using Call call = Enter();
         _rope.Prepare(x, headSize, firstPosition, rope);
-        Start(_rope, (long)x.Rows * (x.Columns + (rope.Frequencies.Length * 64L)));
+        Start(_rope, Math.Min(_rope.Units, 4 * _team.Threads), (long)x.Rows * (x.Columns + (rope.Frequencies.Length * 64L)));
     }
 
     /// <inheritdoc/>
@@ -141,7 +141,7 @@ public sealed unsafe partial class CpuBackend
             Scale = options.Scale,
         };
         _attention.Prepare(in arguments, _team.Threads);
-        Start(_attention, _attention.Work);
+        Start(_attention, _attention.Parts, _attention.Work);
     }
 
     /// <inheritdoc/>
@@ -261,6 +261,7 @@ public sealed unsafe partial class CpuBackend
     private void Multiply()
     {
         _matMul.Prepare(_forms);
-        Start(_matMul, _matMul.Work);
+        if (_matMul.NeedsForms) Start(_matMul.Forms, _matMul.FormsWork);
+        Start(_matMul, _matMul.Parts(_team.Threads), _matMul.Work);
     }
 }

@@ -200,11 +200,10 @@ public sealed partial class CpuBackend : Backend
         return new Call(this);
     }
 
-    private void Start(TeamJob job, long work)
-    {
-        if (work < SharedWork || _team.Threads == 1) job.Run(null, 0, 1);
-        else _team.Run(job);
-    }
+    // Small work is done here and now.
+    private void Start(TeamJob job, int parts, long work) => _team.Run(job, work < SharedWork ? Math.Min(parts, 1) : parts);
+
+    private void Start(UnitJob job, long work) => Start(job, Math.Min(job.Units, 4 * _team.Threads), work);
 
     private readonly ref struct Call(CpuBackend backend)
     {

@@ -3,9 +3,15 @@ using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu.Jobs;
 
-/// <summary>Products of one input and several matrices: the input is put into the kernels' form once, then each thread takes a part of every matrix's rows.</summary>
-internal sealed unsafe class MatMulJob(CpuKernels kernels, Scratch[] scratch) : TeamJob
+/// <summary>Products of one input and several matrices: the input is put into the kernels' form once, then each part is a share of every matrix's rows.</summary>
+internal sealed unsafe class MatMulJob : TeamJob
 {
+    // Multiplications in about 100 microseconds.
+    private const long PartWork = 4_000_000;
+
+    private readonly CpuKernels _kernels;
+    private readonly Scratch[] _scratch;
+    private readonly FormsJob _formsJob;
     private MatMulTarget[] _targets = new MatMulTarget[4];
     private MatMulInput _input;
     private float* _x;
@@ -13,11 +19,20 @@ internal sealed unsafe class MatMulJob(CpuKernels kernels, Scratch[] scratch) : 
     private int _rows;
     private bool _copies, _encodes;
 
+    public MatMulJob(CpuKernels kernels, Scratch[] scratch)
+    {
+        (_kernels, _scratch) = (kernels, scratch);
+        _formsJob = new FormsJob(this);
+    }
+
     /// <summary>Matrices of this product.</summary>
     public int TargetCount { get; private set; }
 
     /// <summary>Multiplications, an estimate of the work.</summary>
     public long Work { get; private set; }
+
+    /// <summary>Work of <see cref="Forms"/> in the same unit.</summary>
+    public long FormsWork => (long)_rows * _input.Columns * 8;
 
     /// <summary>Starts to describe a product.</summary>
     public void Begin(float* x, long stride, int rows, int columns)
@@ -38,7 +53,22 @@ internal sealed unsafe class MatMulJob(CpuKernels kernels, Scratch[] scratch) : 
         else if (_input.FloatColumns != _input.Columns) _copies = true;
     }
 
-    /// <summary>Reserves memory, and puts a single row into the kernels' form, which is not worth a barrier.</summary>
+    /// <summary>Whether the input needs another form first: <see cref="Forms"/>.</summary>
+    public bool NeedsForms => _copies || _encodes;
+
+    /// <summary>The job that puts the input into the kernels' form.</summary>
+    public UnitJob Forms => _formsJob;
+
+    /// <summary>How many parts keep the threads evenly busy without cutting the rows too small.</summary>
+    public int Parts(int threads)
+    {
+        int tiles = 1;
+        for (int i = 0; i < TargetCount; i++)
+            tiles = Math.Max(tiles, (_targets[i].Rows + 3) / 4);
+        return Math.Min(tiles, Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork)));
+    }
+
+    /// <summary>Reserves memory.</summary>
     /// <param name="forms">Memory of the input's forms.</param>
     public void Prepare(Scratch forms)
     {
@@ -56,30 +86,22 @@ internal sealed unsafe class MatMulJob(CpuKernels kernels, Scratch[] scratch) : 
 
         long bytes = 0;
         for (int i = 0; i < TargetCount; i++)
-            bytes = Math.Max(bytes, kernels.MatMulScratchBytes(columns, _targets[i].Count, _targets[i].Integer));
-        foreach (Scratch own in scratch)
+            bytes = Math.Max(bytes, _kernels.MatMulScratchBytes(columns, _targets[i].Count, _targets[i].Integer));
+        foreach (Scratch own in _scratch)
             own.Reserve(bytes);
-        if (_rows == 1) PrepareRow(0);
+        _formsJob.Prepare(_rows);
     }
 
-    public override void Run(ThreadTeam? team, int thread, int threads)
+    public override void Run(int part, int parts, int thread)
     {
-        if (_rows > 1 && (_copies || _encodes))
-        {
-            int last = Share(_rows, thread + 1, threads);
-            for (int row = Share(_rows, thread, threads); row < last; row++)
-                PrepareRow(row);
-            team?.Barrier();
-        }
-
         for (int i = 0; i < TargetCount; i++)
         {
             ref MatMulTarget target = ref _targets[i];
             int tiles = (target.Rows + 3) / 4;
-            int first = Share(tiles, thread, threads) * 4, end = Math.Min(target.Rows, Share(tiles, thread + 1, threads) * 4);
+            int first = Share(tiles, part, parts) * 4, end = Math.Min(target.Rows, Share(tiles, part + 1, parts) * 4);
             if (first >= end) continue;
-            if (target.Integer) kernels.MatMulInteger(in target, in _input, scratch[thread].Pointer, first, end);
-            else kernels.MatMulFloat(in target, in _input, scratch[thread].Pointer, first, end);
+            if (target.Integer) _kernels.MatMulInteger(in target, in _input, _scratch[thread].Pointer, first, end);
+            else _kernels.MatMulFloat(in target, in _input, _scratch[thread].Pointer, first, end);
         }
     }
 
@@ -96,5 +118,12 @@ internal sealed unsafe class MatMulJob(CpuKernels kernels, Scratch[] scratch) : 
 
         if (_encodes)
             ActivationCodes.Encode(x, columns, _input.Codes + ((long)row * columns), _input.Scales + ((long)row * (columns / 32)), _input.Sums + ((long)row * _input.Groups));
+    }
+
+    private sealed class FormsJob(MatMulJob product) : UnitJob
+    {
+        public void Prepare(int rows) => Units = rows;
+
+        protected override void Unit(int unit, int thread) => product.PrepareRow(unit);
     }
 }

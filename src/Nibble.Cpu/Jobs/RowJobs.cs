@@ -32,6 +32,9 @@ internal sealed unsafe class RopeJob : TeamJob, IDisposable
     private float* _cosine, _sine;
     private bool _known;
 
+    /// <summary>Rows.</summary>
+    public int Units => _x.Count;
+
     /// <summary>Describes the operation.</summary>
     public void Prepare(Tensor x, int headSize, int firstPosition, RopeTable rope)
     {
@@ -44,9 +47,9 @@ internal sealed unsafe class RopeJob : TeamJob, IDisposable
         _sine = _cosine + values;
     }
 
-    public override void Run(ThreadTeam? team, int thread, int threads)
+    public override void Run(int part, int parts, int thread)
     {
-        int first = Share(_x.Count, thread, threads), end = Share(_x.Count, thread + 1, threads);
+        int first = Share(_x.Count, part, parts), end = Share(_x.Count, part + 1, parts);
         for (int row = first; row < end; row++)
         {
             float* cosine = _cosine + ((long)row * _pairs), sine = _sine + ((long)row * _pairs);
@@ -80,14 +83,8 @@ internal sealed unsafe class StoreJob : UnitJob
 
     protected override void Unit(int unit, int thread)
     {
-        Store(_keys[unit], _keys.Columns, _keyRows + ((long)unit * _keyBytes), _keyBytes);
-        Store(_values[unit], _values.Columns, _valueRows + ((long)unit * _valueBytes), _valueBytes);
-    }
-
-    private void Store(float* values, int count, byte* row, int bytes)
-    {
-        if (ReferenceEquals(_format, BlockFormats.Q8_0)) Q8_0Rows.Encode(values, count, row);
-        else _format.Encode(new ReadOnlySpan<float>(values, count), new Span<byte>(row, bytes));
+        KvRows.Encode(_format, _keys[unit], _keys.Columns, _keyRows + ((long)unit * _keyBytes));
+        KvRows.Encode(_format, _values[unit], _values.Columns, _valueRows + ((long)unit * _valueBytes));
     }
 }
 

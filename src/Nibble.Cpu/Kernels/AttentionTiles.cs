@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Nibble.Core.Formats;
+using Nibble.Cpu.Codes;
 
 namespace Nibble.Cpu.Kernels;
 
@@ -166,6 +167,6 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
     private static void Decode(BlockFormat format, byte* position, int head, int size, float* values)
     {
         int bytes = size / format.BlockValues * format.BlockBytes;
-        format.Decode(new ReadOnlySpan<byte>(position + ((long)head * bytes), bytes), new Span<float>(values, size));
+        KvRows.Decode(format, position + ((long)head * bytes), size, values);
     }
 }

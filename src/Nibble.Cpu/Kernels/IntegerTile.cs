@@ -2,7 +2,7 @@ namespace Nibble.Cpu.Kernels;
 
 /// <summary>
 /// Four rows of weight codes and up to four tokens of activation codes:
-/// Sums[t, r] = sum over blocks of 32 and their halves of D[r][half] E[t] (integer sum of W[r] X[t] over the half).
+/// Results[t, r] = sum over blocks of 32 and their halves of D[r][half] E[t] (integer sum of W[r] X[t] over the half), plus sum over groups of M[r] Sums[t].
 /// </summary>
 internal unsafe struct IntegerTile
 {
@@ -21,8 +21,17 @@ internal unsafe struct IntegerTile
     /// <summary>Blocks of 32 columns.</summary>
     public nint Blocks;
 
+    /// <summary>[4] rows of [<see cref="Groups"/>] minima, one per 16 columns.</summary>
+    public float** M;
+
+    /// <summary>[tokens] of [<see cref="Groups"/>] scaled sums of the codes of 16 columns.</summary>
+    public float** Sums;
+
+    /// <summary>Groups of 16 columns, a multiple of 16; 0 where there are no minima.</summary>
+    public nint Groups;
+
     /// <summary>[tokens x 4], overwritten.</summary>
-    public float* Sums;
+    public float* Results;
 }
 
 /// <summary>The integer kernels of one instruction path. Integer sums are exact; float sums of a pair do not depend on the tile.</summary>

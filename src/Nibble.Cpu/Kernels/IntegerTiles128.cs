@@ -111,22 +111,35 @@ internal readonly unsafe struct IntegerTiles128<TDot> : IIntegerTiles
             x0 += 32; e0++; x1 += 32; e1++; x2 += 32; e2++; x3 += 32; e3++;
         }
 
-        tile.Sums[0] = Vector128.Sum(s00);
-        tile.Sums[1] = Vector128.Sum(s01);
-        tile.Sums[2] = Vector128.Sum(s02);
-        tile.Sums[3] = Vector128.Sum(s03);
-        tile.Sums[4] = Vector128.Sum(s10);
-        tile.Sums[5] = Vector128.Sum(s11);
-        tile.Sums[6] = Vector128.Sum(s12);
-        tile.Sums[7] = Vector128.Sum(s13);
-        tile.Sums[8] = Vector128.Sum(s20);
-        tile.Sums[9] = Vector128.Sum(s21);
-        tile.Sums[10] = Vector128.Sum(s22);
-        tile.Sums[11] = Vector128.Sum(s23);
-        tile.Sums[12] = Vector128.Sum(s30);
-        tile.Sums[13] = Vector128.Sum(s31);
-        tile.Sums[14] = Vector128.Sum(s32);
-        tile.Sums[15] = Vector128.Sum(s33);
+        for (nint k = 0; k < tile.Groups; k += 4)
+        {
+            Vector128<float> g0 = Vector128.Load(tile.Sums[0] + k), g1 = Vector128.Load(tile.Sums[1] + k), g2 = Vector128.Load(tile.Sums[2] + k), g3 = Vector128.Load(tile.Sums[3] + k);
+            Vector128<float> m = Vector128.Load(tile.M[0] + k);
+            s00 = Lanes128.MultiplyAdd(m, g0, s00);
+            s10 = Lanes128.MultiplyAdd(m, g1, s10);
+            s20 = Lanes128.MultiplyAdd(m, g2, s20);
+            s30 = Lanes128.MultiplyAdd(m, g3, s30);
+            m = Vector128.Load(tile.M[1] + k);
+            s01 = Lanes128.MultiplyAdd(m, g0, s01);
+            s11 = Lanes128.MultiplyAdd(m, g1, s11);
+            s21 = Lanes128.MultiplyAdd(m, g2, s21);
+            s31 = Lanes128.MultiplyAdd(m, g3, s31);
+            m = Vector128.Load(tile.M[2] + k);
+            s02 = Lanes128.MultiplyAdd(m, g0, s02);
+            s12 = Lanes128.MultiplyAdd(m, g1, s12);
+            s22 = Lanes128.MultiplyAdd(m, g2, s22);
+            s32 = Lanes128.MultiplyAdd(m, g3, s32);
+            m = Vector128.Load(tile.M[3] + k);
+            s03 = Lanes128.MultiplyAdd(m, g0, s03);
+            s13 = Lanes128.MultiplyAdd(m, g1, s13);
+            s23 = Lanes128.MultiplyAdd(m, g2, s23);
+            s33 = Lanes128.MultiplyAdd(m, g3, s33);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
+        Lanes16.Sum4(s10, s11, s12, s13).Store(tile.Results + 4);
+        Lanes16.Sum4(s20, s21, s22, s23).Store(tile.Results + 8);
+        Lanes16.Sum4(s30, s31, s32, s33).Store(tile.Results + 12);
     }
 
     /// <summary>4 rows x 2 tokens.</summary>
@@ -171,14 +184,25 @@ internal readonly unsafe struct IntegerTiles128<TDot> : IIntegerTiles
             x0 += 32; e0++; x1 += 32; e1++;
         }
 
-        tile.Sums[0] = Vector128.Sum(s00);
-        tile.Sums[1] = Vector128.Sum(s01);
-        tile.Sums[2] = Vector128.Sum(s02);
-        tile.Sums[3] = Vector128.Sum(s03);
-        tile.Sums[4] = Vector128.Sum(s10);
-        tile.Sums[5] = Vector128.Sum(s11);
-        tile.Sums[6] = Vector128.Sum(s12);
-        tile.Sums[7] = Vector128.Sum(s13);
+        for (nint k = 0; k < tile.Groups; k += 4)
+        {
+            Vector128<float> g0 = Vector128.Load(tile.Sums[0] + k), g1 = Vector128.Load(tile.Sums[1] + k);
+            Vector128<float> m = Vector128.Load(tile.M[0] + k);
+            s00 = Lanes128.MultiplyAdd(m, g0, s00);
+            s10 = Lanes128.MultiplyAdd(m, g1, s10);
+            m = Vector128.Load(tile.M[1] + k);
+            s01 = Lanes128.MultiplyAdd(m, g0, s01);
+            s11 = Lanes128.MultiplyAdd(m, g1, s11);
+            m = Vector128.Load(tile.M[2] + k);
+            s02 = Lanes128.MultiplyAdd(m, g0, s02);
+            s12 = Lanes128.MultiplyAdd(m, g1, s12);
+            m = Vector128.Load(tile.M[3] + k);
+            s03 = Lanes128.MultiplyAdd(m, g0, s03);
+            s13 = Lanes128.MultiplyAdd(m, g1, s13);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
+        Lanes16.Sum4(s10, s11, s12, s13).Store(tile.Results + 4);
     }
 
     /// <summary>4 rows x 1 token.</summary>
@@ -213,9 +237,19 @@ internal readonly unsafe struct IntegerTiles128<TDot> : IIntegerTiles
             x0 += 32; e0++;
         }
 
-        tile.Sums[0] = Vector128.Sum(s00);
-        tile.Sums[1] = Vector128.Sum(s01);
-        tile.Sums[2] = Vector128.Sum(s02);
-        tile.Sums[3] = Vector128.Sum(s03);
+        for (nint k = 0; k < tile.Groups; k += 4)
+        {
+            Vector128<float> g0 = Vector128.Load(tile.Sums[0] + k);
+            Vector128<float> m = Vector128.Load(tile.M[0] + k);
+            s00 = Lanes128.MultiplyAdd(m, g0, s00);
+            m = Vector128.Load(tile.M[1] + k);
+            s01 = Lanes128.MultiplyAdd(m, g0, s01);
+            m = Vector128.Load(tile.M[2] + k);
+            s02 = Lanes128.MultiplyAdd(m, g0, s02);
+            m = Vector128.Load(tile.M[3] + k);
+            s03 = Lanes128.MultiplyAdd(m, g0, s03);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
     }
 }

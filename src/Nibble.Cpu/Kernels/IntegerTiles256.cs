@@ -98,14 +98,25 @@ internal readonly unsafe struct IntegerTiles256<TDot> : IIntegerTiles
             x0 += 32; e0++; x1 += 32; e1++;
         }
 
-        tile.Sums[0] = Vector256.Sum(s00);
-        tile.Sums[1] = Vector256.Sum(s01);
-        tile.Sums[2] = Vector256.Sum(s02);
-        tile.Sums[3] = Vector256.Sum(s03);
-        tile.Sums[4] = Vector256.Sum(s10);
-        tile.Sums[5] = Vector256.Sum(s11);
-        tile.Sums[6] = Vector256.Sum(s12);
-        tile.Sums[7] = Vector256.Sum(s13);
+        for (nint k = 0; k < tile.Groups; k += 8)
+        {
+            Vector256<float> g0 = Vector256.Load(tile.Sums[0] + k), g1 = Vector256.Load(tile.Sums[1] + k);
+            Vector256<float> m = Vector256.Load(tile.M[0] + k);
+            s00 = Vector256.FusedMultiplyAdd(m, g0, s00);
+            s10 = Vector256.FusedMultiplyAdd(m, g1, s10);
+            m = Vector256.Load(tile.M[1] + k);
+            s01 = Vector256.FusedMultiplyAdd(m, g0, s01);
+            s11 = Vector256.FusedMultiplyAdd(m, g1, s11);
+            m = Vector256.Load(tile.M[2] + k);
+            s02 = Vector256.FusedMultiplyAdd(m, g0, s02);
+            s12 = Vector256.FusedMultiplyAdd(m, g1, s12);
+            m = Vector256.Load(tile.M[3] + k);
+            s03 = Vector256.FusedMultiplyAdd(m, g0, s03);
+            s13 = Vector256.FusedMultiplyAdd(m, g1, s13);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
+        Lanes16.Sum4(s10, s11, s12, s13).Store(tile.Results + 4);
     }
 
     /// <summary>4 rows x 1 token.</summary>
@@ -140,10 +151,20 @@ internal readonly unsafe struct IntegerTiles256<TDot> : IIntegerTiles
             x0 += 32; e0++;
         }
 
-        tile.Sums[0] = Vector256.Sum(s00);
-        tile.Sums[1] = Vector256.Sum(s01);
-        tile.Sums[2] = Vector256.Sum(s02);
-        tile.Sums[3] = Vector256.Sum(s03);
+        for (nint k = 0; k < tile.Groups; k += 8)
+        {
+            Vector256<float> g0 = Vector256.Load(tile.Sums[0] + k);
+            Vector256<float> m = Vector256.Load(tile.M[0] + k);
+            s00 = Vector256.FusedMultiplyAdd(m, g0, s00);
+            m = Vector256.Load(tile.M[1] + k);
+            s01 = Vector256.FusedMultiplyAdd(m, g0, s01);
+            m = Vector256.Load(tile.M[2] + k);
+            s02 = Vector256.FusedMultiplyAdd(m, g0, s02);
+            m = Vector256.Load(tile.M[3] + k);
+            s03 = Vector256.FusedMultiplyAdd(m, g0, s03);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
     }
 
     // Lanes 0 to 3 belong to the first 16 columns of the block, lanes 4 to 7 to the others.

@@ -67,22 +67,35 @@ internal readonly unsafe struct IntegerTiles512 : IIntegerTiles
             x0 += 32; e0++; x1 += 32; e1++; x2 += 32; e2++; x3 += 32; e3++;
         }
 
-        tile.Sums[0] = Vector512.Sum(s00);
-        tile.Sums[1] = Vector512.Sum(s01);
-        tile.Sums[2] = Vector512.Sum(s02);
-        tile.Sums[3] = Vector512.Sum(s03);
-        tile.Sums[4] = Vector512.Sum(s10);
-        tile.Sums[5] = Vector512.Sum(s11);
-        tile.Sums[6] = Vector512.Sum(s12);
-        tile.Sums[7] = Vector512.Sum(s13);
-        tile.Sums[8] = Vector512.Sum(s20);
-        tile.Sums[9] = Vector512.Sum(s21);
-        tile.Sums[10] = Vector512.Sum(s22);
-        tile.Sums[11] = Vector512.Sum(s23);
-        tile.Sums[12] = Vector512.Sum(s30);
-        tile.Sums[13] = Vector512.Sum(s31);
-        tile.Sums[14] = Vector512.Sum(s32);
-        tile.Sums[15] = Vector512.Sum(s33);
+        for (nint k = 0; k < tile.Groups; k += 16)
+        {
+            Vector512<float> g0 = Vector512.Load(tile.Sums[0] + k), g1 = Vector512.Load(tile.Sums[1] + k), g2 = Vector512.Load(tile.Sums[2] + k), g3 = Vector512.Load(tile.Sums[3] + k);
+            Vector512<float> m = Vector512.Load(tile.M[0] + k);
+            s00 = Vector512.FusedMultiplyAdd(m, g0, s00);
+            s10 = Vector512.FusedMultiplyAdd(m, g1, s10);
+            s20 = Vector512.FusedMultiplyAdd(m, g2, s20);
+            s30 = Vector512.FusedMultiplyAdd(m, g3, s30);
+            m = Vector512.Load(tile.M[1] + k);
+            s01 = Vector512.FusedMultiplyAdd(m, g0, s01);
+            s11 = Vector512.FusedMultiplyAdd(m, g1, s11);
+            s21 = Vector512.FusedMultiplyAdd(m, g2, s21);
+            s31 = Vector512.FusedMultiplyAdd(m, g3, s31);
+            m = Vector512.Load(tile.M[2] + k);
+            s02 = Vector512.FusedMultiplyAdd(m, g0, s02);
+            s12 = Vector512.FusedMultiplyAdd(m, g1, s12);
+            s22 = Vector512.FusedMultiplyAdd(m, g2, s22);
+            s32 = Vector512.FusedMultiplyAdd(m, g3, s32);
+            m = Vector512.Load(tile.M[3] + k);
+            s03 = Vector512.FusedMultiplyAdd(m, g0, s03);
+            s13 = Vector512.FusedMultiplyAdd(m, g1, s13);
+            s23 = Vector512.FusedMultiplyAdd(m, g2, s23);
+            s33 = Vector512.FusedMultiplyAdd(m, g3, s33);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
+        Lanes16.Sum4(s10, s11, s12, s13).Store(tile.Results + 4);
+        Lanes16.Sum4(s20, s21, s22, s23).Store(tile.Results + 8);
+        Lanes16.Sum4(s30, s31, s32, s33).Store(tile.Results + 12);
     }
 
     /// <summary>4 rows x 2 tokens.</summary>
@@ -123,14 +136,25 @@ internal readonly unsafe struct IntegerTiles512 : IIntegerTiles
             x0 += 32; e0++; x1 += 32; e1++;
         }
 
-        tile.Sums[0] = Vector512.Sum(s00);
-        tile.Sums[1] = Vector512.Sum(s01);
-        tile.Sums[2] = Vector512.Sum(s02);
-        tile.Sums[3] = Vector512.Sum(s03);
-        tile.Sums[4] = Vector512.Sum(s10);
-        tile.Sums[5] = Vector512.Sum(s11);
-        tile.Sums[6] = Vector512.Sum(s12);
-        tile.Sums[7] = Vector512.Sum(s13);
+        for (nint k = 0; k < tile.Groups; k += 16)
+        {
+            Vector512<float> g0 = Vector512.Load(tile.Sums[0] + k), g1 = Vector512.Load(tile.Sums[1] + k);
+            Vector512<float> m = Vector512.Load(tile.M[0] + k);
+            s00 = Vector512.FusedMultiplyAdd(m, g0, s00);
+            s10 = Vector512.FusedMultiplyAdd(m, g1, s10);
+            m = Vector512.Load(tile.M[1] + k);
+            s01 = Vector512.FusedMultiplyAdd(m, g0, s01);
+            s11 = Vector512.FusedMultiplyAdd(m, g1, s11);
+            m = Vector512.Load(tile.M[2] + k);
+            s02 = Vector512.FusedMultiplyAdd(m, g0, s02);
+            s12 = Vector512.FusedMultiplyAdd(m, g1, s12);
+            m = Vector512.Load(tile.M[3] + k);
+            s03 = Vector512.FusedMultiplyAdd(m, g0, s03);
+            s13 = Vector512.FusedMultiplyAdd(m, g1, s13);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
+        Lanes16.Sum4(s10, s11, s12, s13).Store(tile.Results + 4);
     }
 
     /// <summary>4 rows x 1 token.</summary>
@@ -164,10 +188,20 @@ internal readonly unsafe struct IntegerTiles512 : IIntegerTiles
             x0 += 32; e0++;
         }
 
-        tile.Sums[0] = Vector512.Sum(s00);
-        tile.Sums[1] = Vector512.Sum(s01);
-        tile.Sums[2] = Vector512.Sum(s02);
-        tile.Sums[3] = Vector512.Sum(s03);
+        for (nint k = 0; k < tile.Groups; k += 16)
+        {
+            Vector512<float> g0 = Vector512.Load(tile.Sums[0] + k);
+            Vector512<float> m = Vector512.Load(tile.M[0] + k);
+            s00 = Vector512.FusedMultiplyAdd(m, g0, s00);
+            m = Vector512.Load(tile.M[1] + k);
+            s01 = Vector512.FusedMultiplyAdd(m, g0, s01);
+            m = Vector512.Load(tile.M[2] + k);
+            s02 = Vector512.FusedMultiplyAdd(m, g0, s02);
+            m = Vector512.Load(tile.M[3] + k);
+            s03 = Vector512.FusedMultiplyAdd(m, g0, s03);
+        }
+
+        Lanes16.Sum4(s00, s01, s02, s03).Store(tile.Results);
     }
 
     // Lanes 0 to 7 of the pair sums belong to the first 16 columns of the block, lanes 8 to 15 to the others.

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using Nibble.Cpu.Codes;
 
 namespace Nibble.Cpu.Kernels;
@@ -10,8 +11,8 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
     where TVector : struct
     where TTiles : struct, IIntegerTiles
 {
-    // [16 pairs x 16] lanes, [16] sums and [16] sums of minima.
-    private const int TileFloats = 256 + 16 + 16;
+    // [16 pairs x 16] lanes and [16] sums.
+    private const int TileFloats = 256 + 16;
 
     // Unpacked rows that stay in the second-level cache while all tokens pass.
     private const int ChunkBytes = 128 << 10;
@@ -75,14 +76,14 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
     /// <param name="end">Behind the last row.</param>
     public static void Integer(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end)
     {
-        float* lanes = (float*)scratch, sums = lanes + 256, minSums = sums + 16, unpacked = lanes + TileFloats;
+        float* sums = (float*)scratch, unpacked = sums + TileFloats;
         int columns = input.Columns, groups = input.Groups, rowFloats = RowFloats(columns);
         int chunkRows = ChunkRows(columns, target.Count, true);
         CodeFormat format = target.Codes!;
         sbyte** codes = stackalloc sbyte*[8];
         float** values = stackalloc float*[16];
         float** scales = values, mins = values + 4, tokenScales = values + 8, tokenSums = values + 12;
-        IntegerTile tile = new() { W = codes, D = scales, X = codes + 4, E = tokenScales, Blocks = columns / 32, Sums = sums };
+        IntegerTile tile = new() { W = codes, D = scales, X = codes + 4, E = tokenScales, M = mins, Sums = tokenSums, Blocks = columns / 32, Groups = format.HasMins ? groups : 0, Results = sums };
         for (int chunk = first; chunk < end; chunk += chunkRows)
         {
             int count = Math.Min(chunkRows, end - chunk);
@@ -115,13 +116,6 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
                     }
 
                     TTiles.Dot(in tile, width);
-                    if (format.HasMins)
-                    {
-                        FloatTiles<TLanes, TVector>.Dot(mins, tokenSums, width, groups, lanes, minSums);
-                        for (int i = 0; i < 4 * width; i++)
-                            sums[i] += minSums[i];
-                    }
-
                     Finish(in target, sums, t, tokens, chunk + r, Math.Min(4, count - r));
                 }
 
@@ -162,7 +156,12 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
         new Span<float>(values + columns, padded - columns).Clear();
     }
 
-    private static void Clear(float* sixteen) => new Span<float>(sixteen, 16).Clear();
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Clear(float* sixteen)
+    {
+        Vector256<float>.Zero.Store(sixteen);
+        Vector256<float>.Zero.Store(sixteen + 8);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Finish(in MatMulTarget target, float* sums, int token, int tokens, int row, int rows)

@@ -1,28 +1,28 @@
 namespace Nibble.Cpu.Threading;
 
-/// <summary>Work that all threads of a <see cref="ThreadTeam"/> do together. Reused, so that starting it allocates nothing.</summary>
+/// <summary>Work that the threads of a <see cref="ThreadTeam"/> share, cut into parts. Reused, so that starting it allocates nothing.</summary>
 internal abstract class TeamJob
 {
-    /// <summary>Does one thread's part.</summary>
-    /// <param name="team">The team, for its barrier; null when one thread does everything.</param>
-    /// <param name="thread">0 to <paramref name="threads"/> - 1.</param>
-    /// <param name="threads">Threads that share the work.</param>
-    public abstract void Run(ThreadTeam? team, int thread, int threads);
+    /// <summary>Does one part. What it gives must not depend on how many parts there are or on who does them.</summary>
+    /// <param name="part">0 to <paramref name="parts"/> - 1.</param>
+    /// <param name="parts">Parts.</param>
+    /// <param name="thread">The thread that does it, for scratch memory.</param>
+    public abstract void Run(int part, int parts, int thread);
 
-    /// <summary>The first of a thread's share of n things; the share ends where the next thread's begins.</summary>
-    public static int Share(int count, int thread, int threads) => (int)((long)count * thread / threads);
+    /// <summary>The first of a part's share of n things; the share ends where the next part's begins.</summary>
+    public static int Share(int count, int part, int parts) => (int)((long)count * part / parts);
 }
 
-/// <summary>Work that falls into independent units, shared out in runs of neighbours.</summary>
+/// <summary>Work that falls into independent units; a part is a run of neighbours.</summary>
 internal abstract class UnitJob : TeamJob
 {
     /// <summary>How many units there are.</summary>
     public int Units { get; protected set; }
 
-    public sealed override void Run(ThreadTeam? team, int thread, int threads)
+    public sealed override void Run(int part, int parts, int thread)
     {
-        int end = Share(Units, thread + 1, threads);
-        for (int unit = Share(Units, thread, threads); unit < end; unit++)
+        int end = Share(Units, part + 1, parts);
+        for (int unit = Share(Units, part, parts); unit < end; unit++)
             Unit(unit, thread);
     }
 

@@ -5,21 +5,26 @@ using System.Runtime.InteropServices;
 namespace Nibble.Cpu.Threading;
 
 /// <summary>
-/// Threads that wait for jobs: they spin for some microseconds, then give way to others, then sleep. The caller is thread 0 and works along.
-/// Starting a job allocates nothing.
+/// Threads that share jobs: the caller is thread 0, and each thread takes the next part until none is left. Between jobs they spin for some
+/// microseconds, then give way to others, then sleep. Starting a job allocates nothing.
 /// </summary>
+/// <remarks>
+/// A thread that the system has not given a core takes no part, so nobody waits for it: more threads than cores, or a busy machine, cost little.
+/// A part is taken by lowering one counter from above zero; everything else about the job is read after that, while the job cannot end.
+/// </remarks>
 internal sealed class ThreadTeam : IDisposable
 {
     // About 20 microseconds: the gap between two operations of a forward pass.
     private const int Spins = 1000;
 
-    // The gap between two tokens, sampling included, is shorter than this.
+    // 2 ms: the gap between two tokens, sampling included, is shorter.
     private static readonly long s_yieldTicks = Stopwatch.Frequency / 500;
 
     private readonly Member[] _members;
     private readonly int _spins;
     private Counters _counters;
     private TeamJob? _job;
+    private int _parts;
     private bool _stopping;
     private ExceptionDispatchInfo? _fault;
 
@@ -41,47 +46,34 @@ internal sealed class ThreadTeam : IDisposable
     /// <summary>Threads, the caller included.</summary>
     public int Threads { get; }
 
-    /// <summary>Runs a job on all threads and returns when every one is done. The first exception of any of them is thrown here.</summary>
+    /// <summary>Runs all parts of a job and returns when every one is done. The first exception of any of them is thrown here.</summary>
     /// <param name="job">The job.</param>
-    public void Run(TeamJob job)
+    /// <param name="parts">Parts.</param>
+    public void Run(TeamJob job, int parts)
     {
-        if (_members.Length == 0)
+        if (parts <= 0) return;
+        if (_members.Length == 0 || parts == 1)
         {
-            job.Run(null, 0, 1);
+            for (int part = 0; part < parts; part++)
+                job.Run(part, parts, 0);
             return;
         }
 
-        _job = job;
-        _fault = null;
-        _counters.Arrived = 0;
-        Volatile.Write(ref _counters.Remaining, _members.Length);
-        Start();
-        Work(job, 0);
+        (_job, _parts, _fault) = (job, parts, null);
+        _counters.Done = 0;
+
+        // Exchange is a full fence: either a thread that goes to sleep sees the parts, or Wake sees that it sleeps.
+        Interlocked.Exchange(ref _counters.Left, parts);
+        Wake();
+        while (RunPart(0))
+        {
+        }
+
         Waiter waiter = new(_spins);
-        while (Volatile.Read(ref _counters.Remaining) != 0)
+        while (Volatile.Read(ref _counters.Done) != parts)
             waiter.Pause();
         _job = null;
         _fault?.Throw();
-    }
-
-    /// <summary>Waits until every thread of the running job is here. Each thread must come here equally often.</summary>
-    /// <exception cref="TeamFaultException">Another thread failed and will not come.</exception>
-    public void Barrier()
-    {
-        int phase = Volatile.Read(ref _counters.Phase);
-        if (Interlocked.Increment(ref _counters.Arrived) == Threads)
-        {
-            _counters.Arrived = 0;
-            Volatile.Write(ref _counters.Phase, phase + 1);
-            return;
-        }
-
-        Waiter waiter = new(_spins);
-        while (Volatile.Read(ref _counters.Phase) == phase)
-        {
-            if (Volatile.Read(ref _fault) is not null) throw new TeamFaultException();
-            waiter.Pause();
-        }
     }
 
     /// <summary>Ends the threads and waits for them.</summary>
@@ -89,30 +81,38 @@ internal sealed class ThreadTeam : IDisposable
     {
         if (_stopping) return;
         Volatile.Write(ref _stopping, true);
-        Start();
+        Interlocked.MemoryBarrier();
+        Wake();
         foreach (Member member in _members)
         {
             member.Thread.Join();
-            member.Wake.Dispose();
+            member.Signal.Dispose();
         }
     }
 
-    private void Start()
+    private bool IsIdle => Volatile.Read(ref _counters.Left) <= 0 && !Volatile.Read(ref _stopping);
+
+    private void Wake()
     {
-        Interlocked.Increment(ref _counters.Generation);
         foreach (Member member in _members)
-            if (Volatile.Read(ref member.Asleep) != 0 && Interlocked.Exchange(ref member.Asleep, 0) != 0) member.Wake.Set();
+            if (Volatile.Read(ref member.Asleep) != 0 && Interlocked.Exchange(ref member.Asleep, 0) != 0) member.Signal.Set();
     }
 
-    private void Work(TeamJob job, int thread)
+    // Takes a part and does it; false when none is left.
+    private bool RunPart(int thread)
     {
+        int left = Volatile.Read(ref _counters.Left);
+        while (true)
+        {
+            if (left <= 0) return false;
+            int seen = Interlocked.CompareExchange(ref _counters.Left, left - 1, left);
+            if (seen == left) break;
+            left = seen;
+        }
+
         try
         {
-            job.Run(this, thread, Threads);
-        }
-        catch (TeamFaultException)
-        {
-            // The thread that failed keeps the exception that matters.
+            _job!.Run(_parts - left, _parts, thread);
         }
 #pragma warning disable CA1031 // Whatever it is, it is thrown again on the calling thread.
         catch (Exception exception)
@@ -120,36 +120,38 @@ internal sealed class ThreadTeam : IDisposable
         {
             Interlocked.CompareExchange(ref _fault, ExceptionDispatchInfo.Capture(exception), null);
         }
+
+        Interlocked.Increment(ref _counters.Done);
+        return true;
     }
 
     private void Serve(Member member)
     {
-        int generation = 0;
-        while (true)
+        while (!Volatile.Read(ref _stopping))
         {
-            WaitForJob(member, generation);
-            generation++;
-            if (Volatile.Read(ref _stopping)) return;
-            Work(_job!, member.Index);
-            Interlocked.Decrement(ref _counters.Remaining);
+            if (!RunPart(member.Index)) WaitForParts(member);
         }
     }
 
-    private void WaitForJob(Member member, int generation)
+    private void WaitForParts(Member member)
     {
         Waiter waiter = new(_spins);
         long start = 0;
-        while (Volatile.Read(ref _counters.Generation) == generation)
+        while (IsIdle)
         {
             if (!waiter.Pause()) continue;
             long now = Stopwatch.GetTimestamp();
             if (start == 0) start = now;
             if (now - start < s_yieldTicks) continue;
 
-            // Exchange is a full fence: either this thread sees the new generation, or the starter sees that it sleeps.
             Interlocked.Exchange(ref member.Asleep, 1);
-            if (Volatile.Read(ref _counters.Generation) == generation || Interlocked.Exchange(ref member.Asleep, 0) == 0)
-                member.Wake.WaitOne();
+            if (IsIdle || Interlocked.Exchange(ref member.Asleep, 0) == 0)
+            {
+                // Asleep in truth, or the signal is on its way: both end here.
+                member.Signal.WaitOne();
+            }
+
+            return;
         }
     }
 
@@ -173,21 +175,15 @@ internal sealed class ThreadTeam : IDisposable
         }
     }
 
-    // Each counter has a cache line pair of its own, since threads spin on one while others write the next.
-    [StructLayout(LayoutKind.Explicit, Size = 640)]
+    // Each counter has a pair of cache lines of its own, since some threads spin on one while others write the other.
+    [StructLayout(LayoutKind.Explicit, Size = 384)]
     private struct Counters
     {
         [FieldOffset(128)]
-        public int Generation;
+        public int Left;
 
         [FieldOffset(256)]
-        public int Remaining;
-
-        [FieldOffset(384)]
-        public int Arrived;
-
-        [FieldOffset(512)]
-        public int Phase;
+        public int Done;
     }
 
     private sealed class Member
@@ -204,11 +200,6 @@ internal sealed class ThreadTeam : IDisposable
 
         public Thread Thread { get; }
 
-        public AutoResetEvent Wake { get; } = new(false);
+        public AutoResetEvent Signal { get; } = new(false);
     }
-}
-
-/// <summary>Thrown at a barrier when another thread of the team failed; it never leaves the team.</summary>
-internal sealed class TeamFaultException : Exception
-{
 }

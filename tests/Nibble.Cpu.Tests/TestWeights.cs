@@ -105,22 +105,27 @@ internal static class Values
 /// <summary>Lists for theories.</summary>
 public static class Cases
 {
-    /// <summary>The paths that run here.</summary>
-    public static IEnumerable<string> PathNames => CpuPaths.All.Where(p => p.IsSupported).Select(p => p.Name);
+    /// <summary>The paths that run here; in a process that tests the lack of an instruction set, the best one left.</summary>
+    public static IEnumerable<string> PathNames =>
+        Environment.GetEnvironmentVariable(BestPathTests.ExpectedVariable) is { } one ? [one] : CpuPaths.All.Where(p => p.IsSupported).Select(p => p.Name);
 
     public static TheoryData<string> Paths => [.. PathNames];
 
     public static TheoryData<string> Formats => [.. BlockFormats.All.Select(f => f.Name)];
 
-    public static TheoryData<string, string> PathsAndFormats
+    /// <summary>The formats that the integer kernels serve: all but F32, F16 and BF16.</summary>
+    public static TheoryData<string> CodeFormats => [.. BlockFormats.All.Where(f => f.BlockValues > 1).Select(f => f.Name)];
+
+    public static TheoryData<string, string> PathsAndFormats => PathsAnd(_ => true);
+
+    public static TheoryData<string, string> PathsAndCodeFormats => PathsAnd(format => format.BlockValues > 1);
+
+    private static TheoryData<string, string> PathsAnd(Func<BlockFormat, bool> choose)
     {
-        get
-        {
-            TheoryData<string, string> data = [];
-            foreach (string path in PathNames)
-                foreach (BlockFormat format in BlockFormats.All)
-                    data.Add(path, format.Name);
-            return data;
-        }
+        TheoryData<string, string> data = [];
+        foreach (string path in PathNames)
+            foreach (BlockFormat format in BlockFormats.All.Where(choose))
+                data.Add(path, format.Name);
+        return data;
     }
 }

@@ -1,0 +1,256 @@
+using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Cpu.Codes;
+using Nibble.Cpu.Jobs;
+using Nibble.Cpu.Kernels;
+
+namespace Nibble.Cpu.Tests;
+
+/// <summary>Kernels on memory between protected pages, and exactness that no operation shows by itself.</summary>
+public unsafe class KernelTests
+{
+    [Theory]
+    [MemberData(nameof(Cases.PathsAndFormats), MemberType = typeof(Cases))]
+    public void Products_touch_nothing_beside_weights_activations_and_outputs(string path, string formatName)
+    {
+        BlockFormat format = BlockFormats.Find(formatName)!;
+        CpuKernels kernels = CpuPaths.Choose(path).NewKernels();
+        CodeFormat? codes = CodeFormats.Find(format);
+        foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
+        {
+            foreach (bool integer in codes is null ? new[] { false } : [false, true])
+            {
+                foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (18, 7, 1) })
+                {
+                    int columns = blocks * format.BlockValues;
+                    using TestWeights source = new(format, rows, columns, 5);
+                    using GuardedMemory<byte> weights = new(source.Bytes, side);
+                    using GuardedMemory<float> x = new(Values.Random(new Random(1), tokens * columns), side), y = new(tokens * rows, side);
+                    using GuardedMemory<int> numbers = new([.. Enumerable.Range(0, tokens)], side);
+                    using Scratch forms = new(), own = new();
+                    MatMulJob job = new(kernels, [own]);
+                    job.Begin(x.Pointer, columns, tokens, columns);
+                    job.AddTarget(new MatMulTarget
+                    {
+                        Weights = weights.Pointer, RowBytes = format.RowBytes(columns), Rows = rows, Scale = 1, Format = format, Codes = codes, Integer = integer,
+                        Y = y.Pointer, YStride = rows, Inputs = numbers.Pointer, Outputs = numbers.Pointer, Count = tokens,
+                    });
+                    job.Prepare(forms);
+                    if (job.NeedsForms) job.Forms.Run(0, 1, 0);
+                    job.Run(0, 1, 0);
+                    Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Element_kernels_touch_nothing_beside_their_values(string path)
+    {
+        CpuKernels kernels = CpuPaths.Choose(path).NewKernels();
+        for (int count = 1; count <= 67; count++)
+        {
+            foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
+            {
+                using GuardedMemory<float> a = new(Values.Random(new Random(count), count), side), b = new(Values.Random(new Random(1), count), side), y = new(count, side);
+                using GuardedMemory<float> tall = new(Values.Random(new Random(2), 3 * count), side), three = new([1, 2, 3], side);
+                kernels.Add(a.Pointer, b.Pointer, y.Pointer, count);
+                kernels.Scale(a.Pointer, 2, y.Pointer, count);
+                kernels.Combine(tall.Pointer, count, three.Pointer, 3, y.Pointer, count);
+                kernels.Activate(Activation.Silu, a.Pointer, b.Pointer, y.Pointer, count);
+                kernels.Activate(Activation.Gelu, a.Pointer, b.Pointer, y.Pointer, count);
+                kernels.Norm(a.Pointer, b.Pointer, 1, y.Pointer, count);
+                Rotation.Halves(tall.Pointer, a.Pointer, b.Pointer, count);
+                Rotation.Adjacent(tall.Pointer, a.Pointer, b.Pointer, count);
+                foreach (float value in y.Span)
+                    Assert.True(value != 0);
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Attention_touches_nothing_beside_its_memory(string path)
+    {
+        CpuKernels kernels = CpuPaths.Choose(path).NewKernels();
+        foreach (string name in new[] { "F32", "F16", "Q8_0" })
+        {
+            BlockFormat format = BlockFormats.Find(name)!;
+            foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
+            {
+                int size = name == "Q8_0" ? 32 : 33, positions = 70;
+                float[] values = Values.Random(new Random(1), positions * size);
+                byte[] encoded = new byte[format.RowBytes(values.Length)];
+                format.Encode(values, encoded);
+                using GuardedMemory<byte> keys = new(encoded, side), vals = new(encoded, side);
+                using GuardedMemory<float> queries = new(Values.Random(new Random(2), 2 * size), side), y = new(2 * size, side);
+                AttentionArguments arguments = new()
+                {
+                    Queries = queries.Pointer, QueryStride = size, Y = y.Pointer, YStride = size, Keys = keys.Pointer, Values = vals.Pointer,
+                    KeyBytes = format.RowBytes(size), ValueBytes = format.RowBytes(size), Format = format, FirstPosition = 68, Tokens = 2,
+                    KvHeads = 1, GroupHeads = 1, KeySize = size, ValueSize = size, Scale = 0.1f, GroupTokens = 2,
+                };
+                using GuardedMemory<byte> scratch = new((int)arguments.ScratchBytes, side);
+                kernels.Attention(in arguments, scratch.Pointer, 0, 0, 2, 0, 1);
+                Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.CodeFormats), MemberType = typeof(Cases))]
+    public void Codes_of_random_and_of_extreme_blocks_decode_to_the_format_s_bits(string formatName)
+    {
+        BlockFormat format = BlockFormats.Find(formatName)!;
+        CodeFormat codes = CodeFormats.Find(format)!;
+        int columns = 8 * format.BlockValues;
+        Random random = new(17);
+        for (int run = 0; run < 60; run++)
+        {
+            // Every byte may be anything, so scales are NaN, infinite, subnormal and negative too.
+            byte[] bytes = new byte[format.RowBytes(columns)];
+            random.NextBytes(bytes);
+            if (run == 0) Array.Fill(bytes, (byte)0x00);
+            if (run == 1) Array.Fill(bytes, (byte)0xFF);
+            if (run == 2) Array.Fill(bytes, (byte)0x80);
+            if (run == 3) Array.Fill(bytes, (byte)0x7C);
+            using GuardedMemory<byte> row = new(bytes, run % 2 == 0 ? GuardSide.End : GuardSide.Start);
+            using GuardedMemory<sbyte> q = new(columns);
+            using GuardedMemory<float> scales = new(columns / 16), mins = new(columns / 16), ours = new(columns);
+            float[] theirs = new float[columns];
+            format.Decode(row.Span, theirs);
+            codes.Unpack(row.Pointer, columns, q.Pointer, scales.Pointer, mins.Pointer);
+            CodeFormats.ToFloat(q.Pointer, scales.Pointer, codes.HasMins ? mins.Pointer : null, columns, ours.Pointer);
+            for (int i = 0; i < columns; i++)
+                Assert.True(
+                    BitConverter.SingleToInt32Bits(theirs[i]) == BitConverter.SingleToInt32Bits(ours.Span[i]) || (float.IsNaN(theirs[i]) && float.IsNaN(ours.Span[i])),
+                    $"run {run}, value {i}: {ours.Span[i]:R} and not {theirs[i]:R}");
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Integer_sums_are_exact_for_the_largest_codes(string path)
+    {
+        // Scales of 1: 512 products of at most 128 x 127 stay below 2^24, so float32 sums of them are exact and any saturation shows.
+        const int Columns = 512;
+        using GuardedMemory<byte> row = new((int)BlockFormats.Q8_0.RowBytes(Columns) * 4);
+        Random random = new(3);
+        sbyte[] extremes = [-128, -127, 127, 126, -1, 0, 1];
+        CpuKernels kernels = CpuPaths.Choose(path).NewKernels();
+        for (int run = 0; run < 40; run++)
+        {
+            sbyte[] weights = new sbyte[4 * Columns];
+            float[] x = new float[4 * Columns];
+            for (int i = 0; i < weights.Length; i++)
+            {
+                weights[i] = run < 3 ? extremes[run] : extremes[random.Next(extremes.Length)];
+                x[i] = i % 32 == 0 ? 127 : run < 3 ? (run == 1 ? -127 : 127) : random.Next(-127, 128);
+            }
+
+            for (int block = 0; block < weights.Length / 32; block++)
+            {
+                BitConverter.TryWriteBytes(row.Span[(block * 34)..], (Half)1);
+                for (int i = 0; i < 32; i++)
+                    row.Span[(block * 34) + 2 + i] = (byte)weights[(block * 32) + i];
+            }
+
+            using GuardedMemory<float> input = new(x), y = new(16);
+            using GuardedMemory<int> numbers = new([0, 1, 2, 3]);
+            using Scratch forms = new(), own = new();
+            MatMulJob job = new(kernels, [own]);
+            job.Begin(input.Pointer, Columns, 4, Columns);
+            job.AddTarget(new MatMulTarget
+            {
+                Weights = row.Pointer, RowBytes = BlockFormats.Q8_0.RowBytes(Columns), Rows = 4, Scale = 1, Format = BlockFormats.Q8_0,
+                Codes = CodeFormats.Find(BlockFormats.Q8_0), Integer = true, Y = y.Pointer, YStride = 4, Inputs = numbers.Pointer, Outputs = numbers.Pointer, Count = 4,
+            });
+            job.Prepare(forms);
+            job.Forms.Run(0, 1, 0);
+            job.Run(0, 1, 0);
+            for (int t = 0; t < 4; t++)
+            {
+                for (int r = 0; r < 4; r++)
+                {
+                    long sum = 0;
+                    for (int c = 0; c < Columns; c++)
+                        sum += weights[(r * Columns) + c] * (long)x[(t * Columns) + c];
+                    Assert.Equal(sum, (double)y.Span[(t * 4) + r]);
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Activation_codes_equal_the_scalar_rule()
+    {
+        Random random = new(5);
+        for (int run = 0; run < 200; run++)
+        {
+            int columns = 32 * random.Next(1, 20), groups = MatMulInput.GroupsOf(columns);
+            float[] values = Values.Random(random, columns);
+            if (run % 4 == 1) values.AsSpan(0, 32).Clear();
+            if (run % 4 == 2) values[3] = 1e30f;
+            if (run % 4 == 3) values.AsSpan(0, 32).Fill(1e-38f);
+            using GuardedMemory<float> x = new(values), scales = new(columns / 32), sums = new(groups);
+            using GuardedMemory<sbyte> codes = new(columns);
+            sums.Span.Fill(float.NaN);
+            ActivationCodes.Encode(x.Pointer, columns, codes.Pointer, scales.Pointer, sums.Pointer);
+            for (int block = 0; block < columns / 32; block++)
+            {
+                float largest = values.AsSpan(block * 32, 32).ToArray().Max(MathF.Abs);
+                bool zero = largest < 7.52316385e-37f;
+                float scale = zero ? 0 : largest / 127;
+                Assert.Equal(scale, scales.Span[block]);
+                for (int half = 0; half < 2; half++)
+                {
+                    int sum = 0;
+                    for (int i = (block * 32) + (half * 16); i < (block * 32) + (half * 16) + 16; i++)
+                    {
+                        int code = zero ? 0 : (int)MathF.Round(values[i] * (127 / largest));
+                        Assert.Equal(code, codes.Span[i]);
+                        Assert.InRange(code, -127, 127);
+                        sum += code;
+                    }
+
+                    Assert.Equal(scale * sum, sums.Span[(block * 2) + half]);
+                }
+            }
+
+            Assert.All(sums.Span[(columns / 16)..].ToArray(), value => Assert.Equal(0, value));
+        }
+    }
+
+    [Fact]
+    public void Exp_is_within_its_stated_error_everywhere()
+    {
+        double worst = 0;
+        for (double x = -87; x < 88.7; x += 0.00371)
+            worst = Math.Max(worst, Math.Abs((Exp128((float)x) / Math.Exp((float)x)) - 1));
+        Assert.InRange(worst, 1e-9, 1.5e-7);
+        for (double x = -103; x < -87; x += 0.01)
+            Assert.InRange(Exp128((float)x) - Math.Exp((float)x), -1.5e-45, 1.5e-45); // subnormal: one step
+        Assert.Equal(1f, Exp128(0));
+        Assert.Equal(0f, Exp128(-105));
+        Assert.Equal(0f, Exp128(float.NegativeInfinity));
+        Assert.Equal(float.PositiveInfinity, Exp128(88.8f));
+        Assert.Equal(float.PositiveInfinity, Exp128(float.PositiveInfinity));
+        Assert.True(float.IsNaN(Exp128(float.NaN)));
+        Assert.InRange((Exp128(88.7228f) / Math.Exp(88.7228f)) - 1, -1.5e-7, 1.5e-7); // 0.99996 of the largest float
+    }
+
+    [Fact]
+    public void Half_values_widen_to_the_runtime_s_bits()
+    {
+        for (int bits = 0; bits < 65536; bits++)
+        {
+            ushort half = (ushort)bits;
+            float ours = Bits.HalfAt((byte*)&half), theirs = (float)BitConverter.UInt16BitsToHalf(half);
+            Assert.Equal(BitConverter.SingleToInt32Bits(theirs), BitConverter.SingleToInt32Bits(ours));
+        }
+    }
+
+    private static float Exp128(float x) =>
+        System.Runtime.Intrinsics.Vector128.ToScalar(VectorMath<Lanes128, System.Runtime.Intrinsics.Vector128<float>>.Exp(System.Runtime.Intrinsics.Vector128.Create(x)));
+}

@@ -1,0 +1,188 @@
+using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Cpu.Threading;
+
+namespace Nibble.Cpu.Tests;
+
+/// <summary>The thread team, and the backend's rule of one thread at a time.</summary>
+public class TeamTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(9)]
+    public void Ten_thousand_jobs_do_every_part_once(int threads)
+    {
+        using ThreadTeam team = new(threads);
+        CountJob job = new(17);
+        for (int run = 1; run <= 10_000; run++)
+        {
+            int parts = 1 + (run % 17);
+            Array.Clear(job.Counts);
+            team.Run(job, parts);
+            for (int part = 0; part < 17; part++)
+                if (job.Counts[part] != (part < parts ? 1 : 0)) Assert.Fail($"run {run}: part {part} of {parts} was done {job.Counts[part]} times");
+        }
+    }
+
+    [Fact]
+    public void Threads_work_at_the_same_time()
+    {
+        // Each part waits until all three are in, so one thread alone could never finish.
+        using ThreadTeam team = new(3);
+        for (int run = 0; run < 20; run++)
+        {
+            using CountdownEvent all = new(3);
+            HashSet<int> seen = [];
+            team.Run(
+                new ActionJob((_, thread) =>
+                {
+                    lock (seen) seen.Add(thread);
+                    all.Signal();
+                    all.Wait(TestContext.Current.CancellationToken);
+                }), 3);
+            Assert.Equal([0, 1, 2], seen.Order());
+            if (run % 5 == 0) Thread.Sleep(20); // Long enough for the threads to fall asleep.
+        }
+    }
+
+    [Fact]
+    public void An_exception_of_any_thread_is_thrown_on_the_caller_and_the_team_lives_on()
+    {
+        using ThreadTeam team = new(3);
+        CountJob good = new(8);
+        for (int run = 0; run < 50; run++)
+        {
+            int bad = run % 8;
+            InvalidTimeZoneException thrown = Assert.Throws<InvalidTimeZoneException>(
+                () => team.Run(new ActionJob((part, _) => { if (part == bad) throw new InvalidTimeZoneException($"part {part}"); }), 8));
+            Assert.Equal($"part {bad}", thrown.Message);
+            Array.Clear(good.Counts);
+            team.Run(good, 8);
+            Assert.All(good.Counts, count => Assert.Equal(1, count));
+        }
+    }
+
+    [Fact]
+    public void Teams_end_their_threads_when_disposed_busy_or_asleep()
+    {
+        for (int run = 0; run < 100; run++)
+        {
+            ThreadTeam team = new(4);
+            if (run % 2 == 0) team.Run(new CountJob(8), 8);
+            if (run % 20 == 0) Thread.Sleep(15);
+            team.Dispose();
+            team.Dispose();
+        }
+    }
+
+    [Fact]
+    public void A_second_thread_inside_a_call_gets_an_error()
+    {
+        using CpuBackend backend = new(new CpuOptions { Threads = 2 });
+        using BlockingSource slow = new();
+        Weight weight = backend.Upload(slow);
+        slow.Block = true;
+        Tensor x = backend.Allocate(ElementType.Float32, 1, 32), y = backend.Allocate(ElementType.Float32, 1, 2);
+        Thread first = new(() => backend.MatMul(x, weight, y));
+        first.Start();
+        slow.Inside.Wait(TestContext.Current.CancellationToken);
+        InvalidOperationException error = Assert.Throws<InvalidOperationException>(() => backend.Scale(x, 1, x));
+        Assert.Contains("one thread at a time", error.Message, StringComparison.Ordinal);
+        Assert.Throws<InvalidOperationException>(backend.Dispose);
+        slow.Go.Set();
+        first.Join();
+        backend.Scale(x, 1, x);
+    }
+
+    [Fact]
+    public void A_disposed_backend_says_so()
+    {
+        CpuBackend backend = new(new CpuOptions { Threads = 2 });
+        Tensor x = backend.Allocate(ElementType.Float32, 1, 32);
+        backend.Dispose();
+        backend.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => backend.Scale(x, 1, x));
+    }
+
+    [Fact]
+    public void Many_more_threads_than_cores_finish()
+    {
+        using CpuBackend backend = new(new CpuOptions { Threads = 4 * Environment.ProcessorCount });
+        using TestWeights source = new(BlockFormats.Q4_0, 576, 576, 1);
+        using Weight weight = backend.Upload(source);
+        Tensor x = Values.Tensor(backend, 4, 576, 0, Values.Random(new Random(1), 4 * 576)), y = Values.Tensor(backend, 4, 576);
+        for (int i = 0; i < 200; i++)
+            backend.MatMul(x, weight, y);
+        Assert.Equal(4 * Environment.ProcessorCount, backend.Threads);
+    }
+
+    [Fact]
+    public void Cores_are_counted_by_their_siblings()
+    {
+        using TempFolder folder = new();
+        for (int cpu = 0; cpu < 4; cpu++)
+        {
+            string topology = Directory.CreateDirectory(Path.Combine(folder.Root, $"cpu{cpu}", "topology")).FullName;
+            File.WriteAllText(Path.Combine(topology, "thread_siblings_list"), cpu % 2 == 0 ? "0,2\n" : "1,3\n");
+        }
+
+        Directory.CreateDirectory(Path.Combine(folder.Root, "cpufreq"));
+        Assert.Equal(2, PhysicalCores.Linux(folder.Root));
+        Assert.Equal(0, PhysicalCores.Linux(Path.Combine(folder.Root, "absent")));
+        Assert.InRange(PhysicalCores.Count(), 1, Environment.ProcessorCount);
+    }
+
+    private sealed class CountJob(int parts) : TeamJob
+    {
+        public int[] Counts { get; } = new int[parts];
+
+        public override void Run(int part, int parts, int thread) => Interlocked.Increment(ref Counts[part]);
+    }
+
+    private sealed class ActionJob(Action<int, int> action) : TeamJob
+    {
+        public override void Run(int part, int parts, int thread) => action(part, thread);
+    }
+
+    // Weights whose rows cannot be had until Go is set.
+    private sealed class BlockingSource : IWeightSource, IDisposable
+    {
+        private readonly TestWeights _weights = new(BlockFormats.F32, 2, 32, 1);
+
+        public bool Block { get; set; }
+
+        public ManualResetEventSlim Inside { get; } = new();
+
+        public ManualResetEventSlim Go { get; } = new();
+
+        public string Name => "slow";
+
+        public BlockFormat Format => _weights.Format;
+
+        public int Columns => 32;
+
+        public int Rows => 2;
+
+        public int Matrices => 1;
+
+        public ReadOnlySpan<byte> Row(long row)
+        {
+            if (Block)
+            {
+                Inside.Set();
+                Go.Wait();
+            }
+
+            return _weights.Row(row);
+        }
+
+        public void Dispose()
+        {
+            _weights.Dispose();
+            Inside.Dispose();
+            Go.Dispose();
+        }
+    }
+}

@@ -32,8 +32,18 @@ public unsafe class KernelTests
                     job.Begin(x.Pointer, columns, tokens, columns);
                     job.AddTarget(new MatMulTarget
                     {
-                        Weights = weights.Pointer, RowBytes = format.RowBytes(columns), Rows = rows, Scale = 1, Format = format, Codes = codes, Integer = integer,
-                        Y = y.Pointer, YStride = rows, Inputs = numbers.Pointer, Outputs = numbers.Pointer, Count = tokens,
+                        Weights = weights.Pointer,
+                        RowBytes = format.RowBytes(columns),
+                        Rows = rows,
+                        Scale = 1,
+                        Format = format,
+                        Codes = codes,
+                        Integer = integer,
+                        Y = y.Pointer,
+                        YStride = rows,
+                        Inputs = numbers.Pointer,
+                        Outputs = numbers.Pointer,
+                        Count = tokens,
                     });
                     job.Prepare(forms);
                     if (job.NeedsForms) job.Forms.Run(0, 1, 0);
@@ -87,9 +97,23 @@ public unsafe class KernelTests
                 using GuardedMemory<float> queries = new(Values.Random(new Random(2), 2 * size), side), y = new(2 * size, side);
                 AttentionArguments arguments = new()
                 {
-                    Queries = queries.Pointer, QueryStride = size, Y = y.Pointer, YStride = size, Keys = keys.Pointer, Values = vals.Pointer,
-                    KeyBytes = format.RowBytes(size), ValueBytes = format.RowBytes(size), Format = format, FirstPosition = 68, Tokens = 2,
-                    KvHeads = 1, GroupHeads = 1, KeySize = size, ValueSize = size, Scale = 0.1f, GroupTokens = 2,
+                    Queries = queries.Pointer,
+                    QueryStride = size,
+                    Y = y.Pointer,
+                    YStride = size,
+                    Keys = keys.Pointer,
+                    Values = vals.Pointer,
+                    KeyBytes = format.RowBytes(size),
+                    ValueBytes = format.RowBytes(size),
+                    Format = format,
+                    FirstPosition = 68,
+                    Tokens = 2,
+                    KvHeads = 1,
+                    GroupHeads = 1,
+                    KeySize = size,
+                    ValueSize = size,
+                    Scale = 0.1f,
+                    GroupTokens = 2,
                 };
                 using GuardedMemory<byte> scratch = new((int)arguments.ScratchBytes, side);
                 kernels.Attention(in arguments, scratch.Pointer, 0, 0, 2, 0, 1);
@@ -163,8 +187,18 @@ public unsafe class KernelTests
             job.Begin(input.Pointer, Columns, 4, Columns);
             job.AddTarget(new MatMulTarget
             {
-                Weights = row.Pointer, RowBytes = BlockFormats.Q8_0.RowBytes(Columns), Rows = 4, Scale = 1, Format = BlockFormats.Q8_0,
-                Codes = CodeFormats.Find(BlockFormats.Q8_0), Integer = true, Y = y.Pointer, YStride = 4, Inputs = numbers.Pointer, Outputs = numbers.Pointer, Count = 4,
+                Weights = row.Pointer,
+                RowBytes = BlockFormats.Q8_0.RowBytes(Columns),
+                Rows = 4,
+                Scale = 1,
+                Format = BlockFormats.Q8_0,
+                Codes = CodeFormats.Find(BlockFormats.Q8_0),
+                Integer = true,
+                Y = y.Pointer,
+                YStride = 4,
+                Inputs = numbers.Pointer,
+                Outputs = numbers.Pointer,
+                Count = 4,
             });
             job.Prepare(forms);
             job.Forms.Run(0, 1, 0);

@@ -48,13 +48,14 @@ public partial class PathTests
         Assert.SkipUnless(Avx2.IsSupported, "this processor has nothing that could be taken away.");
         string left = expected.Split(',').First(name => name == "vector128" || CpuPaths.All.Single(p => p.Name == name).IsSupported);
 
-        // The test assembly is a program; it runs its kernel tests as a process of its own.
-        ProcessStartInfo start = new(Path.Combine(AppContext.BaseDirectory, "Nibble.Cpu.Tests" + (OperatingSystem.IsWindows() ? ".exe" : "")))
+        // The test assembly is a program; it runs its kernel tests as a process of its own, on the runtime that runs this test.
+        string host = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", OperatingSystem.IsWindows() ? "dotnet.exe" : "dotnet"));
+        ProcessStartInfo start = new(host)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        foreach (string argument in new[] { "-class", typeof(MatMulTests).FullName!, "-class", typeof(OperationTests).FullName!, "-class", typeof(AttentionTests).FullName!,
+        foreach (string argument in new[] { Path.Combine(AppContext.BaseDirectory, "Nibble.Cpu.Tests.dll"), "-class", typeof(MatMulTests).FullName!, "-class", typeof(OperationTests).FullName!, "-class", typeof(AttentionTests).FullName!,
             "-class", typeof(KernelTests).FullName!, "-class", typeof(BestPathTests).FullName!, "-noColor", "-noLogo" })
             start.ArgumentList.Add(argument);
         foreach (string name in switches.Split(','))

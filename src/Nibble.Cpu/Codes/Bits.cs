@@ -11,11 +11,26 @@ internal static unsafe class Bits
     public static float HalfAt(byte* address)
     {
         uint half = Unsafe.ReadUnaligned<ushort>(address);
-        uint sign = (half & 0x8000) << 16, magnitude = (half & 0x7FFF) << 13;
         if ((half & 0x7C00) == 0x7C00) return (float)BitConverter.UInt16BitsToHalf((ushort)half);
 
         // Read as float32 the exponent is 112 too low; the product also makes subnormal halves normal.
-        return BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(BitConverter.UInt32BitsToSingle(magnitude) * BitConverter.UInt32BitsToSingle(239u << 23)) | sign);
+        return BitConverter.UInt32BitsToSingle(((half & 0x8000) << 16) | ((half & 0x7FFF) << 13)) * BitConverter.UInt32BitsToSingle(239u << 23);
+    }
+
+    /// <summary>Two neighbouring halves as float32, exact: first, first, second, second.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> HalvesAt(byte* address)
+    {
+        Vector128<uint> half = Vector128.WidenLower(Vector128.CreateScalar(Unsafe.ReadUnaligned<uint>(address)).AsUInt16());
+        Vector128<uint> exponent = Vector128.Create(0x7C00u);
+        if (Vector128.EqualsAny(half & exponent, exponent))
+        {
+            float first = HalfAt(address), second = HalfAt(address + 2);
+            return Vector128.Create(first, first, second, second);
+        }
+
+        Vector128<float> low = ((half & Vector128.Create(0x8000u)) << 16 | (half & Vector128.Create(0x7FFFu)) << 13).AsSingle();
+        return Vector128.Shuffle(low * Vector128.Create(239u << 23).AsSingle(), Vector128.Create(0, 0, 1, 1));
     }
 
     /// <summary>16 bytes at any address.</summary>
@@ -47,4 +62,15 @@ internal static unsafe class Bits
     /// <summary>Sets the two scales of 32 values, in one store, so that a load of both at once finds it while it is still on its way to the cache.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Pair(float* scales, float value) => Unsafe.WriteUnaligned(scales, Vector128.Create(value).AsDouble().ToScalar());
+
+    /// <summary>Sets the two scales and the two minima of 32 values.</summary>
+    /// <param name="values">Scale, scale, minimum, minimum: <see cref="HalvesAt"/>.</param>
+    /// <param name="scales">[2], overwritten.</param>
+    /// <param name="mins">[2], overwritten.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Pairs(Vector128<float> values, float* scales, float* mins)
+    {
+        Unsafe.WriteUnaligned(scales, values.AsDouble().ToScalar());
+        Unsafe.WriteUnaligned(mins, values.AsDouble().GetElement(1));
+    }
 }

@@ -19,9 +19,7 @@ internal readonly unsafe struct Q4_0Codes : IUnpack
     public static void Unpack(byte* block, sbyte* codes, float* scales, float* mins)
     {
         Vector128<byte> q = Bits.Bytes16(block + 2);
-        Vector128<sbyte> eight = Vector128.Create((sbyte)8);
-        (Bits.Low(q).AsSByte() - eight).Store(codes);
-        (Bits.High(q).AsSByte() - eight).Store(codes + 16);
+        (Vector256.Create(Bits.Low(q), Bits.High(q)).AsSByte() - Vector256.Create((sbyte)8)).Store(codes);
         Bits.Pair(scales, Bits.HalfAt(block));
     }
 }
@@ -41,10 +39,8 @@ internal readonly unsafe struct Q4_1Codes : IUnpack
     public static void Unpack(byte* block, sbyte* codes, float* scales, float* mins)
     {
         Vector128<byte> q = Bits.Bytes16(block + 4);
-        Bits.Low(q).AsSByte().Store(codes);
-        Bits.High(q).AsSByte().Store(codes + 16);
-        Bits.Pair(scales, Bits.HalfAt(block));
-        Bits.Pair(mins, Bits.HalfAt(block + 2));
+        Vector256.Create(Bits.Low(q), Bits.High(q)).AsSByte().Store(codes);
+        Bits.Pairs(Bits.HalvesAt(block), scales, mins);
     }
 }
 
@@ -64,9 +60,8 @@ internal readonly unsafe struct Q5_0Codes : IUnpack
     {
         uint high = Unsafe.ReadUnaligned<uint>(block + 2);
         Vector128<byte> q = Bits.Bytes16(block + 6);
-        Vector128<sbyte> sixteen = Vector128.Create((sbyte)16);
-        ((Bits.Low(q) | Bits.FifthBits(high & 0xFFFF)).AsSByte() - sixteen).Store(codes);
-        ((Bits.High(q) | Bits.FifthBits(high >> 16)).AsSByte() - sixteen).Store(codes + 16);
+        Vector256<byte> code = Vector256.Create(Bits.Low(q) | Bits.FifthBits(high & 0xFFFF), Bits.High(q) | Bits.FifthBits(high >> 16));
+        (code.AsSByte() - Vector256.Create((sbyte)16)).Store(codes);
         Bits.Pair(scales, Bits.HalfAt(block));
     }
 }
@@ -87,10 +82,8 @@ internal readonly unsafe struct Q5_1Codes : IUnpack
     {
         uint high = Unsafe.ReadUnaligned<uint>(block + 4);
         Vector128<byte> q = Bits.Bytes16(block + 8);
-        (Bits.Low(q) | Bits.FifthBits(high & 0xFFFF)).AsSByte().Store(codes);
-        (Bits.High(q) | Bits.FifthBits(high >> 16)).AsSByte().Store(codes + 16);
-        Bits.Pair(scales, Bits.HalfAt(block));
-        Bits.Pair(mins, Bits.HalfAt(block + 2));
+        Vector256.Create(Bits.Low(q) | Bits.FifthBits(high & 0xFFFF), Bits.High(q) | Bits.FifthBits(high >> 16)).AsSByte().Store(codes);
+        Bits.Pairs(Bits.HalvesAt(block), scales, mins);
     }
 }
 

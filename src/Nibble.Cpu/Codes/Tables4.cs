@@ -99,7 +99,6 @@ internal static unsafe class Nibbles
     public static void LookUp(byte* bytes, Vector128<sbyte> table, sbyte* codes)
     {
         Vector128<byte> q = Bits.Bytes16(bytes);
-        Vector128.ShuffleNative(table.AsByte(), Bits.Low(q)).AsSByte().Store(codes);
-        Vector128.ShuffleNative(table.AsByte(), Bits.High(q)).AsSByte().Store(codes + 16);
+        Vector256.Create(Vector128.ShuffleNative(table.AsByte(), Bits.Low(q)), Vector128.ShuffleNative(table.AsByte(), Bits.High(q))).AsSByte().Store(codes);
     }
 }

@@ -3,7 +3,7 @@ using Nibble.Cpu.Kernels;
 
 namespace Nibble.Cpu;
 
-/// <content>The operations.</content>
+/// <content>The operations. Jobs hold addresses only, so each call keeps the memory of its tensors alive until its end.</content>
 public sealed unsafe partial class CpuBackend
 {
     /// <inheritdoc/>
@@ -13,6 +13,7 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _getRows.Prepare(CpuWeight.Of(table), rows, y);
         Start(_getRows, (long)rows.Length * y.Columns * 4);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -23,6 +24,8 @@ public sealed unsafe partial class CpuBackend
         Begin(x);
         AddMatrix(x.Rows, CpuWeight.Of(weight), y);
         Multiply();
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -36,6 +39,9 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < weights.Length; i++)
             AddMatrix(x.Rows, CpuWeight.Of(weights[i]), y[i]);
         Multiply();
+        GC.KeepAlive(x.Buffer);
+        foreach (Tensor output in y)
+            GC.KeepAlive(output.Buffer);
     }
 
     /// <inheritdoc/>
@@ -85,6 +91,9 @@ public sealed unsafe partial class CpuBackend
         }
 
         Multiply();
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(experts.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -94,6 +103,8 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _norm.Prepare(x, gain is null ? null : CpuWeight.Of(gain).Vector, epsilon, y);
         Start(_norm, (long)x.Rows * x.Columns * 2);
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -103,6 +114,7 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _rope.Prepare(x, headSize, firstPosition, rope);
         Start(_rope, Math.Min(_rope.Units, 4 * _team.Threads), (long)x.Rows * (x.Columns + (rope.Frequencies.Length * 64L)));
+        GC.KeepAlive(x.Buffer);
     }
 
     /// <inheritdoc/>
@@ -112,6 +124,9 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _store.Prepare(keys, values, HostKvCache.Of(cache), layer, firstPosition);
         Start(_store, (long)keys.Rows * (keys.Columns + values.Columns) * 4);
+        GC.KeepAlive(keys.Buffer);
+        GC.KeepAlive(values.Buffer);
+        GC.KeepAlive(cache);
     }
 
     /// <inheritdoc/>
@@ -142,6 +157,9 @@ public sealed unsafe partial class CpuBackend
         };
         _attention.Prepare(in arguments, _team.Threads);
         Start(_attention, _attention.Parts, _attention.Work);
+        GC.KeepAlive(queries.Buffer);
+        GC.KeepAlive(cache);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -153,6 +171,9 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _activation.Prepare(activation, gate, up, y);
         Start(_activation, (long)gate.Rows * gate.Columns * 8);
+        GC.KeepAlive(gate.Buffer);
+        GC.KeepAlive(up.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -162,6 +183,9 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _add.Prepare(a, b, y);
         Start(_add, (long)a.Rows * a.Columns);
+        GC.KeepAlive(a.Buffer);
+        GC.KeepAlive(b.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -171,6 +195,7 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _add.Prepare(x, CpuWeight.Of(bias).Vector);
         Start(_add, (long)x.Rows * x.Columns);
+        GC.KeepAlive(x.Buffer);
     }
 
     /// <inheritdoc/>
@@ -180,6 +205,8 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _scale.Prepare(x, factor, y);
         Start(_scale, (long)x.Rows * x.Columns);
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
@@ -190,6 +217,9 @@ public sealed unsafe partial class CpuBackend
         Span<float> probabilities = new(_lists.Reserve(logits.Columns * 4L), logits.Columns);
         for (int t = 0; t < logits.Rows; t++)
             Route(HostTensorBuffer.Row(logits, t), in routing, probabilities, HostTensorBuffer.IntRow(experts, t), HostTensorBuffer.Row(weights, t));
+        GC.KeepAlive(logits.Buffer);
+        GC.KeepAlive(experts.Buffer);
+        GC.KeepAlive(weights.Buffer);
     }
 
     /// <inheritdoc/>
@@ -199,6 +229,9 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         _combine.Prepare(x, weights, y);
         Start(_combine, (long)x.Rows * x.Columns);
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(weights.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     // One token: softmax, then the best experts. A chosen probability is marked by -1, below every other.

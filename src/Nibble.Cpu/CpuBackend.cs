@@ -84,8 +84,8 @@ public sealed partial class CpuBackend : Backend
     {
         get
         {
-            GCMemoryInfo memory = GC.GetGCMemoryInfo();
-            long limit = Math.Max(0, memory.TotalAvailableMemoryBytes - Environment.WorkingSet);
+            // The runtime's bound knows of container limits; what the kernel calls available knows of other programs, and counts mapped model files as free.
+            long limit = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
             return OperatingSystem.IsLinux() && MemAvailable("/proc/meminfo") is { } available ? Math.Min(available, limit) : limit;
         }
     }
@@ -94,7 +94,7 @@ public sealed partial class CpuBackend : Backend
     public override bool Supports(Operation operation, BlockFormat format)
     {
         ArgumentNullException.ThrowIfNull(format);
-        return operation == Operation.KvCache ? format.Name is "F32" or "F16" or "Q8_0" : CodeFormats.Find(format) is not null || IsFloat(format);
+        return operation == Operation.KvCache ? KvCache.Formats.Contains(format) : CodeFormats.Find(format) is not null || IsFloat(format);
     }
 
     /// <inheritdoc/>

@@ -33,7 +33,7 @@ public sealed class CpuPath
     public bool IsSupported { get; }
 
     /// <summary>Why it can be used here or not.</summary>
-    public string Reason => IsSupported ? $"has {Needs}" : $"needs {Needs}, which this processor or its runtime settings do not offer";
+    public string Reason => IsSupported ? (Needs == "nothing" ? "runs everywhere" : $"has {Needs}") : $"needs {Needs}, which this processor or its runtime settings do not offer";
 
     internal CpuKernels NewKernels() => _kernels();
 }

@@ -14,8 +14,10 @@ internal sealed unsafe class Scratch : IDisposable
     {
         if (bytes > _memory.Length)
         {
+            // The new memory first: where there is none, the old one stays usable.
+            NativeBuffer larger = new(bytes + (bytes / 4));
             _memory.Dispose();
-            _memory = new NativeBuffer(bytes + (bytes / 4));
+            _memory = larger;
         }
 
         return _memory.Pointer;

@@ -5,7 +5,7 @@ namespace Nibble.Core.Compute;
 /// <summary>What a forward pass computes with. There is one forward pass, and it knows only this class.</summary>
 /// <remarks>
 /// <para>Calls enqueue; only <see cref="Read"/> (and the row access of a <see cref="KvCache"/>) waits. One thread at a time calls a backend.
-/// Every argument is checked on the call (<see cref="Shapes"/>), so nothing wrong is found later.</para>
+/// Shapes are checked on the call (<see cref="Shapes"/>), so that no wrong one is found later.</para>
 /// <para>Shapes are [rows x columns], a row a token unless said otherwise. An output may be the input it replaces where the text says "in place",
 /// else outputs must not overlap inputs.</para>
 /// </remarks>

@@ -27,6 +27,9 @@ public abstract class KvCache : IDisposable
         Format = format;
     }
 
+    /// <summary>The formats that keys and values can be kept in.</summary>
+    public static ImmutableArray<BlockFormat> Formats { get; } = [BlockFormats.F32, BlockFormats.F16, BlockFormats.Q8_0];
+
     /// <summary>Shape of each layer.</summary>
     public ImmutableArray<KvLayer> Layers { get; }
 
@@ -47,8 +50,8 @@ public abstract class KvCache : IDisposable
     public static long BytesPerPosition(ReadOnlySpan<KvLayer> layers, BlockFormat format)
     {
         ArgumentNullException.ThrowIfNull(format);
-        if (format.Name is not ("F32" or "F16" or "Q8_0"))
-            throw new ArgumentException($"a KV cache cannot be kept in {format.Name}; use F32, F16 or Q8_0.", nameof(format));
+        if (!Formats.Contains(format))
+            throw new ArgumentException($"a KV cache cannot be kept in {format.Name}; use {string.Join(" or ", Formats)}.", nameof(format));
         long bytes = 0;
         foreach (KvLayer layer in layers)
         {

@@ -41,10 +41,10 @@ internal sealed unsafe class RopeJob : TeamJob, IDisposable
         _known = ReferenceEquals(rope, _rope) && firstPosition == _firstPosition && x.Rows <= _positions;
         (_x, _headSize, _pairs) = (new Rows(x), headSize, rope.Frequencies.Length);
         if (_known) return;
-        (_rope, _firstPosition, _positions) = (rope, firstPosition, x.Rows);
         long values = (long)x.Rows * _pairs;
         _cosine = (float*)_table.Reserve(values * 8);
         _sine = _cosine + values;
+        (_rope, _firstPosition, _positions) = (rope, firstPosition, x.Rows);
     }
 
     public override void Run(int part, int parts, int thread)

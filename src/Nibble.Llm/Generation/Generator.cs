@@ -7,7 +7,7 @@ namespace Nibble.Llm.Generation;
 /// <summary>The generation loop: from a session's logits to the next id, and on.</summary>
 /// <remarks>
 /// One call of <see cref="Next"/> is one token: evaluate the one before, sample, decode. In steady state it allocates no managed memory.
-/// A cancelled or failed call leaves session and generator as they were before it.
+/// After a cancelled or failed call the next one goes on where it stopped: the id that was chosen last is evaluated first.
 /// </remarks>
 public sealed class Generator
 {

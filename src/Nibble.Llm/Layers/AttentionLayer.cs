@@ -30,7 +30,7 @@ internal sealed class AttentionLayer
     public required Linear Output { get; init; }
 
     /// <summary>The rotation of queries and keys.</summary>
-    public required RopeTable Rope { get; init; }
+    public required RopeChoice Rope { get; init; }
 
     /// <summary>What scores are multiplied by.</summary>
     public required float Scale { get; init; }
@@ -62,8 +62,9 @@ internal sealed class AttentionLayer
         Query.AddBias(backend, queries);
         Key.AddBias(backend, keys);
         Value.AddBias(backend, values);
-        backend.Rope(queries, Kv.KeySize, firstPosition, Rope);
-        backend.Rope(keys, Kv.KeySize, firstPosition, Rope);
+        RopeTable rope = Rope.For(cache.Capacity);
+        backend.Rope(queries, Kv.KeySize, firstPosition, rope);
+        backend.Rope(keys, Kv.KeySize, firstPosition, rope);
         backend.StoreKv(keys, values, cache, Layer, firstPosition);
         Tensor attended = scratch.Attended.SliceRows(0, x.Rows).SliceColumns(0, AttendedWidth);
         backend.Attention(queries, cache, Layer, firstPosition, new AttentionOptions(Heads, Scale), attended);

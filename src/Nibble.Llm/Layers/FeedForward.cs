@@ -69,8 +69,8 @@ internal sealed class ExpertFeedForward : FeedForward
         Tensor logits = scratch.Router.SliceRows(0, x.Rows);
         Tensor ids = scratch.ExpertIds.SliceRows(0, x.Rows);
         Tensor weights = scratch.ExpertWeights.SliceRows(0, x.Rows);
-        Tensor gate = scratch.ExpertGate.SliceRows(0, products);
-        Tensor up = scratch.ExpertUp.SliceRows(0, products);
+        Tensor gate = scratch.ExpertGate.SliceRows(0, products).SliceColumns(0, Gate.Rows);
+        Tensor up = scratch.ExpertUp.SliceRows(0, products).SliceColumns(0, Up.Rows);
         Tensor output = scratch.ExpertOutput.SliceRows(0, products);
         backend.MatMul(x, Router, logits);
         backend.Route(logits, Routing, ids, weights);

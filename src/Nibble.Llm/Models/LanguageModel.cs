@@ -62,9 +62,6 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Tokens that are evaluated together at most.</summary>
     public int BatchTokens => Scratch.Tokens;
 
-    /// <summary>Parameters: values of all tensors.</summary>
-    public long ParameterCount => File.Tensors.Sum(tensor => tensor.RowCount * tensor.Columns);
-
     /// <summary>Bytes of all tensors in the file.</summary>
     public long TensorBytes => File.Tensors.Sum(tensor => tensor.ByteLength);
 

@@ -21,7 +21,7 @@ internal static class LlamaArchitecture
         int[] heads = reader.PerLayer("attention.head_count", layers, 1, 1024);
         int[] kvHeads = reader.PerLayer("attention.head_count_kv", layers, 1, 1024, heads);
         int[] hidden = reader.PerLayer("feed_forward_length", layers, 1, 1 << 20);
-        float epsilon = reader.Number("attention.layer_norm_rms_epsilon");
+        float epsilon = reader.NormEpsilon("attention.layer_norm_rms_epsilon");
         Routing routing = new(used, Normalize: true, Scale: 1);
 
         List<DecoderLayer> built = [];
@@ -45,7 +45,7 @@ internal static class LlamaArchitecture
             Embedding = embedding,
             Layers = [.. built],
             OutputNorm = reader.Vector("output_norm.weight", width),
-            Output = reader.Has("output.weight") ? reader.Matrix("output.weight", width, vocabulary) : embedding,
+            Output = reader.Output("output.weight", "token_embd.weight", embedding),
             NormEpsilon = epsilon,
             Shape = new ScratchShape(
                 width,

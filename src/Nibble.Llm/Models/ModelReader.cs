@@ -95,7 +95,24 @@ internal sealed class ModelReader
         GgufStringArray? tokens = _file.Metadata.FindStrings("tokenizer.ggml.tokens");
         if (tokens is not null && tokens.Count != embedding.Rows)
             throw _file.Metadata.Error("tokenizer.ggml.tokens", $"the vocabulary has {tokens.Count} tokens and token_embd.weight {embedding.Rows} rows; they must be equal.");
+        if (_file.Metadata.FindInt64(Key("vocab_size")) is { } size && size != embedding.Rows)
+            throw Error("vocab_size", $"{Key("vocab_size")} is {size}; token_embd.weight has {embedding.Rows} rows, and they must be equal.");
         return embedding.Rows;
+    }
+
+    /// <summary>What is added to the mean square in norms.</summary>
+    public float NormEpsilon(string key)
+    {
+        float value = Number(key);
+        return value >= 0 ? value : throw Error(key, $"{Key(key)} is {value}; it must be 0 or more.");
+    }
+
+    /// <summary>The output matrix: the file's own, or the table of embeddings where the two are tied.</summary>
+    public Weight Output(string name, string table, Weight embedding)
+    {
+        if (Has(name)) return Matrix(name, embedding.Columns, embedding.Rows);
+        Expect(table, Operation.MatMul, embedding.Columns, embedding.Rows, 1);
+        return embedding;
     }
 
     /// <summary>Uploads a matrix [columns x rows], with the scale beside it where there is one.</summary>

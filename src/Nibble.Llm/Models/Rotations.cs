@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Llm.Layers;
 
 namespace Nibble.Llm.Models;
 
@@ -7,7 +8,7 @@ internal sealed class Rotations
 {
     private readonly ModelReader _reader;
     private readonly RopePairing _pairing;
-    private readonly Dictionary<int, RopeTable> _tables = [];
+    private readonly Dictionary<int, RopeChoice> _choices = [];
 
     /// <summary>The rotations of a file.</summary>
     public Rotations(ModelReader reader, RopePairing pairing)
@@ -18,9 +19,9 @@ internal sealed class Rotations
 
     /// <summary>The rotation of heads of a size.</summary>
     /// <param name="headSize">Values of a head.</param>
-    public RopeTable For(int headSize)
+    public RopeChoice For(int headSize)
     {
-        if (_tables.TryGetValue(headSize, out RopeTable? table)) return table;
+        if (_choices.TryGetValue(headSize, out RopeChoice? choice)) return choice;
         int dimensions = _reader.Integer("rope.dimension_count", 0, headSize, headSize & ~1);
         if (dimensions % 2 != 0)
             throw _reader.Error("rope.dimension_count", $"{dimensions} values of a head turn; it must be an even number.");
@@ -42,16 +43,20 @@ internal sealed class Rotations
         };
         if (settings.Factor < 0)
             throw _reader.Error("rope.scaling.factor", $"the rope scaling factor is {settings.Factor}; it must be positive.");
-        table = settings.Build(FrequencyFactors(scaling, context > settings.OriginalContext, dimensions / 2));
-        _tables.Add(headSize, table);
-        return table;
+        if (settings is { IsYarn: true, FrequencyBase: <= 1 })
+            throw _reader.Error("rope.freq_base", $"rope.freq_base is {settings.FrequencyBase}; yarn needs one above 1.");
+        // Frequency factors for any length go before those of longrope, of which the length of the session's context chooses (llama.cpp v0.5.0, get_rope_factors).
+        bool isLongRope = scaling == "longrope" && !_reader.Has("rope_freqs.weight");
+        choice = new RopeChoice(
+            settings.Build(FrequencyFactors(isLongRope ? "rope_factors_short.weight" : "rope_freqs.weight", dimensions / 2)),
+            isLongRope ? settings.Build(FrequencyFactors("rope_factors_long.weight", dimensions / 2)) : null,
+            settings.OriginalContext);
+        _choices.Add(headSize, choice);
+        return choice;
     }
 
-    private float[] FrequencyFactors(string scaling, bool isLong, int pairs)
+    private float[] FrequencyFactors(string name, int pairs)
     {
-        string name = scaling != "longrope" || _reader.Has("rope_freqs.weight") ? "rope_freqs.weight"
-            : isLong ? "rope_factors_long.weight"
-            : "rope_factors_short.weight";
         float[] factors = _reader.Floats(name, pairs);
         foreach (float factor in factors)
             if (factor == 0) throw _reader.Error("rope.dimension_count", $"tensor '{name}' holds 0; angles are divided by its values.");

@@ -17,6 +17,9 @@ public sealed class Session : IDisposable
     private readonly NativeBuffer _logits;
     private bool _hasLogits;
 
+    // Tokens that a context shift kept and that are not evaluated again yet: a cancelled call leaves them for the next one.
+    private int[] _shifted = [];
+
     internal Session(LanguageModel model, SessionOptions options)
     {
         Model = model;
@@ -26,6 +29,8 @@ public sealed class Session : IDisposable
             throw new ArgumentOutOfRangeException(nameof(options), $"a context of {capacity} positions was asked for; it must be at least 1.");
         if (options.Keep < 0)
             throw new ArgumentOutOfRangeException(nameof(options), $"{options.Keep} tokens to keep were asked for; it must be 0 or more.");
+        if (!model.Backend.Supports(Operation.KvCache, options.KvFormat))
+            throw new ArgumentException($"device {model.Backend.Name} cannot keep keys and values in {options.KvFormat}; use F32, F16 or Q8_0.", nameof(options));
         model.CheckMemory(capacity, options.KvFormat);
         Cache = model.Backend.AllocateKv(model.Decoder.KvLayers.AsSpan(), capacity, options.KvFormat);
         _logits = new NativeBuffer(4L * model.VocabularySize);
@@ -50,9 +55,9 @@ public sealed class Session : IDisposable
     /// <summary>How often a context shift has dropped older tokens.</summary>
     public int ContextShifts { get; private set; }
 
-    /// <summary>The logits of the last position, [vocabulary]. Samplers may change them; they stay until the next evaluation.</summary>
+    /// <summary>The logits of the last position, [vocabulary]. They stay until the next evaluation.</summary>
     /// <exception cref="InvalidOperationException">Nothing was evaluated since the session was made or rewound.</exception>
-    public Span<float> Logits =>
+    public ReadOnlySpan<float> Logits =>
         _hasLogits
             ? _logits.Span<float>(0, Model.VocabularySize)
             : throw new InvalidOperationException("the session has no logits; evaluate at least one token first.");
@@ -81,25 +86,19 @@ public sealed class Session : IDisposable
     public void Evaluate(ReadOnlySpan<int> ids, int logitsFrom, LogitsHandler? handler, CancellationToken cancellation = default)
     {
         CheckIds(ids);
-        MakeRoom(ids.Length, cancellation);
-        lock (Model.Turn)
+        MakeRoom(ids.Length);
+        while (_shifted.Length > 0)
         {
-            for (int start = 0; start < ids.Length;)
-            {
-                int count = Math.Min(Model.Scratch.Tokens, ids.Length - start);
-                ReadOnlySpan<int> batch = ids.Slice(start, count);
-                _hasLogits = false;
-                Model.Decoder.Run(batch, Cache, Length, Model.Scratch, cancellation);
-                if (handler is not null) HandOut(start, count, logitsFrom, handler);
-                batch.CopyTo(_tokens.AsSpan(Length));
-                Length += count;
-                start += count;
-                if (start == ids.Length)
-                {
-                    Model.Decoder.Logits(Model.Scratch, count - 1, _logits.Span<float>(0, Model.VocabularySize));
-                    _hasLogits = true;
-                }
-            }
+            int count = Math.Min(Model.Scratch.Tokens, _shifted.Length);
+            RunBatch(_shifted.AsSpan(0, count), 0, 0, null, cancellation);
+            _shifted = _shifted[count..];
+        }
+
+        for (int start = 0; start < ids.Length;)
+        {
+            int count = Math.Min(Model.Scratch.Tokens, ids.Length - start);
+            RunBatch(ids.Slice(start, count), Math.Max(0, logitsFrom - start), ids.Length - start - count, handler, cancellation);
+            start += count;
         }
     }
 
@@ -129,9 +128,10 @@ public sealed class Session : IDisposable
     {
         if (length < 0 || length > Length)
             throw new ArgumentOutOfRangeException(nameof(length), $"the session holds {Length} positions and cannot be rewound to {length}.");
-        if (length == Length) return;
+        if (length == Length && _shifted.Length == 0) return;
         Length = length;
         _hasLogits = false;
+        _shifted = [];
     }
 
     /// <summary>A second session that holds the same tokens and goes its own way.</summary>
@@ -144,7 +144,8 @@ public sealed class Session : IDisposable
             Tokens.CopyTo(copy._tokens);
             copy.Length = Length;
             copy._hasLogits = _hasLogits;
-            if (_hasLogits) Logits.CopyTo(copy.Logits);
+            if (_hasLogits) Logits.CopyTo(copy._logits.Span<float>(0, Model.VocabularySize));
+            copy._shifted = _shifted;
             return copy;
         }
         catch
@@ -157,6 +158,7 @@ public sealed class Session : IDisposable
     /// <summary>Writes tokens, keys, values and logits to a file: first beside it, then in its place.</summary>
     /// <param name="path">The file.</param>
     /// <param name="attachment">Bytes of the caller's own that travel with it.</param>
+    /// <exception cref="SessionStateException">There is a file of that name that is no saved session.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     public void Save(string path, ReadOnlySpan<byte> attachment = default)
     {
@@ -185,13 +187,32 @@ public sealed class Session : IDisposable
         tokens.CopyTo(_tokens);
         Length = tokens.Length;
         _hasLogits = !logits.IsEmpty;
-        if (_hasLogits) logits.CopyTo(Logits);
+        if (_hasLogits) logits.CopyTo(_logits.Span<float>(0, Model.VocabularySize));
+        _shifted = [];
     }
 
-    private void HandOut(int start, int count, int logitsFrom, LogitsHandler handler)
+    /// <summary>Evaluates a batch and appends it; when none is to follow, keeps the logits of its last token.</summary>
+    private void RunBatch(ReadOnlySpan<int> batch, int logitsFrom, int following, LogitsHandler? handler, CancellationToken cancellation)
+    {
+        if (Model.Turn.IsHeldByCurrentThread)
+            throw new InvalidOperationException("a handler of logits cannot evaluate a session of the same model; keep the logits and do it after the call.");
+        lock (Model.Turn)
+        {
+            _hasLogits = false;
+            Model.Decoder.Run(batch, Cache, Length, Model.Scratch, cancellation);
+            if (handler is not null) HandOut(batch.Length, logitsFrom, handler);
+            batch.CopyTo(_tokens.AsSpan(Length));
+            Length += batch.Length;
+            if (following > 0) return;
+            Model.Decoder.Logits(Model.Scratch, batch.Length - 1, _logits.Span<float>(0, Model.VocabularySize));
+            _hasLogits = true;
+        }
+    }
+
+    private void HandOut(int count, int logitsFrom, LogitsHandler handler)
     {
         int vocabulary = Model.VocabularySize;
-        for (int first = Math.Max(0, logitsFrom - start); first < count;)
+        for (int first = logitsFrom; first < count;)
         {
             int rows = Math.Min(Model.Scratch.LogitRows, count - first);
             Span<float> logits = Model.LogitRows(rows);
@@ -202,18 +223,18 @@ public sealed class Session : IDisposable
         }
     }
 
-    private void MakeRoom(int count, CancellationToken cancellation)
+    private void MakeRoom(int count)
     {
-        if (count <= Capacity - Length) return;
+        if (count <= Capacity - Length - _shifted.Length) return;
         int keep = Math.Min(Options.Keep, Length);
         if (!Options.ContextShift || count > Capacity - keep)
-            throw new ContextOverflowException(Length, count, Capacity, Options.ContextShift);
+            throw new ContextOverflowException(Length + _shifted.Length, count, Capacity, Options.ContextShift);
         // Recomputing what stays is exact, unlike turning old keys to new positions, and needs no operation of its own.
-        int drop = Math.Min(Length - keep, Math.Max(count - (Capacity - Length), (Length - keep) / 2));
-        int[] rest = _tokens[(keep + drop)..Length];
+        int[] after = [.. _tokens[keep..Length], .. _shifted];
+        int drop = Math.Min(after.Length, Math.Max(count - (Capacity - keep - after.Length), after.Length / 2));
         Rewind(keep);
+        _shifted = after[drop..];
         ContextShifts++;
-        if (rest.Length > 0) Evaluate(rest, cancellation);
     }
 
     private void CheckIds(ReadOnlySpan<int> ids)

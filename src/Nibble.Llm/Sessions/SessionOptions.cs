@@ -27,7 +27,7 @@ public sealed class ContextOverflowException : InvalidOperationException
     internal ContextOverflowException(int length, int requested, int capacity, bool shift)
         : base($"{requested} more tokens do not fit: the session holds {length} of {capacity} positions. "
             + (shift ? "Even with a context shift they are too many; shorten the prompt or raise the context (--context)."
-                     : "Start a new session, raise the context (--context), or allow a context shift (--context-shift)."))
+                     : "Use fewer tokens, a larger context (--context), or allow a context shift (--context-shift)."))
     {
         Length = length;
         Requested = requested;

@@ -15,12 +15,17 @@ internal static class SessionStateFile
 {
     private const uint Version = 1;
     private const int HashBytes = 32;
+    private const int MaxAttachmentBytes = 16 << 20;
 
     private static ReadOnlySpan<byte> Magic => "NibbleKV"u8;
 
     /// <summary>Writes a session beside the path, then moves it there.</summary>
     public static void Write(Session session, string path, ReadOnlySpan<byte> attachment)
     {
+        if (attachment.Length > MaxAttachmentBytes)
+            throw new ArgumentException($"an attachment of {attachment.Length} bytes is too long; at most {MaxAttachmentBytes} are saved.", nameof(attachment));
+        if (File.Exists(path) && !IsSessionState(path))
+            throw new SessionStateException($"'{Path.GetFileName(path)}' exists and is no saved session; it is not overwritten. Name another file.");
         string temporary = path + ".incomplete";
         try
         {
@@ -88,7 +93,11 @@ internal static class SessionStateFile
             throw new SessionStateException($"'{name}' holds {length} positions; this session has room for {session.Capacity}. Raise the context (--context).");
         KvCache cache = session.Cache;
         long bytes = header.Length + (4L * length) + (4L * logitCount) + attachmentLength + (length * cache.PositionBytes) + HashBytes;
-        if (bytes != file.Length || (logitCount != 0 && logitCount != session.Model.VocabularySize))
+        if (logitCount != 0 && logitCount != session.Model.VocabularySize)
+            throw new SessionStateException($"'{name}' holds {logitCount} logits; the model has a vocabulary of {session.Model.VocabularySize}.");
+        if (attachmentLength > MaxAttachmentBytes)
+            throw new SessionStateException($"'{name}' has an attachment of {attachmentLength} bytes; at most {MaxAttachmentBytes} are read.");
+        if (bytes != file.Length)
             throw new SessionStateException($"'{name}' has {file.Length} bytes; its header promises {bytes}.");
 
         int[] tokens = new int[length];
@@ -116,6 +125,13 @@ internal static class SessionStateFile
         }
 
         session.SetState(tokens, logits);
+    }
+
+    private static bool IsSessionState(string path)
+    {
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        Span<byte> start = stackalloc byte[8];
+        return file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length && start.SequenceEqual(Magic);
     }
 
     private static void CheckHash(FileStream file, string name)

@@ -29,6 +29,8 @@ public class DamagedModelTests
         ("llama.rope.scaling.factor", "-2", "must be positive"),
         ("llama.attention.layer_norm_rms_epsilon", "Infinity", "must be finite"),
         ("llama.context_length", "0", "llama.context_length is 0"),
+        ("llama.attention.layer_norm_rms_epsilon", "-1", "must be 0 or more"),
+        ("llama.vocab_size", "127", "token_embd.weight has 128 rows"),
         ("llama.expert_count", "2", "llama.expert_used_count is 0"));
 
     [Theory]

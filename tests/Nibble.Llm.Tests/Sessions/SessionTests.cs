@@ -138,6 +138,45 @@ public sealed class SessionTests : IDisposable
     }
 
     [Fact]
+    public void A_cancelled_context_shift_loses_nothing()
+    {
+        using LanguageModel model = TestModels.Load(TestModels.Tiny("llama-dense"), _backend, batch: 2);
+        using Session session = model.NewSession(new SessionOptions { Context = 20, KvFormat = BlockFormats.F32, ContextShift = true, Keep = 4 });
+        session.Evaluate(_ids.AsSpan(0, 20), Cancellation);
+        using CancellationTokenSource cancelled = new();
+        cancelled.Cancel();
+        Assert.ThrowsAny<OperationCanceledException>(() => session.Evaluate(_ids.AsSpan(20, 1), cancelled.Token));
+        session.Evaluate(_ids.AsSpan(20, 1), Cancellation);
+        Assert.Equal([.. _ids[..4], .. _ids[12..21]], session.Tokens.ToArray());
+        Assert.Equal(1, session.ContextShifts);
+    }
+
+    [Fact]
+    public void A_handler_of_logits_cannot_run_another_session_of_the_model()
+    {
+        using Session session = NewSession("F32"), other = NewSession("F32");
+        Assert.Throws<InvalidOperationException>(() => session.Evaluate(_ids.AsSpan(0, 3), 0, (_, _) => other.Evaluate([1], Cancellation), Cancellation));
+    }
+
+    [Fact]
+    public void A_forged_state_file_with_huge_counts_is_refused()
+    {
+        string path = Path.Combine(_folder, "state");
+        using Session session = TestModels.ExactSession(_model, context: 8);
+        session.Evaluate(_ids.AsSpan(0, 3), Cancellation);
+        session.Save(path);
+        byte[] good = File.ReadAllBytes(path);
+        int counts = 8 + 4 + 32 + 4 + 4 + (2 * 12);
+        for (int field = 0; field < 3; field++)
+        {
+            byte[] bad = [.. good[..^32]];
+            BitConverter.GetBytes(0x7fffffff).CopyTo(bad, counts + (4 * field));
+            File.WriteAllBytes(path, [.. bad, .. System.Security.Cryptography.SHA256.HashData(bad)]);
+            Assert.Throws<SessionStateException>(() => session.Restore(path));
+        }
+    }
+
+    [Fact]
     public void A_damaged_state_file_is_refused_at_every_byte_and_the_session_stays()
     {
         string path = Path.Combine(_folder, "state");

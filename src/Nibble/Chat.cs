@@ -119,7 +119,11 @@ public sealed class Chat : IDisposable
     {
         try
         {
-            return JsonSerializer.Deserialize(attachment, SavedChatJson.Default.SavedChat) ?? throw new JsonException("it is null.");
+            SavedChat? saved = JsonSerializer.Deserialize(attachment, SavedChatJson.Default.SavedChat);
+            // A required member may still be null in JSON.
+            return saved?.Messages is { } messages && messages.All(message => message is { Role: not null, Content: not null })
+                ? saved
+                : throw new JsonException("it has no messages.");
         }
         catch (JsonException error)
         {
@@ -133,10 +137,18 @@ public sealed class Chat : IDisposable
         List<int> ids = [];
         Generator generator = new(Session, _model.Tokenizer, _sampler, _options.Generation);
         FinishReason finish = FinishReason.None;
+        bool isShifting = false;
         while (finish == FinishReason.None)
         {
             try
             {
+                if (isShifting)
+                {
+                    // The last id is still to be evaluated; the generator does that once there is room.
+                    Session.Prefill(CollectionsMarshal.AsSpan(FitPrompt(ids[..^1])), cancellation);
+                    isShifting = false;
+                }
+
                 generator.Next(cancellation);
                 finish = generator.Finish;
                 ids.Add(generator.Id);
@@ -144,13 +156,12 @@ public sealed class Chat : IDisposable
             }
             catch (ContextOverflowException)
             {
-                // The last id is still to be evaluated; the generator does that once there is room.
-                List<int> rest = ids[..^1];
-                if (!_options.ContextShift || !DropOldestTurn()) finish = FinishReason.ContextFull;
-                else Session.Prefill(CollectionsMarshal.AsSpan(FitPrompt(rest)), cancellation);
+                isShifting = !isShifting && _options.ContextShift && DropOldestTurn();
+                if (!isShifting) finish = FinishReason.ContextFull;
             }
-            catch (OperationCanceledException)
+            catch (OperationCanceledException) when (generator.Count > 0)
             {
+                // The user stopped the answer: its beginning is part of the conversation.
                 break;
             }
         }

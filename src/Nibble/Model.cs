@@ -58,7 +58,7 @@ public sealed class Model : IDisposable
 
     /// <summary>The tokenizer.</summary>
     /// <exception cref="TokenizerException">The file's tokenizer is missing or not known; the model runs on ids only.</exception>
-    public Tokenizer Tokenizer => _tokenizer ?? throw new TokenizerException($"this needs the model's tokenizer, but: {_tokenizerProblem}");
+    public Tokenizer Tokenizer => _tokenizer ?? throw new TokenizerException($"text needs the model's tokenizer, but: {_tokenizerProblem} Ids work without it (run --tokens 1,2,3 --ids).");
 
     /// <summary>The tokenizer, or null where the model runs on ids only.</summary>
     public Tokenizer? TokenizerOrNull => _tokenizer;

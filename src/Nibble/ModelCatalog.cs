@@ -15,21 +15,17 @@ public sealed class ModelCatalog
 
     private const string ManifestName = "manifest.json";
 
-    private readonly List<(string Folder, ModelManifest Manifest)> _manifests = [];
+    private List<(string Folder, ModelManifest Manifest)>? _manifests;
 
     /// <summary>A catalog of the given folders; those without a manifest are only searched for files.</summary>
     /// <param name="folders">Folders, the first wins.</param>
-    /// <exception cref="ModelNotFoundException">A manifest cannot be read.</exception>
     public ModelCatalog(params ReadOnlySpan<string> folders)
     {
         List<string> known = [];
         foreach (string folder in folders)
         {
             string full = Path.GetFullPath(folder);
-            if (known.Contains(full) || !Directory.Exists(full)) continue;
-            known.Add(full);
-            string manifest = Path.Combine(full, ManifestName);
-            if (File.Exists(manifest)) _manifests.Add((full, ModelManifest.Read(manifest)));
+            if (!known.Contains(full) && Directory.Exists(full)) known.Add(full);
         }
 
         Folders = [.. known];
@@ -39,13 +35,23 @@ public sealed class ModelCatalog
     public ImmutableArray<string> Folders { get; }
 
     /// <summary>Every model that a manifest names.</summary>
-    public IEnumerable<ManifestModel> Models => _manifests.SelectMany(entry => entry.Manifest.Models);
+    /// <exception cref="ModelNotFoundException">A manifest cannot be read.</exception>
+    public IEnumerable<ManifestModel> Models => Manifests.SelectMany(entry => entry.Manifest.Models);
 
     /// <summary>The name of the model that is taken where none is named, or null.</summary>
-    public string? DefaultName => _manifests.Select(entry => entry.Manifest.Default).FirstOrDefault(name => name is not null);
+    /// <exception cref="ModelNotFoundException">A manifest cannot be read.</exception>
+    public string? DefaultName => Manifests.Select(entry => entry.Manifest.Default).FirstOrDefault(name => name is not null);
+
+    // Read when a name is looked up: a path must not depend on a manifest that lies in some folder.
+    private List<(string Folder, ModelManifest Manifest)> Manifests => _manifests ??=
+    [
+        .. from folder in Folders
+           let path = Path.Combine(folder, ManifestName)
+           where File.Exists(path)
+           select (folder, ModelManifest.Read(path)),
+    ];
 
     /// <summary>The catalog of the folders that the class names.</summary>
-    /// <exception cref="ModelNotFoundException">A manifest cannot be read.</exception>
     public static ModelCatalog Open()
     {
         List<string> folders = [.. (Environment.GetEnvironmentVariable(FoldersVariable) ?? string.Empty).Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)];
@@ -56,9 +62,9 @@ public sealed class ModelCatalog
         return new ModelCatalog([.. folders]);
     }
 
-    /// <summary>The file of a model. A file that a manifest names is checked against its size and hash.</summary>
+    /// <summary>The file of a model. A file that a manifest of these folders, or one beside it, names is checked against its size and hash.</summary>
     /// <param name="model">A path, a name from a manifest, a file name in a model folder, or null for the default model.</param>
-    /// <exception cref="ModelNotFoundException">There is no such model, or the file differs from the manifest.</exception>
+    /// <exception cref="ModelNotFoundException">There is no such model, the file differs from the manifest, or a manifest that was looked into cannot be read.</exception>
     public string Resolve(string? model)
     {
         if (model is null)
@@ -72,14 +78,16 @@ public sealed class ModelCatalog
         }
         else if (File.Exists(model))
         {
-            return Path.GetFullPath(model);
+            string path = Path.GetFullPath(model);
+            if (EntryBeside(path) is { } entry) Check(entry, path);
+            return path;
         }
 
-        foreach ((string folder, ModelManifest manifest) in _manifests)
+        foreach ((string folder, ModelManifest manifest) in Manifests)
         {
             foreach (ManifestModel entry in manifest.Models)
             {
-                if (!string.Equals(entry.Name, model, StringComparison.OrdinalIgnoreCase)) continue;
+                if (!string.Equals(entry.Name, model, StringComparison.OrdinalIgnoreCase) && entry.File != model) continue;
                 string path = Path.Combine(folder, entry.File);
                 Check(entry, path);
                 return path;
@@ -92,9 +100,25 @@ public sealed class ModelCatalog
             if (Path.GetFileName(model) == model && File.Exists(path)) return path;
         }
 
+        if (Directory.Exists(model)) throw new ModelNotFoundException($"'{model}' is a folder; name a GGUF file in it.");
         string names = string.Join(", ", Models.Select(entry => entry.Name));
         throw new ModelNotFoundException($"there is no file '{model}', and no model of that name in {Places()}. "
             + (names.Length == 0 ? "Name a GGUF file." : $"Known names: {names}."));
+    }
+
+    /// <summary>The line of the manifest beside a file that names it; null where there is none, or what lies there is no manifest of models.</summary>
+    private static ManifestModel? EntryBeside(string path)
+    {
+        string manifest = Path.Combine(Path.GetDirectoryName(path)!, ManifestName);
+        if (!File.Exists(manifest)) return null;
+        try
+        {
+            return ModelManifest.Read(manifest).Models.FirstOrDefault(entry => entry.File == Path.GetFileName(path));
+        }
+        catch (ModelNotFoundException)
+        {
+            return null;
+        }
     }
 
     private static void Check(ManifestModel entry, string path)

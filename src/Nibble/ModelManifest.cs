@@ -51,8 +51,8 @@ public sealed record ModelManifest
             ModelManifest manifest = JsonSerializer.Deserialize(File.ReadAllBytes(path), ManifestJson.Default.ModelManifest)
                 ?? throw new ModelNotFoundException($"'{path}' is no manifest: it is null.");
             foreach (ManifestModel model in manifest.Models)
-                if (model.File.Length == 0 || model.File != Path.GetFileName(model.File) || model.Sha256.Length != 64 || model.Bytes <= 0)
-                    throw new ModelNotFoundException($"'{path}' is no manifest: model '{model.Name}' needs a file name without folders, a size in bytes and a sha256 of 64 digits.");
+                if (model is not { Name: not null, File: not null, Sha256: not null } || model.File.Length == 0 || model.File != Path.GetFileName(model.File) || model.Sha256.Length != 64 || model.Bytes <= 0)
+                    throw new ModelNotFoundException($"'{path}' is no manifest: model '{model?.Name}' needs a file name without folders, a size in bytes and a sha256 of 64 digits.");
             return manifest;
         }
         catch (JsonException error)

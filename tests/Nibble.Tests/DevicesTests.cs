@@ -31,6 +31,15 @@ public class DevicesTests
     public void Layers_on_a_gpu_are_refused_where_there_is_none()
     {
         Assert.Contains("--gpu-layers", Assert.Throws<ArgumentException>(() => Devices.Open("cpu", new DeviceOptions { GpuLayers = 3 })).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => Devices.Open("cpu", new DeviceOptions { GpuLayers = -1 }));
         Devices.Open("cpu", new DeviceOptions { GpuLayers = 0 }).Dispose();
+    }
+
+    [Fact]
+    public void The_reference_refuses_what_it_would_ignore()
+    {
+        Assert.Throws<ArgumentException>(() => Devices.Open("reference", new DeviceOptions { CpuPath = "vector128" }));
+        Assert.Throws<ArgumentException>(() => Devices.Open("reference", new DeviceOptions { Threads = 2 }));
+        Devices.Open("reference", new DeviceOptions { Threads = 1 }).Dispose();
     }
 }

@@ -36,6 +36,19 @@ public sealed class ModelCatalogTests : IDisposable
         string message = Assert.Throws<ModelNotFoundException>(() => new ModelCatalog(_folder).Resolve("tiny")).Message;
         Assert.Contains("has 11 bytes", message, StringComparison.Ordinal);
         Assert.Contains("says 7", message, StringComparison.Ordinal);
+        // Named by its path or file name, it is the same file.
+        Assert.Throws<ModelNotFoundException>(() => new ModelCatalog(_folder).Resolve("tiny.gguf"));
+        Assert.Throws<ModelNotFoundException>(() => new ModelCatalog().Resolve(Path.Combine(_folder, "tiny.gguf")));
+    }
+
+    [Fact]
+    public void A_path_does_not_depend_on_a_file_that_only_looks_like_a_manifest()
+    {
+        File.WriteAllText(Path.Combine(_folder, "manifest.json"), "{ \"something\": \"else\", \"models\": 3 }");
+        File.WriteAllText(Path.Combine(_folder, "loose.gguf"), "x");
+        ModelCatalog catalog = new(_folder);
+        Assert.Equal(Path.Combine(_folder, "loose.gguf"), catalog.Resolve(Path.Combine(_folder, "loose.gguf")));
+        Assert.Contains("is a folder", Assert.Throws<ModelNotFoundException>(() => new ModelCatalog().Resolve(_folder)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -63,13 +76,15 @@ public sealed class ModelCatalogTests : IDisposable
     [Theory]
     [InlineData("not json")]
     [InlineData("null")]
+    [InlineData("""{"models":[null]}""")]
+    [InlineData("""{"models":[{"name":"a","file":null,"bytes":1,"sha256":null}]}""")]
     [InlineData("""{"models":[{"name":"a","file":"../a.gguf","bytes":1,"sha256":"0000000000000000000000000000000000000000000000000000000000000000"}]}""")]
     [InlineData("""{"models":[{"name":"a","file":"a.gguf","bytes":1,"sha256":"00"}]}""")]
     [InlineData("""{"models":[{"name":"a"}]}""")]
     public void A_manifest_that_is_none_is_refused_with_its_path(string json)
     {
         File.WriteAllText(Path.Combine(_folder, "manifest.json"), json);
-        Assert.Contains("manifest.json", Assert.Throws<ModelNotFoundException>(() => new ModelCatalog(_folder)).Message, StringComparison.Ordinal);
+        Assert.Contains("manifest.json", Assert.Throws<ModelNotFoundException>(() => new ModelCatalog(_folder).Resolve(null)).Message, StringComparison.Ordinal);
     }
 
     private string WriteModel(string name, string content)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Nibble.Llm.Generation;
+using Nibble.Llm.Models;
 using Nibble.Llm.Sessions;
 using Nibble.Llm.Templates;
 
@@ -15,6 +16,7 @@ internal sealed class ChatLoop
     private readonly bool _isInteractive = !Console.IsInputRedirected;
     private readonly List<(string Name, string Argument, string Help, Func<string, bool> Do)> _commands;
     private bool _failed;
+    private volatile bool _isAnswering;
 
     /// <summary>A loop over a conversation.</summary>
     public ChatLoop(Model model, Chat chat, Interruption interruption)
@@ -41,7 +43,11 @@ internal sealed class ChatLoop
         if (_isInteractive)
         {
             Terminal.Note($"{Path.GetFileName(_model.Language.File.Path)} on {_model.Language.Backend.Name}: {_model.Language.Backend.Description}");
-            Terminal.Note($"context {_chat.Session.Capacity:N0} positions. /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves.");
+            LanguageModel language = _model.Language;
+            Terminal.Note(string.Create(
+                CultureInfo.InvariantCulture,
+                $"memory: weights {language.TensorBytes / 1e6:F0} MB, context of {_chat.Session.Capacity:N0} positions {language.KvBytes(_chat.Session.Capacity, _chat.Session.Options.KvFormat) / 1e6:F0} MB, activations {language.ScratchBytes / 1e6:F0} MB"));
+            Terminal.Note("/help lists commands, Ctrl-C stops an answer, Ctrl-D leaves.");
             _interruption.Pressed = () =>
             {
                 if (!_isAnswering) Console.Error.WriteLine("\nCtrl-C again leaves.");
@@ -69,8 +75,6 @@ internal sealed class ChatLoop
         return _failed && !_isInteractive ? Program.Failed : 0;
     }
 
-    private volatile bool _isAnswering;
-
     private void Answer(string message)
     {
         try
@@ -89,22 +93,30 @@ internal sealed class ChatLoop
             Console.Out.WriteLine();
             Console.Out.Flush();
             if (_isInteractive) ShowSpeed(answer);
-            if (answer.Finish == FinishReason.None) Terminal.Note("[stopped]");
+            if (answer.Finish == FinishReason.None)
+            {
+                Terminal.Note("[stopped]");
+                if (!_isInteractive) throw new OperationCanceledException();
+            }
+
             if (answer.Finish == FinishReason.ContextFull)
                 Terminal.Warning($"the answer was cut: the context of {_chat.Session.Capacity} positions is full. Type /reset, or start with a larger --context or with --context-shift.");
             if (_chat.DroppedTurns > dropped) Terminal.Note($"[context full: the oldest {_chat.DroppedTurns - dropped} turns were dropped]");
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (_isInteractive)
         {
             Console.Out.WriteLine();
             Terminal.Note("[stopped before the answer began]");
         }
-        catch (Exception error) when (error is ContextOverflowException or TemplateException)
+        catch (ContextOverflowException)
         {
             _failed = true;
-            Terminal.Error(error is ContextOverflowException
-                ? $"the conversation does not fit into the context of {_chat.Session.Capacity} positions. Type /reset, or start with a larger --context or with --context-shift."
-                : error.Message);
+            Terminal.Error($"the conversation does not fit into the context of {_chat.Session.Capacity} positions. Type /reset, or start with a larger --context or with --context-shift.");
+        }
+        catch (Exception error) when (error is TemplateException or ArgumentException or InvalidOperationException or InsufficientMemoryException)
+        {
+            _failed = true;
+            Terminal.Error(Terminal.Message(error));
         }
         finally
         {

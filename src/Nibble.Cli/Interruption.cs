@@ -6,6 +6,7 @@ namespace Nibble.Cli;
 internal sealed class Interruption : IDisposable
 {
     private readonly PosixSignalRegistration _registration;
+    private readonly Lock _lock = new();
     private CancellationTokenSource _source = new();
     private int _presses;
 
@@ -13,10 +14,13 @@ internal sealed class Interruption : IDisposable
     public Interruption() => _registration = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnInterrupt);
 
     /// <summary>Cancelled at the first press.</summary>
-    public CancellationToken Token => _source.Token;
-
-    /// <summary>Whether Ctrl-C was pressed since the last <see cref="Reset"/>.</summary>
-    public bool WasPressed => Volatile.Read(ref _presses) > 0;
+    public CancellationToken Token
+    {
+        get
+        {
+            lock (_lock) return _source.Token;
+        }
+    }
 
     /// <summary>Called at the first press, on another thread.</summary>
     public Action? Pressed { get; set; }
@@ -24,10 +28,11 @@ internal sealed class Interruption : IDisposable
     /// <summary>Forgets earlier presses, for the next piece of work.</summary>
     public void Reset()
     {
-        Volatile.Write(ref _presses, 0);
-        if (!_source.IsCancellationRequested) return;
-        _source.Dispose();
-        _source = new CancellationTokenSource();
+        lock (_lock)
+        {
+            _presses = 0;
+            if (_source.IsCancellationRequested) _source = new CancellationTokenSource();
+        }
     }
 
     /// <inheritdoc/>
@@ -40,13 +45,19 @@ internal sealed class Interruption : IDisposable
     private void OnInterrupt(PosixSignalContext context)
     {
         context.Cancel = true;
-        if (Interlocked.Increment(ref _presses) > 1)
+        bool isSecond;
+        lock (_lock)
+        {
+            isSecond = ++_presses > 1;
+            if (!isSecond) _source.Cancel();
+        }
+
+        if (isSecond)
         {
             Console.Error.WriteLine();
             Environment.Exit(Program.Interrupted);
         }
 
-        _source.Cancel();
         Pressed?.Invoke();
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Llm.Models;
 using Nibble.Llm.Sessions;
@@ -20,12 +21,11 @@ internal sealed class ModelArguments
     private readonly Option<string?> _kv = new("--kv") { Description = "Format of keys and values: f32, f16 (default) or q8_0." };
     private readonly Option<int?> _gpuLayers = new("--gpu-layers", "-ngl") { Description = "Layers that a GPU takes." };
     private readonly Option<string?> _cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
-    private readonly Option<bool> _exact = new("--exact") { Description = "Float32 activations and KV cache, for parity with references." };
+    private readonly Option<bool> _exact = new("--exact") { Description = "Float32 activations, and keys and values in f32 unless --kv says otherwise, for parity with references." };
 
     /// <summary>Adds argument and options to a command.</summary>
     /// <param name="command">The command.</param>
-    /// <param name="withContext">Whether the command has a session whose length can be chosen.</param>
-    public void AddTo(Command command, bool withContext = true)
+    public void AddTo(Command command)
     {
         _threads.Validators.Add(result => CheckRange(result, 0, 1024));
         _batch.Validators.Add(result => CheckRange(result, 1, 65536));
@@ -34,7 +34,7 @@ internal sealed class ModelArguments
         command.Add(_device);
         command.Add(_threads);
         command.Add(_batch);
-        if (withContext) command.Add(_context);
+        command.Add(_context);
         command.Add(_kv);
         command.Add(_gpuLayers);
         command.Add(_cpuPath);
@@ -63,7 +63,7 @@ internal sealed class ModelArguments
         bool isExact = parsed.GetValue(_exact) || parsed.GetValue(_device) == "reference";
         string? name = parsed.GetValue(_kv);
         if (name is null) return isExact ? BlockFormats.F32 : BlockFormats.F16;
-        return BlockFormats.Find(name) is { } format && (format == BlockFormats.F32 || format == BlockFormats.F16 || format == BlockFormats.Q8_0)
+        return BlockFormats.Find(name) is { } format && KvCache.Formats.Contains(format)
             ? format
             : throw new UsageException($"'{name}' is no format for keys and values (--kv); use f32, f16 or q8_0.");
     }
@@ -96,10 +96,10 @@ internal sealed class ModelArguments
     /// <summary>A session as the options ask for it.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="model">The model.</param>
-    /// <param name="unlessAsked">Positions where the command line names none; null for the model's own.</param>
     /// <param name="contextShift">Whether a full session drops its oldest part.</param>
-    public Session NewSession(ParseResult parsed, Model model, int? unlessAsked = null, bool contextShift = false) =>
-        model.Language.NewSession(new SessionOptions { Context = Context(parsed) ?? unlessAsked, KvFormat = KvFormat(parsed), ContextShift = contextShift });
+    /// <param name="keep">Tokens at the start that it never drops.</param>
+    public Session NewSession(ParseResult parsed, Model model, bool contextShift = false, int keep = 0) =>
+        model.Language.NewSession(new SessionOptions { Context = Context(parsed), KvFormat = KvFormat(parsed), ContextShift = contextShift, Keep = keep });
 
     /// <summary>Parses ids separated by commas or spaces.</summary>
     /// <exception cref="UsageException">Something is no id.</exception>

@@ -85,6 +85,10 @@ internal sealed record ModelReport
         {
             return (error.Reason, null, null);
         }
+        catch (InsufficientMemoryException error)
+        {
+            return (error.Message, null, null);
+        }
     }
 
     private static string TokenizerStatus(GgufMetadata metadata)

@@ -2,12 +2,14 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Text;
+using System.Text.RegularExpressions;
+using Microsoft.Win32.SafeHandles;
 using Nibble.Cli.Commands;
 
 namespace Nibble.Cli;
 
 /// <summary>The <c>nibble</c> command.</summary>
-internal static class Program
+internal static partial class Program
 {
     /// <summary>Exit code: a failure, told in one line.</summary>
     public const int Failed = 1;
@@ -18,15 +20,28 @@ internal static class Program
     /// <summary>Exit code: interrupted by Ctrl-C.</summary>
     public const int Interrupted = 130;
 
+    // EPIPE, which .NET gives as the result code of the exception on Unix.
+    private const int BrokenPipe = 32;
+
+    [GeneratedRegex("^Cannot parse argument '(.*)' for option '(.*)' as expected type '.*'\\.$")]
+    private static partial Regex NotAsExpected();
+
     private static async Task<int> Main(string[] arguments)
     {
         Console.OutputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
         Console.InputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
+        if (Console.IsOutputRedirected && !OperatingSystem.IsWindows())
+        {
+            // The console's own stream swallows the error of a closed pipe, and a command would go on writing into nothing.
+            FileStream output = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+            Console.SetOut(new StreamWriter(output, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { AutoFlush = true });
+        }
+
         ParseResult parsed = CreateRoot().Parse(arguments);
         if (parsed.Action is ParseErrorAction)
         {
             foreach (var error in parsed.Errors)
-                Terminal.Error(error.Message);
+                Terminal.Error(NotAsExpected().Replace(error.Message, "'$1' is no value for $2; it must be a whole number."));
             await Console.Error.WriteLineAsync($"Run 'nibble {(parsed.CommandResult.Command is RootCommand ? string.Empty : parsed.CommandResult.Command.Name + " ")}--help' to see what it takes.");
             return Usage;
         }
@@ -40,14 +55,19 @@ internal static class Program
             Terminal.Error("interrupted.");
             return Interrupted;
         }
-        catch (UsageException error)
+        catch (Exception error) when (error is UsageException or ArgumentException)
         {
-            Terminal.Error(error.Message);
+            Terminal.Error(Terminal.Message(error));
             return Usage;
         }
-        catch (Exception error) when (Environment.GetEnvironmentVariable("NIBBLE_STACK_TRACE") is not "1")
+        catch (IOException error) when (error.HResult == BrokenPipe)
         {
-            Terminal.Error(error.Message);
+            Terminal.Error("the program that reads the output has closed it.");
+            return Failed;
+        }
+        catch (Exception error)
+        {
+            Terminal.Error(Terminal.Message(error));
             return Failed;
         }
     }

@@ -9,14 +9,14 @@ internal sealed class SamplerArguments
 {
     private readonly List<(SamplingParameter Parameter, Func<ParseResult, string[]> Values)> _options = [];
 
-    private readonly Option<int?> _count = new("--predict", "-n", "--n-predict") { Description = "Tokens to generate at most; without it until the model ends its turn." };
+    private readonly Option<int?> _count = new("--predict", "-n", "--n-predict") { Description = "Tokens to generate at most; -1, or without it, until the model ends its turn." };
     private readonly Option<string[]> _stop = new("--stop") { Description = "A text that ends the answer; may be given more than once.", };
     private readonly Option<bool> _shift = new("--context-shift") { Description = "When the context is full, drop the oldest and go on." };
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
-        _count.Validators.Add(result => ModelArguments.CheckRange(result, 0, int.MaxValue));
+        _count.Validators.Add(result => ModelArguments.CheckRange(result, -1, int.MaxValue));
         command.Add(_count);
         command.Add(_stop);
         command.Add(_shift);
@@ -68,7 +68,7 @@ internal sealed class SamplerArguments
     {
         string[] stops = parsed.GetValue(_stop) ?? [];
         if (stops.Contains(string.Empty)) throw new UsageException("--stop is empty; it would end every answer at once.");
-        return new GenerationOptions { MaxTokens = parsed.GetValue(_count), StopStrings = stops };
+        return new GenerationOptions { MaxTokens = parsed.GetValue(_count) is >= 0 and var count ? count : null, StopStrings = stops };
     }
 
     /// <summary>Whether a full context drops its oldest part.</summary>

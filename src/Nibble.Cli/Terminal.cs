@@ -13,11 +13,12 @@ internal static class Terminal
     /// <summary>Tables on standard output; plain text where it is redirected.</summary>
     public static IAnsiConsole Output { get; } = Create(Console.Out, Console.IsOutputRedirected);
 
-    /// <summary>Whether colours may be written to standard output.</summary>
-    public static bool HasColour => !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("NO_COLOR") is null or "";
-
     /// <summary>Writes an error line.</summary>
     public static void Error(string message) => Console.Error.WriteLine("nibble: error: " + OneLine(message));
+
+    /// <summary>An exception's message without the parameter's name that .NET appends, which says nothing to a user.</summary>
+    public static string Message(Exception error) =>
+        error is ArgumentException { ParamName: { } name } ? error.Message.Replace($" (Parameter '{name}')", string.Empty, StringComparison.Ordinal) : error.Message;
 
     /// <summary>Writes a warning line.</summary>
     public static void Warning(string message) => Console.Error.WriteLine("nibble: warning: " + OneLine(message));

@@ -113,10 +113,10 @@ public sealed class ChatTerminalTests : IDisposable
     public void Ctrl_C_stops_an_answer_and_the_next_turn_works()
     {
         using PseudoTerminal terminal = Start("--temp", "0");
-        terminal.TypeLine("Count from one to one thousand in words.");
-        terminal.WaitFor("\n");
-        terminal.WaitFor(" ");
-        Thread.Sleep(300);
+        terminal.TypeLine("Write a very long story about a dog and a cat, with many details.");
+        terminal.WaitFor("details.");
+        // The answer has begun: before that the key would still belong to the prompt.
+        terminal.WaitFor(" a ");
         terminal.Type(PseudoTerminal.CtrlC);
         terminal.WaitFor("[stopped");
         terminal.WaitFor("> ");

@@ -42,6 +42,7 @@ public sealed class CommandTests : IDisposable
         Assert.Contains("warning", result.Error, StringComparison.Ordinal);
         Cli.Result text = Cli.Run("run", Dense, "--tokens", prompt, "-n", "2");
         Assert.Equal(1, text.ExitCode);
+        Assert.Equal(string.Empty, text.Output);
         Assert.Contains("tokenizer", text.Error, StringComparison.Ordinal);
     }
 
@@ -92,6 +93,32 @@ public sealed class CommandTests : IDisposable
         Assert.InRange(Nmse.Of(Logits(Dense, SomeTokens, "--batch", "1", "--threads", "1"), fast), 0, 1e-4);
         float[] reference = Logits(Dense, SomeTokens, "--device", "reference");
         Assert.InRange(Nmse.Of(reference, theirs), 0, 1e-8);
+    }
+
+    [Fact]
+    public void A_failed_run_leaves_an_older_output_and_the_model_alone()
+    {
+        string model = Path.Combine(_folder, "model.gguf"), output = Path.Combine(_folder, "old.f32");
+        File.Copy(Dense, model);
+        File.WriteAllText(output, "old");
+        Assert.Contains("the model itself", Cli.Run("logits", model, "--tokens", "1,2", "--out", model).Error, StringComparison.Ordinal);
+        Assert.Contains("the model itself", Cli.Run("inspect", model, "--tensor", "output.weight", "--out", model).Error, StringComparison.Ordinal);
+        Assert.Equal(File.ReadAllBytes(Dense), File.ReadAllBytes(model));
+        Assert.Equal(2, Cli.Run("logits", model, "--tokens", "1,999", "--out", output).ExitCode);
+        Assert.Equal(1, Cli.Run("logits", model, "--tokens", "1,2,3", "--context", "2", "--out", output).ExitCode);
+        Assert.Equal("old", File.ReadAllText(output));
+        Assert.Equal(1, Cli.RunWith($"/save {output}\n", "chat").ExitCode);
+        Assert.Equal("old", File.ReadAllText(output));
+    }
+
+    [Fact]
+    public void Text_that_is_no_UTF_8_is_refused_with_its_place()
+    {
+        string text = Path.Combine(_folder, "binary.txt");
+        File.WriteAllBytes(text, [65, 66, 0xff, 67]);
+        Cli.Result result = Cli.Run("evaluate", Dense, "--text", text);
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains("byte 0xFF at offset 2", result.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -159,23 +186,29 @@ public sealed class CommandTests : IDisposable
         Assert.StartsWith("perplexity ", Cli.Run("evaluate", "--text", text, "--chunk", "256").Succeeded().Output, StringComparison.Ordinal);
         JsonElement json = JsonDocument.Parse(Cli.Run("evaluate", "--text", text, "--chunk", "256", "--json").Succeeded().Output).RootElement;
         Assert.InRange(json.GetProperty("perplexity").GetDouble(), 5, 200);
-        Assert.Equal(1, Cli.Run("evaluate", "--text", text, "--chunk", "100000").ExitCode);
+        Assert.Equal(2, Cli.Run("evaluate", "--text", text, "--chunk", "100000").ExitCode);
     }
 
     [Theory]
     [InlineData(2, "--prompt", "run")]
     [InlineData(2, "--nonsense", "run", "--nonsense")]
-    [InlineData(2, "not parse", "run", "--prompt", "x", "-n", "many")]
-    [InlineData(2, "--predict is -1", "run", "--prompt", "x", "-n", "-1")]
+    [InlineData(2, "'many' is no value for --predict; it must be a whole number.", "run", "--prompt", "x", "-n", "many")]
+    [InlineData(2, "--predict is -2", "run", "--prompt", "x", "-n", "-2")]
     [InlineData(2, "--top-p", "run", "--prompt", "x", "--top-p", "1.5")]
     [InlineData(2, "no format", "run", "--prompt", "x", "--kv", "q9")]
     [InlineData(2, "--threads is -1", "run", "--prompt", "x", "--threads", "-1")]
+    [InlineData(2, "neither {{ nor {%", "run", "--prompt", "x", "--chat-template", "unknown")]
+    [InlineData(2, "not used with --raw", "run", "--prompt", "x", "--raw", "--chat-template", "chatml")]
     [InlineData(2, "is no token id", "logits", "--tokens", "1,a", "--out", "x")]
-    [InlineData(1, "no CUDA backend", "run", "--prompt", "x", "--device", "cuda")]
-    [InlineData(1, "--gpu-layers", "run", "--prompt", "x", "--gpu-layers", "5")]
+    [InlineData(2, "no CUDA backend", "run", "--prompt", "x", "--device", "cuda")]
+    [InlineData(2, "--gpu-layers", "run", "--prompt", "x", "--gpu-layers", "5")]
+    [InlineData(2, "must be 0 or more", "run", "--prompt", "x", "--gpu-layers", "-5")]
+    [InlineData(2, "token 999999 is not in the vocabulary, whose ids are 0 to 49151.\n", "run", "--tokens", "1,999999", "--ids")]
+    [InlineData(2, "one thread", "run", "--prompt", "x", "--device", "reference", "--cpu-path", "avx2")]
+    [InlineData(2, "the prompt is empty", "run", "--prompt", "", "--raw")]
     [InlineData(1, "there is no file 'nowhere.gguf'", "run", "nowhere.gguf", "--prompt", "x")]
     [InlineData(1, "Hugging Face", "run", "hf:owner/repo", "--prompt", "x")]
-    [InlineData(1, "no CPU path 'abacus'", "run", "--prompt", "x", "--cpu-path", "abacus")]
+    [InlineData(2, "no CPU path 'abacus'", "run", "--prompt", "x", "--cpu-path", "abacus")]
     public void A_mistake_gives_one_error_line_and_its_exit_code(int exitCode, string message, params string[] arguments)
     {
         Cli.Result result = Cli.Run(arguments);

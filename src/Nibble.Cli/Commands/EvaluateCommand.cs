@@ -19,16 +19,16 @@ internal static class EvaluateCommand
         Option<bool> json = new("--json") { Description = "Write JSON." };
         Command command = new("evaluate", "Measure perplexity on a text.") { text, chunk, json };
         chunk.Validators.Add(result => ModelArguments.CheckRange(result, 4, 1 << 20));
-        model.AddTo(command, withContext: false);
+        model.AddTo(command);
         command.SetAction((parsed, _) =>
         {
-            string content = File.ReadAllText(parsed.GetValue(text)!.FullName);
+            string content = Utf8Text.Read(File.ReadAllBytes(parsed.GetValue(text)!.FullName), parsed.GetValue(text)!.FullName).TrimStart('\uFEFF');
             int chunkTokens = parsed.GetValue(chunk);
             using Interruption interruption = new();
             using Model loaded = model.Load(parsed);
             Tokenizer tokenizer = loaded.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
-            using Session session = loaded.Language.NewSession(new SessionOptions { Context = chunkTokens, KvFormat = model.KvFormat(parsed) });
+            using Session session = loaded.Language.NewSession(new SessionOptions { Context = model.Context(parsed) ?? chunkTokens, KvFormat = model.KvFormat(parsed) });
             int? bos = tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null;
             int chunks = ids.Length / chunkTokens;
             Stopwatch watch = Stopwatch.StartNew();

@@ -27,6 +27,7 @@ internal static class InspectCommand
             string? name = parsed.GetValue(tensor);
             FileInfo? target = parsed.GetValue(output);
             if (name is null != target is null) throw new UsageException("--tensor NAME and --out FILE go together.");
+            if (name is not null && (parsed.GetValue(json) || parsed.GetValue(tensors))) throw new UsageException("--tensor writes a file; leave out --json and --tensors.");
             using GgufFile file = GgufFile.Open(ModelCatalog.Open().Resolve(parsed.GetValue(model)));
             if (name is not null) Decode(file, name, target!);
             else if (parsed.GetValue(json)) WriteJson(file, ModelReport.Of(file), parsed.GetValue(tensors));
@@ -41,14 +42,16 @@ internal static class InspectCommand
     {
         GgufTensor tensor = file.Find(name)
             ?? throw new UsageException($"{Path.GetFileName(file.Path)} has no tensor '{name}'; 'nibble inspect {Path.GetFileName(file.Path)} --tensors' lists them.");
-        using FileStream stream = new(target.FullName, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20);
-        float[] values = new float[tensor.Columns];
-        for (long row = 0; row < tensor.RowCount; row++)
+        if (file.PartPaths.Contains(target.FullName)) throw new UsageException($"--out names the model itself, '{target.FullName}'; name another file.");
+        OutputFile.Write(target.FullName, stream =>
         {
-            tensor.Format.Decode(tensor.Row(row), values);
-            stream.Write(MemoryMarshal.AsBytes(values.AsSpan()));
-        }
-
+            float[] values = new float[tensor.Columns];
+            for (long row = 0; row < tensor.RowCount; row++)
+            {
+                tensor.Format.Decode(tensor.Row(row), values);
+                stream.Write(MemoryMarshal.AsBytes(values.AsSpan()));
+            }
+        });
         Terminal.Note($"{tensor} decoded to {target.FullName}");
     }
 
@@ -102,6 +105,11 @@ internal static class InspectCommand
         writer.WriteBoolean("runs", report.Problem is null);
         writer.WriteString("problem", report.Problem);
         if (report.KvBytesPerPosition is { } kv) writer.WriteNumber("kv_bytes_per_position_f16", kv);
+        if (report.ContextLength is { } context) writer.WriteNumber("context_length", context);
+        writer.WriteStartObject("format_bytes");
+        foreach (IGrouping<BlockFormat, GgufTensor> group in file.Tensors.GroupBy(tensor => tensor.Format))
+            writer.WriteNumber(group.Key.Name, group.Sum(tensor => tensor.ByteLength));
+        writer.WriteEndObject();
         writer.WriteString("tokenizer", report.Tokenizer);
         writer.WriteString("chat_template", report.ChatTemplate);
         writer.WriteStartObject("metadata");
@@ -148,7 +156,10 @@ internal static class InspectCommand
                 writer.WriteBooleanValue(metadata.GetBoolean(entry.Key));
                 break;
             case GgufValueType.Float32 or GgufValueType.Float64:
-                writer.WriteFloat(metadata.GetFloat32(entry.Key));
+                // The value's own shortest text: a float32 widened to float64 would show digits that the file does not have.
+                string text = entry.Value.ToString();
+                if (double.IsFinite(double.Parse(text, CultureInfo.InvariantCulture))) writer.WriteRawValue(text);
+                else writer.WriteStringValue(text);
                 break;
             case GgufValueType.UInt64:
                 writer.WriteNumberValue(metadata.GetUInt64(entry.Key));

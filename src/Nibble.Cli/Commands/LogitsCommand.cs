@@ -20,19 +20,10 @@ internal static class LogitsCommand
             int[] ids = ModelArguments.ParseIds(parsed.GetValue(tokens)!, "--tokens");
             using Interruption interruption = new();
             using Model loaded = model.Load(parsed);
-            using Session session = model.NewSession(parsed, loaded, unlessAsked: ids.Length);
+            using Session session = loaded.Language.NewSession(new SessionOptions { Context = model.Context(parsed) ?? ids.Length, KvFormat = model.KvFormat(parsed) });
             string path = parsed.GetValue(output)!.FullName;
-            try
-            {
-                using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20);
-                session.Evaluate(ids, 0, (_, logits) => file.Write(MemoryMarshal.AsBytes(logits)), interruption.Token);
-            }
-            catch
-            {
-                File.Delete(path);
-                throw;
-            }
-
+            if (loaded.Language.File.PartPaths.Contains(path)) throw new UsageException($"--out names the model itself, '{path}'; name another file.");
+            OutputFile.Write(path, file => session.Evaluate(ids, 0, (_, logits) => file.Write(MemoryMarshal.AsBytes(logits)), interruption.Token));
             Terminal.Note($"{ids.Length} x {loaded.Language.VocabularySize} logits written to {path}");
             return Task.FromResult(0);
         });

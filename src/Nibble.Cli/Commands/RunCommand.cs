@@ -4,6 +4,7 @@ using Nibble.Llm.Generation;
 using Nibble.Llm.Sampling;
 using Nibble.Llm.Sessions;
 using Nibble.Llm.Templates;
+using Nibble.Llm.Tokenizers;
 
 namespace Nibble.Cli.Commands;
 
@@ -20,8 +21,10 @@ internal static class RunCommand
         Option<string?> tokens = new("--tokens") { Description = "Ids separated by commas, in place of --prompt; no template, no BOS is added." };
         Option<string?> system = new("--system") { Description = "The system message." };
         Option<bool> raw = new("--raw") { Description = "Continue the prompt as it is, without the chat template. Special tokens in it are parsed." };
+        Option<int?> keep = new("--keep") { Description = "Tokens at the start that --context-shift keeps; without it the BOS." };
         Option<bool> showIds = new("--ids") { Description = "Print the generated ids separated by commas, not the text." };
-        Command command = new("run", "Answer one prompt.") { prompt, tokens, system, raw, showIds };
+        Command command = new("run", "Answer one prompt.") { prompt, tokens, system, raw, showIds, keep };
+        keep.Validators.Add(result => ModelArguments.CheckRange(result, 0, 16 << 20));
         model.AddTo(command);
         samplers.AddTo(command);
         template.AddTo(command);
@@ -31,14 +34,20 @@ internal static class RunCommand
             if (text is null == ids is null) throw new UsageException("give either --prompt T or --tokens 1,2,3.");
             bool isRaw = parsed.GetValue(raw) || ids is not null;
             if (isRaw && systemText is not null) throw new UsageException("--system needs the chat template; leave out --raw or --tokens.");
+            string? templateSource = template.Source(parsed);
+            if (isRaw && templateSource is not null) throw new UsageException("a chat template is not used with --raw or --tokens; leave one of them out.");
             int[]? given = ids is null ? null : ModelArguments.ParseIds(ids, "--tokens");
             SamplingOptions sampling = samplers.Sampling(parsed);
             GenerationOptions generation = samplers.Generation(parsed);
             using Interruption interruption = new();
-            using Model loaded = model.Load(parsed, template.Source(parsed));
+            using Model loaded = model.Load(parsed, templateSource);
+            bool asIds = parsed.GetValue(showIds);
+            Tokenizer? tokenizer = asIds ? loaded.TokenizerOrNull : loaded.Tokenizer;
             int[] promptIds = given ?? Prompt(loaded, text!, systemText, isRaw);
-            using Session session = model.NewSession(parsed, loaded, contextShift: samplers.ContextShift(parsed));
-            return Task.FromResult(Generate(loaded, session, promptIds, sampling, generation, parsed.GetValue(showIds), interruption));
+            if (promptIds.Length == 0) throw new UsageException("the prompt is empty, and the model has no BOS to start from; give some text.");
+            bool hasBos = promptIds[0] == tokenizer?.Vocabulary.Special.Bos;
+            using Session session = model.NewSession(parsed, loaded, samplers.ContextShift(parsed), parsed.GetValue(keep) ?? (hasBos ? 1 : 0));
+            return Task.FromResult(Generate(loaded, session, promptIds, sampling, generation, asIds, interruption));
         });
         Examples.Attach(
             command,
@@ -60,15 +69,13 @@ internal static class RunCommand
     private static int Generate(Model model, Session session, int[] prompt, SamplingOptions sampling, GenerationOptions options, bool showIds, Interruption interruption)
     {
         SamplerChain sampler = model.NewSampler(sampling);
+        session.Prefill(prompt, interruption.Token);
+        foreach (int id in prompt)
+            sampler.Accept(id);
+        Generator generator = new(session, model.TokenizerOrNull, sampler, options);
+        TextWriter output = Console.Out;
         try
         {
-            session.Prefill(prompt, interruption.Token);
-            foreach (int id in prompt)
-                sampler.Accept(id);
-            Generator generator = new(session, model.TokenizerOrNull, sampler, options);
-            if (model.TokenizerOrNull is null && !showIds)
-                _ = model.Tokenizer;
-            using TextWriter output = Console.Out;
             while (generator.Next(interruption.Token))
             {
                 if (showIds)
@@ -77,16 +84,16 @@ internal static class RunCommand
                     output.Write(generator.Text);
                 output.Flush();
             }
-
+        }
+        finally
+        {
+            // Also what was held back when the answer was stopped or the context became full.
             generator.Flush();
             if (!showIds) output.Write(generator.Text);
             output.WriteLine();
-            return 0;
+            output.Flush();
         }
-        catch (OperationCanceledException)
-        {
-            Console.Out.WriteLine();
-            throw;
-        }
+
+        return 0;
     }
 }

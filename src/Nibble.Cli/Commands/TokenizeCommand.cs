@@ -43,7 +43,7 @@ internal static class TokenizeCommand
         {
             int end = Array.IndexOf(bytes, (byte)0, start);
             if (end < 0) throw new UsageException("standard input does not end with a NUL; with --stdin0 each text ends with one.");
-            yield return Encoding.UTF8.GetString(bytes, start, end - start);
+            yield return Utf8Text.Read(bytes.AsSpan(start, end - start), "standard input");
             start = end + 1;
         }
     }

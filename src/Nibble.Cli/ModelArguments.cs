@@ -87,6 +87,8 @@ internal sealed class ModelArguments
             BatchTokens = parsed.GetValue(_batch),
             ChatTemplate = template,
         };
+        if (options.Device == "reference" && options.DeviceOptions.Threads > 1)
+            Terminal.Warning($"device 'reference' runs on one thread; --threads {options.DeviceOptions.Threads} has no effect.");
         Model model = Terminal.Progress("Loading", report => Nibble.Model.Load(parsed.GetValue(Model), options, new DirectProgress(report)));
         foreach (string warning in model.Warnings)
             Terminal.Warning(warning);

@@ -54,8 +54,8 @@ public static class Devices
         string kind = name == "auto" ? All[0].Name : name.Split(':')[0];
         if (options.GpuLayers is < 0)
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers); it must be 0 or more.", nameof(options));
-        if (kind == "reference" && (options.CpuPath is not null || options.Threads > 1))
-            throw new ArgumentException("device 'reference' runs plain loops on one thread; leave out --cpu-path, and --threads or say 1.", nameof(options));
+        if (kind == "reference" && options.CpuPath is not null)
+            throw new ArgumentException("device 'reference' runs plain loops and takes no CPU path; leave out --cpu-path.", nameof(options));
         if (options.GpuLayers is > 0)
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers), but this version has no GPU backend. Leave the option out, or say 0.", nameof(options));
         foreach ((string known, _, Func<DeviceOptions, Backend> open) in Table)

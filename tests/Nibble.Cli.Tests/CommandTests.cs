@@ -91,7 +91,7 @@ public sealed class CommandTests : IDisposable
 
         float[] fast = Logits(Dense, SomeTokens, "--batch", "512", "--threads", "2");
         Assert.InRange(Nmse.Of(Logits(Dense, SomeTokens, "--batch", "1", "--threads", "1"), fast), 0, 1e-4);
-        float[] reference = Logits(Dense, SomeTokens, "--device", "reference");
+        float[] reference = Logits(Dense, SomeTokens, "--device", "reference", "--threads", "2");
         Assert.InRange(Nmse.Of(reference, theirs), 0, 1e-8);
     }
 
@@ -204,7 +204,7 @@ public sealed class CommandTests : IDisposable
     [InlineData(2, "--gpu-layers", "run", "--prompt", "x", "--gpu-layers", "5")]
     [InlineData(2, "must be 0 or more", "run", "--prompt", "x", "--gpu-layers", "-5")]
     [InlineData(2, "token 999999 is not in the vocabulary, whose ids are 0 to 49151.\n", "run", "--tokens", "1,999999", "--ids")]
-    [InlineData(2, "one thread", "run", "--prompt", "x", "--device", "reference", "--cpu-path", "avx2")]
+    [InlineData(2, "takes no CPU path", "run", "--prompt", "x", "--device", "reference", "--cpu-path", "avx2")]
     [InlineData(2, "the prompt is empty", "run", "--prompt", "", "--raw")]
     [InlineData(1, "there is no file 'nowhere.gguf'", "run", "nowhere.gguf", "--prompt", "x")]
     [InlineData(1, "Hugging Face", "run", "hf:owner/repo", "--prompt", "x")]

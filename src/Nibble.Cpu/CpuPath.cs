@@ -33,7 +33,7 @@ public sealed class CpuPath
     public bool IsSupported { get; }
 
     /// <summary>Why it can be used here or not.</summary>
-    public string Reason => IsSupported ? (Needs == "nothing" ? "runs everywhere" : $"has {Needs}") : $"needs {Needs}, which this processor or its runtime settings do not offer";
+    public string Reason => IsSupported ? $"has {Needs}" : $"needs {Needs}, which this processor or its runtime settings do not offer";
 
     internal CpuKernels NewKernels() => _kernels();
 }
@@ -53,7 +53,7 @@ public static class CpuPaths
             Avx2.IsSupported && Fma.IsSupported, static () => new CpuKernels<Lanes256, Vector256<float>, IntegerTiles256<Avx2Dot>>()),
         new("neon", "Arm64 AdvSimd", "128-bit float32, 8-bit dot products",
             AdvSimd.Arm64.IsSupported, static () => new CpuKernels<Lanes128, Vector128<float>, IntegerTiles128<NeonDot>>()),
-        new("vector128", "nothing", "128-bit float32, int16 products",
+        new("vector128", "128-bit vectors, in hardware or emulated", "128-bit float32, int16 products",
             true, static () => new CpuKernels<Lanes128, Vector128<float>, IntegerTiles128<PortableDot>>()),
     ];
 

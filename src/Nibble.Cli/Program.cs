@@ -33,8 +33,9 @@ internal static partial class Program
         if (Console.IsOutputRedirected && !OperatingSystem.IsWindows())
         {
             // The console's own stream swallows the error of a closed pipe, and a command would go on writing into nothing.
+            // Not for a file: FileStream would write at an offset of its own, while other programs may write to the same open file.
             FileStream output = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
-            Console.SetOut(new StreamWriter(output, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { AutoFlush = true });
+            if (!output.CanSeek) Console.SetOut(new StreamWriter(output, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { AutoFlush = true });
         }
 
         ParseResult parsed = CreateRoot().Parse(arguments);

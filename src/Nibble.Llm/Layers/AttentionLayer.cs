@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Nibble.Core.Compute;
 
 namespace Nibble.Llm.Layers;
@@ -14,17 +15,20 @@ internal sealed class AttentionLayer
     /// <summary>Shape of this layer in the KV cache.</summary>
     public required KvLayer Kv { get; init; }
 
-    /// <summary>Queries, keys and values from one matrix, in this order of rows; or null, and <see cref="Query"/>, <see cref="Key"/> and <see cref="Value"/> are there.</summary>
-    public Linear? Fused { get; init; }
+    /// <summary>The matrix of queries, keys and values in this order of rows, or the three matrices: one or three.</summary>
+    public required ImmutableArray<Weight> Projections { get; init; }
 
-    /// <summary>Queries.</summary>
-    public Linear Query { get; init; }
+    /// <summary>Biases of queries, keys and values together, or null.</summary>
+    public Weight? Bias { get; init; }
 
-    /// <summary>Keys.</summary>
-    public Linear Key { get; init; }
+    /// <summary>Bias of queries, or null.</summary>
+    public Weight? QueryBias { get; init; }
 
-    /// <summary>Values.</summary>
-    public Linear Value { get; init; }
+    /// <summary>Bias of keys, or null.</summary>
+    public Weight? KeyBias { get; init; }
+
+    /// <summary>Bias of values, or null.</summary>
+    public Weight? ValueBias { get; init; }
 
     /// <summary>From the heads back to the state.</summary>
     public required Linear Output { get; init; }
@@ -55,13 +59,12 @@ internal sealed class AttentionLayer
         Tensor queries = all.SliceColumns(0, queryWidth);
         Tensor keys = all.SliceColumns(queryWidth, keyWidth);
         Tensor values = all.SliceColumns(queryWidth + keyWidth, valueWidth);
-        if (Fused is { } fused)
-            fused.Apply(backend, x, all);
-        else
-            backend.MatMul(x, [Query.Weight, Key.Weight, Value.Weight], [queries, keys, values]);
-        Query.AddBias(backend, queries);
-        Key.AddBias(backend, keys);
-        Value.AddBias(backend, values);
+        if (Projections.Length == 1) backend.MatMul(x, Projections[0], all);
+        else backend.MatMul(x, Projections.AsSpan(), [queries, keys, values]);
+        if (Bias is not null) backend.AddBias(all, Bias);
+        if (QueryBias is not null) backend.AddBias(queries, QueryBias);
+        if (KeyBias is not null) backend.AddBias(keys, KeyBias);
+        if (ValueBias is not null) backend.AddBias(values, ValueBias);
         RopeTable rope = Rope.For(cache.Capacity);
         backend.Rope(queries, Kv.KeySize, firstPosition, rope);
         backend.Rope(keys, Kv.KeySize, firstPosition, rope);

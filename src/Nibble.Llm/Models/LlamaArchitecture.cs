@@ -64,17 +64,28 @@ internal static class LlamaArchitecture
         int keySize = reader.Integer("attention.key_length", 1, 4096, width / heads);
         int valueSize = reader.Integer("attention.value_length", 1, 4096, width / heads);
         int queryRows = heads * keySize, keyRows = kvHeads * keySize, valueRows = kvHeads * valueSize;
+        int allRows = queryRows + keyRows + valueRows;
         bool isFused = reader.Has(prefix + "attn_qkv.weight");
-        Linear Part(string name, int rows) => new(reader.Matrix($"{prefix}{name}.weight", width, rows), reader.OptionalVector($"{prefix}{name}.bias", rows));
+        // A fused matrix may come with a fused bias or, where it has none, with separate ones (llama.cpp v0.5.0, create_tensor_qkv).
+        Weight? bias = isFused ? reader.OptionalVector(prefix + "attn_qkv.bias", allRows) : null;
+        Weight? Bias(string name, int rows) => bias is null ? reader.OptionalVector($"{prefix}{name}.bias", rows) : null;
         return new AttentionLayer
         {
             Layer = layer,
             Heads = heads,
             Kv = new KvLayer(kvHeads, keySize, valueSize),
-            Fused = isFused ? Part("attn_qkv", queryRows + keyRows + valueRows) : null,
-            Query = isFused ? default : Part("attn_q", queryRows),
-            Key = isFused ? default : Part("attn_k", keyRows),
-            Value = isFused ? default : Part("attn_v", valueRows),
+            Projections = isFused
+                ? [reader.Matrix(prefix + "attn_qkv.weight", width, allRows)]
+                :
+                [
+                    reader.Matrix(prefix + "attn_q.weight", width, queryRows),
+                    reader.Matrix(prefix + "attn_k.weight", width, keyRows),
+                    reader.Matrix(prefix + "attn_v.weight", width, valueRows),
+                ],
+            Bias = bias,
+            QueryBias = Bias("attn_q", queryRows),
+            KeyBias = Bias("attn_k", keyRows),
+            ValueBias = Bias("attn_v", valueRows),
             Output = new Linear(reader.Matrix(prefix + "attn_output.weight", heads * valueSize, width), reader.OptionalVector(prefix + "attn_output.bias", width)),
             Rope = rotations.For(keySize),
             Scale = 1 / MathF.Sqrt(keySize),

@@ -158,10 +158,13 @@ public sealed class Session : IDisposable
     /// <summary>Writes tokens, keys, values and logits to a file: first beside it, then in its place.</summary>
     /// <param name="path">The file.</param>
     /// <param name="attachment">Bytes of the caller's own that travel with it.</param>
+    /// <exception cref="InvalidOperationException">A context shift was cancelled and is not finished.</exception>
     /// <exception cref="SessionStateException">There is a file of that name that is no saved session.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     public void Save(string path, ReadOnlySpan<byte> attachment = default)
     {
+        if (_shifted.Length > 0)
+            throw new InvalidOperationException("a cancelled context shift is unfinished, and its tokens would be lost in the file; evaluate a token first.");
         lock (Model.Turn) SessionStateFile.Write(this, path, attachment);
     }
 

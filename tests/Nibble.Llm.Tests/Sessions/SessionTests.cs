@@ -146,6 +146,7 @@ public sealed class SessionTests : IDisposable
         using CancellationTokenSource cancelled = new();
         cancelled.Cancel();
         Assert.ThrowsAny<OperationCanceledException>(() => session.Evaluate(_ids.AsSpan(20, 1), cancelled.Token));
+        Assert.Throws<InvalidOperationException>(() => session.Save(Path.Combine(_folder, "state")));
         session.Evaluate(_ids.AsSpan(20, 1), Cancellation);
         Assert.Equal([.. _ids[..4], .. _ids[12..21]], session.Tokens.ToArray());
         Assert.Equal(1, session.ContextShifts);

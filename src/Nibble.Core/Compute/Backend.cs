@@ -50,7 +50,8 @@ public abstract class Backend : IDisposable
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
     /// <param name="format">F32, F16 or Q8_0.</param>
-    public abstract KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format);
+    /// <param name="batch">Tokens that are stored at a time at most: what layers with a window hold besides it.</param>
+    public abstract KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch);
 
     /// <summary>y[i] = row <paramref name="rows"/>[i] of the table, decoded.</summary>
     /// <param name="table">One matrix.</param>
@@ -82,12 +83,13 @@ public abstract class Backend : IDisposable
     /// <param name="y">[tokens n x weight rows], overwritten.</param>
     public abstract void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y);
 
-    /// <summary>y[t] = x[t] / sqrt(mean of x[t]^2 + epsilon), times the gain where there is one. In place allowed.</summary>
+    /// <summary>y = norm of each row of x, or of each group of <see cref="NormOptions.Size"/> columns, times the gain, plus the bias. In place allowed.</summary>
     /// <param name="x">[tokens x columns].</param>
-    /// <param name="gain">[columns], or null.</param>
-    /// <param name="epsilon">Added to the mean square.</param>
+    /// <param name="options">How.</param>
+    /// <param name="gain">[size], the same for all groups, or all [columns]; null for none.</param>
+    /// <param name="bias">As the gain.</param>
     /// <param name="y">[tokens x columns], overwritten.</param>
-    public abstract void RmsNorm(Tensor x, Weight? gain, float epsilon, Tensor y);
+    public abstract void Norm(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor y);
 
     /// <summary>Turns every head of x in place.</summary>
     /// <param name="x">[tokens x heads of <paramref name="headSize"/> values].</param>
@@ -104,14 +106,20 @@ public abstract class Backend : IDisposable
     /// <param name="firstPosition">Position of the first token; the others follow.</param>
     public abstract void StoreKv(Tensor keys, Tensor values, KvCache cache, int layer, int firstPosition);
 
-    /// <summary>Causal attention: each token's heads over the cache's positions 0 to its own.</summary>
+    /// <summary>Causal attention: each token's heads over the cache's positions 0, or where its window begins, to its own.</summary>
     /// <param name="queries">[tokens x heads of key size].</param>
     /// <param name="cache">The cache, with the tokens' own keys and values stored.</param>
     /// <param name="layer">Layer.</param>
     /// <param name="firstPosition">Position of the first token; the others follow.</param>
-    /// <param name="options">Heads and scale.</param>
+    /// <param name="options">Heads, scale and the rest.</param>
     /// <param name="y">[tokens x heads of value size], overwritten.</param>
     public abstract void Attention(Tensor queries, KvCache cache, int layer, int firstPosition, in AttentionOptions options, Tensor y);
+
+    /// <summary>y = activation(x). In place allowed.</summary>
+    /// <param name="activation">The activation, one that has no gate.</param>
+    /// <param name="x">[tokens x columns].</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void Activate(Activation activation, Tensor x, Tensor y);
 
     /// <summary>y = activation(gate) x up. In place allowed.</summary>
     /// <param name="activation">The activation.</param>
@@ -131,18 +139,49 @@ public abstract class Backend : IDisposable
     /// <param name="bias">[columns].</param>
     public abstract void AddBias(Tensor x, Weight bias);
 
+    /// <summary>x[t n + i] = x[t n + i] + row experts[t, i] of the biases.</summary>
+    /// <param name="x">[tokens n x columns], changed in place.</param>
+    /// <param name="biases">[columns] an expert.</param>
+    /// <param name="experts">int32 [tokens x n].</param>
+    public abstract void AddExpertBias(Tensor x, Weight biases, Tensor experts);
+
     /// <summary>y = factor x. In place allowed.</summary>
     /// <param name="x">[tokens x columns].</param>
     /// <param name="factor">The factor.</param>
     /// <param name="y">[tokens x columns], overwritten.</param>
     public abstract void Scale(Tensor x, float factor, Tensor y);
 
-    /// <summary>Chooses experts: of equal probabilities the lower id goes first.</summary>
+    /// <summary>y = min(max(x, -limit), limit). In place allowed.</summary>
+    /// <param name="x">[tokens x columns].</param>
+    /// <param name="limit">The limit, above 0.</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void Clamp(Tensor x, float limit, Tensor y);
+
+    /// <summary>y = cap x tanh(x / cap). In place allowed.</summary>
+    /// <param name="x">[tokens x columns].</param>
+    /// <param name="cap">The cap, above 0.</param>
+    /// <param name="y">[tokens x columns], overwritten.</param>
+    public abstract void SoftCap(Tensor x, float cap, Tensor y);
+
+    /// <summary>
+    /// Causal convolution of each channel: y[t, c] = activation(bias[c] + sum over j of kernel[c, j] x[t - (k - 1) + j, c]), where rows before the first are the state's.
+    /// Afterwards the state holds the last k - 1 rows.
+    /// </summary>
+    /// <param name="x">[tokens x channels].</param>
+    /// <param name="kernel">[k] a channel.</param>
+    /// <param name="bias">[channels], or null.</param>
+    /// <param name="activation">The activation, one that has no gate.</param>
+    /// <param name="state">[k - 1 x channels], the oldest row first; changed.</param>
+    /// <param name="y">[tokens x channels], overwritten.</param>
+    public abstract void Convolve(Tensor x, Weight kernel, Weight? bias, Activation activation, Tensor state, Tensor y);
+
+    /// <summary>Chooses experts: of equals the lower id goes first.</summary>
     /// <param name="logits">[tokens x experts].</param>
     /// <param name="routing">How.</param>
+    /// <param name="bias">[experts] added to what the logits became when experts are chosen, not to their weights; null for none.</param>
     /// <param name="experts">int32 [tokens x used], overwritten, the best first.</param>
     /// <param name="weights">[tokens x used], overwritten.</param>
-    public abstract void Route(Tensor logits, in Routing routing, Tensor experts, Tensor weights);
+    public abstract void Route(Tensor logits, in Routing routing, Weight? bias, Tensor experts, Tensor weights);
 
     /// <summary>y[t] = sum over i of weights[t, i] x[t n + i].</summary>
     /// <param name="x">[tokens n x columns].</param>
@@ -154,6 +193,16 @@ public abstract class Backend : IDisposable
     /// <param name="values">[rows x columns].</param>
     /// <param name="y">The destination, float32.</param>
     public abstract void Write(ReadOnlySpan<float> values, Tensor y);
+
+    /// <summary>Copies ids in.</summary>
+    /// <param name="values">[rows x columns].</param>
+    /// <param name="y">The destination, int32.</param>
+    public abstract void Write(ReadOnlySpan<int> values, Tensor y);
+
+    /// <summary>y = x. The two do not overlap.</summary>
+    /// <param name="x">[rows x columns], float32.</param>
+    /// <param name="y">[rows x columns], overwritten.</param>
+    public abstract void Copy(Tensor x, Tensor y);
 
     /// <summary>Waits for all work that was enqueued and copies values out.</summary>
     /// <param name="x">The source, float32.</param>

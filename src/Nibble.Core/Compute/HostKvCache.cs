@@ -3,7 +3,7 @@ using Nibble.Core.Memory;
 
 namespace Nibble.Core.Compute;
 
-/// <summary>A KV cache in the host's memory: a layer's keys [capacity x row], then its values, then the next layer.</summary>
+/// <summary>A KV cache in the host's memory: a layer's keys [rows x row], then its values, then the next layer.</summary>
 public sealed unsafe class HostKvCache : KvCache
 {
     private readonly NativeBuffer _memory;
@@ -13,22 +13,23 @@ public sealed unsafe class HostKvCache : KvCache
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
     /// <param name="format">F32, F16 or Q8_0.</param>
-    public HostKvCache(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format)
-        : base(layers, capacity, format)
+    /// <param name="batch">Tokens that are stored at a time at most.</param>
+    public HostKvCache(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch)
+        : base(layers, capacity, format, batch)
     {
         _starts = new long[layers.Length * 2];
         long length = 0;
         for (int i = 0; i < _starts.Length; i++)
         {
             _starts[i] = length;
-            long bytes = (long)capacity * RowBytes(i / 2, i % 2 == 1);
+            long bytes = (long)Rows(i / 2) * RowBytes(i / 2, i % 2 == 1);
             length = checked(length + ((bytes + NativeBuffer.Alignment - 1) & -NativeBuffer.Alignment));
         }
 
         _memory = new NativeBuffer(length);
     }
 
-    /// <summary>The address of position 0 of a layer's keys or values; positions are <see cref="KvCache.RowBytes"/> apart.</summary>
+    /// <summary>The address of row 0 of a layer's keys or values; rows are <see cref="KvCache.RowBytes"/> apart, and position p is in row p modulo <see cref="KvCache.Rows"/>.</summary>
     /// <param name="layer">Layer.</param>
     /// <param name="values">False for keys, true for values.</param>
     public byte* Pointer(int layer, bool values) => _memory.Pointer + _starts[(layer * 2) + (values ? 1 : 0)];
@@ -43,7 +44,7 @@ public sealed unsafe class HostKvCache : KvCache
         ArgumentOutOfRangeException.ThrowIfNegative(position);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(position, Capacity);
         int bytes = RowBytes(layer, values);
-        return new Span<byte>(Pointer(layer, values) + ((long)position * bytes), bytes);
+        return new Span<byte>(Pointer(layer, values) + (position % Rows(layer) * (long)bytes), bytes);
     }
 
     /// <summary>The cache as this class.</summary>
@@ -58,6 +59,9 @@ public sealed unsafe class HostKvCache : KvCache
         HostKvCache from = Of(source);
         if (from.Format != Format || !from.Layers.AsSpan().SequenceEqual(Layers.AsSpan()))
             throw new ArgumentException("the caches have different layers or formats.", nameof(source));
+        for (int layer = 0; layer < Layers.Length; layer++)
+            if (Layers[layer].Window > 0 && from.Rows(layer) != Rows(layer))
+                throw new ArgumentException($"layer {layer} keeps {from.Rows(layer)} positions in one cache and {Rows(layer)} in the other.", nameof(source));
         ArgumentOutOfRangeException.ThrowIfNegative(positions);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(positions, Math.Min(Capacity, from.Capacity));
         for (int layer = 0; layer < Layers.Length; layer++)
@@ -83,7 +87,7 @@ public sealed unsafe class HostKvCache : KvCache
 
     private void Copy(HostKvCache from, int layer, bool values, int positions)
     {
-        long bytes = (long)positions * RowBytes(layer, values);
+        long bytes = (Layers[layer].Window > 0 ? Rows(layer) : (long)positions) * RowBytes(layer, values);
         Buffer.MemoryCopy(from.Pointer(layer, values), Pointer(layer, values), bytes, bytes);
     }
 }

@@ -7,21 +7,38 @@ namespace Nibble.Core.Compute;
 /// <param name="Heads">KV heads.</param>
 /// <param name="KeySize">Values in one head's key.</param>
 /// <param name="ValueSize">Values in one head's value.</param>
-public readonly record struct KvLayer(int Heads, int KeySize, int ValueSize);
+/// <param name="Window">Positions that a token sees, its own included; 0 for all before it. The layer holds no more than the window and a batch.</param>
+/// <param name="IsChunked">Whether the window begins at the last multiple of its length instead of moving with the token (Llama 4).</param>
+public readonly record struct KvLayer(int Heads, int KeySize, int ValueSize, int Window = 0, bool IsChunked = false)
+{
+    /// <summary>The first position that a token sees.</summary>
+    /// <param name="position">Its position.</param>
+    public int FirstVisible(int position) =>
+        Window == 0 ? 0 : IsChunked ? position / Window * Window : Math.Max(0, position - Window + 1);
+
+    /// <summary>Positions that such a layer of a cache keeps.</summary>
+    /// <param name="capacity">Positions of the cache.</param>
+    /// <param name="batch">Tokens that are stored at a time at most.</param>
+    public int Rows(int capacity, int batch) => Window == 0 ? capacity : (int)Math.Min(capacity, Window - 1L + batch);
+}
 
 /// <summary>Keys and values of one sequence in a backend's memory, a row a position: heads one after the other, each encoded in <see cref="Format"/>.</summary>
+/// <remarks>A layer with a window keeps <see cref="Rows"/> positions: position p lies in row p modulo that, and takes the place of an older one.</remarks>
 public abstract class KvCache : IDisposable
 {
     /// <summary>Describes a cache.</summary>
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
     /// <param name="format">Format of keys and values: F32, F16 or Q8_0.</param>
+    /// <param name="batch">Tokens that are stored at a time at most.</param>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
     /// <exception cref="ArgumentException">A head is no multiple of the format's block, or the format is another one.</exception>
-    protected KvCache(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format)
+    protected KvCache(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
-        PositionBytes = BytesPerPosition(layers, format);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        Bytes(layers, capacity, format, batch);
+        Batch = batch;
         Layers = [.. layers];
         Capacity = capacity;
         Format = format;
@@ -39,15 +56,17 @@ public abstract class KvCache : IDisposable
     /// <summary>Format of keys and values.</summary>
     public BlockFormat Format { get; }
 
-    /// <summary>Bytes that one position takes in all layers, keys and values together.</summary>
-    public long PositionBytes { get; }
+    /// <summary>Tokens that are stored at a time at most.</summary>
+    public int Batch { get; }
 
-    /// <summary>Bytes that one position takes in the given layers, keys and values together.</summary>
+    /// <summary>Bytes that keys and values of such a cache take.</summary>
     /// <param name="layers">Shape of each layer.</param>
+    /// <param name="capacity">Positions.</param>
     /// <param name="format">Format of keys and values: F32, F16 or Q8_0.</param>
+    /// <param name="batch">Tokens that are stored at a time at most.</param>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
     /// <exception cref="ArgumentException">A head is no multiple of the format's block, or the format is another one.</exception>
-    public static long BytesPerPosition(ReadOnlySpan<KvLayer> layers, BlockFormat format)
+    public static long Bytes(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch)
     {
         ArgumentNullException.ThrowIfNull(format);
         if (!Formats.Contains(format))
@@ -56,11 +75,16 @@ public abstract class KvCache : IDisposable
         foreach (KvLayer layer in layers)
         {
             ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layer.Heads, nameof(layers));
-            bytes += layer.Heads * (HeadBytes(layer.KeySize, format) + HeadBytes(layer.ValueSize, format));
+            ArgumentOutOfRangeException.ThrowIfNegative(layer.Window, nameof(layers));
+            bytes += layer.Rows(capacity, batch) * layer.Heads * (HeadBytes(layer.KeySize, format) + HeadBytes(layer.ValueSize, format));
         }
 
         return bytes;
     }
+
+    /// <summary>Positions that a layer keeps: <see cref="Capacity"/>, or fewer where it has a window.</summary>
+    /// <param name="layer">Layer.</param>
+    public int Rows(int layer) => Layers[layer].Rows(Capacity, Batch);
 
     /// <summary>Bytes of one position's keys or values in a layer.</summary>
     /// <param name="layer">Layer.</param>
@@ -71,12 +95,12 @@ public abstract class KvCache : IDisposable
         return checked((int)Format.RowBytes((long)shape.Heads * (values ? shape.ValueSize : shape.KeySize)));
     }
 
-    /// <summary>Copies the first positions of a cache of the same shape and backend into this one. Waits for pending work.</summary>
+    /// <summary>Copies a cache of the same shape and backend into this one: the first positions, of layers with a window everything. Waits for pending work.</summary>
     /// <param name="source">The other cache.</param>
-    /// <param name="positions">Positions to copy.</param>
+    /// <param name="positions">Positions in use.</param>
     public abstract void CopyFrom(KvCache source, int positions);
 
-    /// <summary>Copies one position's keys or values out, encoded in <see cref="Format"/>. Waits for pending work.</summary>
+    /// <summary>Copies one position's keys or values out (the caller knows that the layer still has it), encoded in <see cref="Format"/>. Waits for pending work.</summary>
     /// <param name="layer">Layer.</param>
     /// <param name="values">False for keys, true for values.</param>
     /// <param name="position">Position.</param>

@@ -38,7 +38,8 @@ public sealed class ReferenceBackend : Backend
     public override Tensor Allocate(ElementType type, int rows, int columns) => HostTensorBuffer.NewTensor(type, rows, columns);
 
     /// <inheritdoc/>
-    public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format) => new HostKvCache(layers, capacity, format);
+    public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch) =>
+        new HostKvCache(layers, capacity, format, batch);
 
     /// <inheritdoc/>
     public override void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y)
@@ -94,17 +95,36 @@ public sealed class ReferenceBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override void RmsNorm(Tensor x, Weight? gain, float epsilon, Tensor y)
+    public override void Norm(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor y)
     {
-        Shapes.CheckNorm(x, gain, y);
-        float[]? factors = gain is null ? null : Vector(gain);
+        int size = Shapes.CheckNorm(x, options, gain, bias, y);
+        float[]? factors = gain is null ? null : Vector(gain), terms = bias is null ? null : Vector(bias);
         for (int t = 0; t < x.Rows; t++)
         {
-            ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t);
-            Span<float> output = HostTensorBuffer.Row(y, t);
-            float factor = 1 / MathF.Sqrt((Dot(input, input) / input.Length) + epsilon);
-            for (int c = 0; c < input.Length; c++)
-                output[c] = input[c] * factor * (factors is null ? 1 : factors[c]);
+            for (int start = 0; start < x.Columns; start += size)
+            {
+                ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t).Slice(start, size);
+                Span<float> output = HostTensorBuffer.Row(y, t).Slice(start, size);
+                float mean = 0;
+                if (options.Kind == NormKind.Layer)
+                {
+                    foreach (float value in input)
+                        mean += value;
+                    mean /= size;
+                }
+
+                float squares = 0;
+                foreach (float value in input)
+                    squares += (value - mean) * (value - mean);
+                float factor = options.Kind == NormKind.Euclidean ? 1 / MathF.Max(MathF.Sqrt(squares), options.Epsilon) : 1 / MathF.Sqrt((squares / size) + options.Epsilon);
+                for (int c = 0; c < size; c++)
+                {
+                    float value = (input[c] - mean) * factor;
+                    if (factors is not null) value *= factors[factors.Length == size ? c : start + c];
+                    if (terms is not null) value += terms[terms.Length == size ? c : start + c];
+                    output[c] = value;
+                }
+            }
         }
     }
 
@@ -119,7 +139,7 @@ public sealed class ReferenceBackend : Backend
             rope.Rotation(firstPosition + t, cosine, sine);
             for (int start = 0; start < x.Columns; start += headSize)
             {
-                Span<float> head = HostTensorBuffer.Row(x, t).Slice(start, headSize);
+                Span<float> head = HostTensorBuffer.Row(x, t).Slice(start, headSize)[rope.Offset..];
                 for (int i = 0; i < pairs; i++)
                 {
                     (int a, int b) = rope.Pairing == RopePairing.Adjacent ? (2 * i, (2 * i) + 1) : (i, i + pairs);
@@ -147,25 +167,36 @@ public sealed class ReferenceBackend : Backend
         Shapes.CheckAttention(queries, cache, layer, firstPosition, options, y);
         HostKvCache memory = HostKvCache.Of(cache);
         KvLayer shape = cache.Layers[layer];
-        int positions = firstPosition + queries.Rows;
-        float[] keys = DecodePositions(memory, layer, false, positions);
-        float[] values = DecodePositions(memory, layer, true, positions);
-        float[] scores = new float[positions];
+        int start = shape.FirstVisible(firstPosition), positions = firstPosition + queries.Rows - start;
+        float[] keys = DecodePositions(memory, layer, false, start, positions);
+        float[] values = DecodePositions(memory, layer, true, start, positions);
+        float[]? sinks = options.Sinks is null ? null : Vector(options.Sinks);
+        float[] scores = new float[positions + 1];
         for (int t = 0; t < queries.Rows; t++)
         {
-            Span<float> weights = scores.AsSpan(0, firstPosition + t + 1);
+            int position = firstPosition + t, first = shape.FirstVisible(position);
+            float scale = options.Scale * options.Temperature.At(position);
+            Span<float> weights = scores.AsSpan(0, position + 1 - first + (sinks is null ? 0 : 1));
+            int visible = position + 1 - first;
             for (int h = 0; h < options.Heads; h++)
             {
                 int kvHead = h / (options.Heads / shape.Heads);
+                float slope = options.Slope(h);
                 ReadOnlySpan<float> query = HostTensorBuffer.Row(queries, t).Slice(h * shape.KeySize, shape.KeySize);
-                for (int p = 0; p < weights.Length; p++)
-                    weights[p] = options.Scale * Dot(query, keys.AsSpan(((p * shape.Heads) + kvHead) * shape.KeySize, shape.KeySize));
+                for (int p = 0; p < visible; p++)
+                {
+                    float score = scale * Dot(query, keys.AsSpan((((first - start + p) * shape.Heads) + kvHead) * shape.KeySize, shape.KeySize));
+                    if (options.SoftCap > 0) score = options.SoftCap * MathF.Tanh(score / options.SoftCap);
+                    weights[p] = score - (slope * (position - first - p));
+                }
+
+                if (sinks is not null) weights[visible] = sinks[h];
                 Softmax(weights);
                 Span<float> output = HostTensorBuffer.Row(y, t).Slice(h * shape.ValueSize, shape.ValueSize);
                 output.Clear();
-                for (int p = 0; p < weights.Length; p++)
+                for (int p = 0; p < visible; p++)
                     for (int i = 0; i < output.Length; i++)
-                        output[i] += weights[p] * values[(((p * shape.Heads) + kvHead) * shape.ValueSize) + i];
+                        output[i] += weights[p] * values[((((first - start + p) * shape.Heads) + kvHead) * shape.ValueSize) + i];
             }
         }
     }
@@ -179,7 +210,49 @@ public sealed class ReferenceBackend : Backend
             ReadOnlySpan<float> g = HostTensorBuffer.Row(gate, t), u = HostTensorBuffer.Row(up, t);
             Span<float> output = HostTensorBuffer.Row(y, t);
             for (int c = 0; c < g.Length; c++)
-                output[c] = Apply(activation, g[c]) * u[c];
+                output[c] = activation == Activation.SwigluOai ? SwigluOai(g[c], u[c]) : Apply(activation, g[c]) * u[c];
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Activate(Activation activation, Tensor x, Tensor y)
+    {
+        Shapes.CheckActivate(activation, x, y);
+        Map(x, y, value => Apply(activation, value));
+    }
+
+    /// <inheritdoc/>
+    public override void Clamp(Tensor x, float limit, Tensor y)
+    {
+        Shapes.CheckSame(x, x, y);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(limit);
+        Map(x, y, value => MathF.Min(MathF.Max(value, -limit), limit));
+    }
+
+    /// <inheritdoc/>
+    public override void SoftCap(Tensor x, float cap, Tensor y)
+    {
+        Shapes.CheckSame(x, x, y);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(cap);
+        Map(x, y, value => cap * MathF.Tanh(value / cap));
+    }
+
+    /// <inheritdoc/>
+    public override void Convolve(Tensor x, Weight kernel, Weight? bias, Activation activation, Tensor state, Tensor y)
+    {
+        Shapes.CheckConvolve(x, kernel, bias, activation, state, y);
+        HostWeight kernels = HostWeight.Of(kernel);
+        int length = kernel.Columns;
+        float[] taps = new float[length], terms = bias is null ? new float[x.Columns] : Vector(bias), line = new float[length - 1 + x.Rows];
+        for (int c = 0; c < x.Columns; c++)
+        {
+            kernel.Format.Decode(kernels.Row(c), taps);
+            for (int i = 0; i < line.Length; i++)
+                line[i] = i < length - 1 ? HostTensorBuffer.Row(state, i)[c] : HostTensorBuffer.Row(x, i - (length - 1))[c];
+            for (int t = 0; t < x.Rows; t++)
+                HostTensorBuffer.Row(y, t)[c] = Apply(activation, terms[c] + (kernels.ScaleOf(0) * Dot(taps, line.AsSpan(t, length))));
+            for (int i = 0; i < length - 1; i++)
+                HostTensorBuffer.Row(state, i)[c] = line[x.Rows + i];
         }
     }
 
@@ -210,43 +283,43 @@ public sealed class ReferenceBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override void Scale(Tensor x, float factor, Tensor y)
+    public override void AddExpertBias(Tensor x, Weight biases, Tensor experts)
     {
-        Shapes.CheckSame(x, x, y);
-        for (int t = 0; t < x.Rows; t++)
+        Shapes.CheckAddExpertBias(x, biases, experts);
+        HostWeight vectors = HostWeight.Of(biases);
+        float[] bias = new float[biases.Columns];
+        for (int t = 0; t < experts.Rows; t++)
         {
-            ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t);
-            Span<float> output = HostTensorBuffer.Row(y, t);
-            for (int c = 0; c < input.Length; c++)
-                output[c] = factor * input[c];
+            for (int i = 0; i < experts.Columns; i++)
+            {
+                biases.Format.Decode(vectors.Row(HostTensorBuffer.IntRow(experts, t)[i]), bias);
+                Span<float> row = HostTensorBuffer.Row(x, (t * experts.Columns) + i);
+                for (int c = 0; c < row.Length; c++)
+                    row[c] += vectors.ScaleOf(0) * bias[c];
+            }
         }
     }
 
     /// <inheritdoc/>
-    public override void Route(Tensor logits, in Routing routing, Tensor experts, Tensor weights)
+    public override void Scale(Tensor x, float factor, Tensor y)
     {
-        Shapes.CheckRoute(logits, routing, experts, weights);
-        float[] probabilities = new float[logits.Columns];
+        Shapes.CheckSame(x, x, y);
+        Map(x, y, value => factor * value);
+    }
+
+    /// <inheritdoc/>
+    public override void Route(Tensor logits, in Routing routing, Weight? bias, Tensor experts, Tensor weights)
+    {
+        Shapes.CheckRoute(logits, routing, bias, experts, weights);
+        float[] values = new float[logits.Columns], ranks = new float[logits.Columns];
+        float[]? terms = bias is null ? null : Vector(bias);
         for (int t = 0; t < logits.Rows; t++)
         {
-            HostTensorBuffer.Row(logits, t).CopyTo(probabilities);
-            Softmax(probabilities);
-            Span<int> ids = HostTensorBuffer.IntRow(experts, t);
-            Span<float> chosen = HostTensorBuffer.Row(weights, t);
-            float sum = 0;
-            for (int i = 0; i < routing.Used; i++)
-            {
-                int best = -1;
-                for (int e = 0; e < probabilities.Length; e++)
-                    if (!ids[..i].Contains(e) && (best < 0 || probabilities[e] > probabilities[best])) best = e;
-                ids[i] = best;
-                chosen[i] = probabilities[best];
-                sum += probabilities[best];
-            }
-
-            float factor = routing.Normalize ? routing.Scale / MathF.Max(sum, 1f / (1 << 14)) : routing.Scale;
-            for (int i = 0; i < chosen.Length; i++)
-                chosen[i] *= factor;
+            HostTensorBuffer.Row(logits, t).CopyTo(values);
+            RoutingMath.Gate(routing.Gating, values);
+            for (int e = 0; e < ranks.Length; e++)
+                ranks[e] = values[e] + (terms is null ? 0 : terms[e]);
+            RoutingMath.Choose(routing, ranks, values, HostTensorBuffer.IntRow(experts, t), HostTensorBuffer.Row(weights, t));
         }
     }
 
@@ -274,6 +347,21 @@ public sealed class ReferenceBackend : Backend
         Shapes.CheckCopy(y, values.Length);
         for (int t = 0; t < y.Rows; t++)
             values.Slice(t * y.Columns, y.Columns).CopyTo(HostTensorBuffer.Row(y, t));
+    }
+
+    /// <inheritdoc/>
+    public override void Write(ReadOnlySpan<int> values, Tensor y)
+    {
+        Shapes.CheckWriteIds(y, values.Length);
+        for (int t = 0; t < y.Rows; t++)
+            values.Slice(t * y.Columns, y.Columns).CopyTo(HostTensorBuffer.IntRow(y, t));
+    }
+
+    /// <inheritdoc/>
+    public override void Copy(Tensor x, Tensor y)
+    {
+        Shapes.CheckSame(x, x, y);
+        Map(x, y, value => value);
     }
 
     /// <inheritdoc/>
@@ -310,28 +398,51 @@ public sealed class ReferenceBackend : Backend
 
     private static float Apply(Activation activation, float x) => activation switch
     {
+        Activation.Identity => x,
         Activation.Silu => x / (1 + MathF.Exp(-x)),
         Activation.Gelu => 0.5f * x * (1 + MathF.Tanh(0.797884560802865f * (x + (0.044715f * x * x * x)))),
+        Activation.Relu => MathF.Max(x, 0),
+        Activation.ReluSquared => MathF.Max(x, 0) * MathF.Max(x, 0),
+        Activation.Sigmoid => 1 / (1 + MathF.Exp(-x)),
+        Activation.Softplus => x > 20 ? x : MathF.Log(1 + MathF.Exp(x)),
         _ => throw new ArgumentOutOfRangeException(nameof(activation), activation, "there is no such activation."),
     };
+
+    private static float SwigluOai(float gate, float up)
+    {
+        float g = MathF.Min(gate, 7), u = Math.Clamp(up, -7, 7);
+        return g / (1 + MathF.Exp(-1.702f * g)) * (u + 1);
+    }
+
+    private static void Map(Tensor x, Tensor y, Func<float, float> function)
+    {
+        for (int t = 0; t < x.Rows; t++)
+        {
+            ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t);
+            Span<float> output = HostTensorBuffer.Row(y, t);
+            for (int c = 0; c < input.Length; c++)
+                output[c] = function(input[c]);
+        }
+    }
 
     private static float[] Vector(Weight weight)
     {
         HostWeight vector = HostWeight.Of(weight);
-        float[] values = new float[weight.Columns];
-        weight.Format.Decode(vector.Row(0), values);
+        float[] values = new float[weight.Rows * weight.Columns];
+        for (int r = 0; r < weight.Rows; r++)
+            weight.Format.Decode(vector.Row(r), values.AsSpan(r * weight.Columns, weight.Columns));
         for (int i = 0; i < values.Length; i++)
             values[i] *= vector.ScaleOf(0);
         return values;
     }
 
-    private static float[] DecodePositions(HostKvCache cache, int layer, bool values, int positions)
+    private static float[] DecodePositions(HostKvCache cache, int layer, bool values, int first, int positions)
     {
         KvLayer shape = cache.Layers[layer];
         int size = shape.Heads * (values ? shape.ValueSize : shape.KeySize);
         float[] decoded = new float[positions * size];
         for (int p = 0; p < positions; p++)
-            cache.Format.Decode(cache.Row(layer, values, p), decoded.AsSpan(p * size, size));
+            cache.Format.Decode(cache.Row(layer, values, first + p), decoded.AsSpan(p * size, size));
         return decoded;
     }
 }

@@ -11,7 +11,7 @@ public enum RopePairing
 }
 
 /// <summary>The rotation of one kind of layer: an angle a position for each pair, with all scaling (linear, YaRN, frequency factors) worked in.</summary>
-/// <remarks>Su et al., RoFormer, arXiv 2104.09864. Values past the last pair of a head stay as they are (partial rotary).</remarks>
+/// <remarks>Su et al., RoFormer, arXiv 2104.09864. Values before <see cref="Offset"/> and past the last pair of a head stay as they are (partial rotary).</remarks>
 public sealed class RopeTable
 {
     private readonly double[] _frequencies;
@@ -20,8 +20,11 @@ public sealed class RopeTable
     /// <param name="pairing">Which values turn together.</param>
     /// <param name="frequencies">[pairs] radians a position.</param>
     /// <param name="magnitude">What sine and cosine are multiplied by (YaRN's attention factor); 1 for plain RoPE.</param>
-    public RopeTable(RopePairing pairing, ReadOnlySpan<double> frequencies, float magnitude)
+    /// <param name="offset">Values at the start of a head that stay as they are.</param>
+    public RopeTable(RopePairing pairing, ReadOnlySpan<double> frequencies, float magnitude, int offset = 0)
     {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        Offset = offset;
         Pairing = pairing;
         _frequencies = frequencies.ToArray();
         Magnitude = magnitude;
@@ -29,6 +32,9 @@ public sealed class RopeTable
 
     /// <summary>Which values turn together.</summary>
     public RopePairing Pairing { get; }
+
+    /// <summary>Values at the start of a head that stay as they are (multi-head latent attention turns the rest).</summary>
+    public int Offset { get; }
 
     /// <summary>[pairs] radians a position.</summary>
     public ReadOnlySpan<double> Frequencies => _frequencies;

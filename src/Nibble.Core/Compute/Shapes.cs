@@ -52,13 +52,19 @@ public static class Shapes
         Expect(y, products, weight.Rows);
     }
 
-    /// <summary>Checks <see cref="Backend.RmsNorm"/>.</summary>
+    /// <summary>Checks <see cref="Backend.Norm"/>.</summary>
+    /// <returns>Columns that are normed together.</returns>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
-    public static void CheckNorm(Tensor x, Weight? gain, Tensor y)
+    public static int CheckNorm(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor y)
     {
-        if (gain is not null) ExpectVector(gain, x.Columns);
         Expect(x, x.Rows, x.Columns);
         Expect(y, x.Rows, x.Columns);
+        int size = options.Size == 0 ? x.Columns : options.Size;
+        if (size < 0 || (x.Columns > 0 && x.Columns % size != 0))
+            throw new ArgumentException($"rows of {x.Columns} values are no whole number of groups of {options.Size}.", nameof(options));
+        foreach (Weight? vector in (ReadOnlySpan<Weight?>)[gain, bias])
+            if (vector is not null && (vector.Matrices != 1 || vector.Rows * vector.Columns != size)) ExpectVector(vector, x.Columns);
+        return size;
     }
 
     /// <summary>Checks <see cref="Backend.Rope"/>.</summary>
@@ -71,8 +77,8 @@ public static class Shapes
         Expect(x, x.Rows, x.Columns);
         if (x.Columns % headSize != 0)
             throw new ArgumentException($"rows of {x.Columns} values are no whole number of heads of {headSize}.", nameof(headSize));
-        if (rope.Frequencies.Length * 2 > headSize)
-            throw new ArgumentException($"{rope.Frequencies.Length} pairs do not fit into a head of {headSize} values.", nameof(rope));
+        if (rope.Offset + (rope.Frequencies.Length * 2) > headSize)
+            throw new ArgumentException($"{rope.Frequencies.Length} pairs from value {rope.Offset} on do not fit into a head of {headSize} values.", nameof(rope));
     }
 
     /// <summary>Checks <see cref="Backend.StoreKv"/>.</summary>
@@ -80,6 +86,8 @@ public static class Shapes
     public static void CheckStoreKv(Tensor keys, Tensor values, KvCache cache, int layer, int firstPosition)
     {
         KvLayer shape = CheckPositions(cache, layer, firstPosition, keys.Rows);
+        if (keys.Rows > cache.Batch)
+            throw new ArgumentException($"{keys.Rows} tokens are stored at a time; the cache was made for {cache.Batch}.", nameof(keys));
         Expect(keys, keys.Rows, shape.Heads * shape.KeySize);
         Expect(values, keys.Rows, shape.Heads * shape.ValueSize);
     }
@@ -91,6 +99,11 @@ public static class Shapes
         KvLayer shape = CheckPositions(cache, layer, firstPosition, queries.Rows);
         if (options.Heads <= 0 || options.Heads % shape.Heads != 0)
             throw new ArgumentException($"{options.Heads} query heads cannot share {shape.Heads} KV heads; they must be a multiple.", nameof(options));
+        if (queries.Rows > cache.Batch)
+            throw new ArgumentException($"{queries.Rows} tokens are asked for; the cache was made for {cache.Batch}.", nameof(queries));
+        if (options.SoftCap < 0)
+            throw new ArgumentException($"the cap of the scores is {options.SoftCap}; it must be 0 or more.", nameof(options));
+        if (options.Sinks is not null) ExpectVector(options.Sinks, options.Heads);
         Expect(queries, queries.Rows, options.Heads * shape.KeySize);
         Expect(y, queries.Rows, options.Heads * shape.ValueSize);
     }
@@ -113,10 +126,51 @@ public static class Shapes
         ExpectVector(bias, x.Columns);
     }
 
+    /// <summary>Checks <see cref="Backend.AddExpertBias"/>.</summary>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public static void CheckAddExpertBias(Tensor x, Weight biases, Tensor experts)
+    {
+        ArgumentNullException.ThrowIfNull(biases);
+        Expect(experts, experts.Rows, experts.Columns, ElementType.Int32);
+        Expect(x, checked(experts.Rows * experts.Columns), biases.Columns);
+        if (biases.Matrices != 1)
+            throw new ArgumentException($"{biases.Name} holds {biases.Matrices} matrices; biases are one, with a row an expert.", nameof(biases));
+    }
+
+    /// <summary>Checks <see cref="Backend.Activate"/>.</summary>
+    /// <exception cref="ArgumentException">A shape does not fit, or the activation needs a gate.</exception>
+    public static void CheckActivate(Activation activation, Tensor x, Tensor y)
+    {
+        if (activation == Activation.SwigluOai)
+            throw new ArgumentException($"{activation} has no form without a gate.", nameof(activation));
+        CheckSame(x, x, y);
+    }
+
+    /// <summary>Checks <see cref="Backend.Convolve"/>.</summary>
+    /// <exception cref="ArgumentException">A shape does not fit, or the activation needs a gate.</exception>
+    public static void CheckConvolve(Tensor x, Weight kernel, Weight? bias, Activation activation, Tensor state, Tensor y)
+    {
+        ArgumentNullException.ThrowIfNull(kernel);
+        CheckActivate(activation, x, y);
+        if (kernel.Matrices != 1 || kernel.Rows != x.Columns)
+            throw new ArgumentException($"{kernel.Name} is [{kernel.Columns} x {kernel.Rows} x {kernel.Matrices}]; a kernel for each of {x.Columns} channels is needed.", nameof(kernel));
+        if (bias is not null) ExpectVector(bias, x.Columns);
+        Expect(state, kernel.Columns - 1, x.Columns);
+    }
+
     /// <summary>Checks <see cref="Backend.Route"/>.</summary>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
-    public static void CheckRoute(Tensor logits, in Routing routing, Tensor experts, Tensor weights)
+    public static void CheckRoute(Tensor logits, in Routing routing, Weight? bias, Tensor experts, Tensor weights)
     {
+        if (bias is not null) ExpectVector(bias, logits.Columns);
+        if (routing.Groups > 1)
+        {
+            if (logits.Columns % routing.Groups != 0 || routing.GroupsUsed < 1 || routing.GroupsUsed > routing.Groups)
+                throw new ArgumentException($"{routing.GroupsUsed} of {routing.Groups} groups are asked of {logits.Columns} experts.", nameof(routing));
+            if (routing.Used > routing.GroupsUsed * (logits.Columns / routing.Groups))
+                throw new ArgumentException($"{routing.Used} experts a token are asked of {routing.GroupsUsed} groups of {logits.Columns / routing.Groups}.", nameof(routing));
+        }
+
         Expect(logits, logits.Rows, logits.Columns);
         if (routing.Used <= 0 || routing.Used > logits.Columns)
             throw new ArgumentException($"{routing.Used} experts a token are asked of {logits.Columns}.", nameof(routing));
@@ -133,7 +187,7 @@ public static class Shapes
         Expect(y, y.Rows, y.Columns);
     }
 
-    /// <summary>Checks <see cref="Backend.Read"/> and <see cref="Backend.Write"/>.</summary>
+    /// <summary>Checks <see cref="Backend.Read"/> and <see cref="Backend.Write(ReadOnlySpan{float}, Tensor)"/>.</summary>
     /// <exception cref="ArgumentException">The number of values differs.</exception>
     public static void CheckCopy(Tensor x, int length)
     {
@@ -149,6 +203,15 @@ public static class Shapes
         ArgumentNullException.ThrowIfNull(weight);
         if (weight.Matrices != 1 || weight.Rows != 1 || weight.Columns != columns)
             throw new ArgumentException($"{weight.Name} is [{weight.Columns} x {weight.Rows} x {weight.Matrices}]; a vector of {columns} values is needed.", nameof(weight));
+    }
+
+    /// <summary>Checks <see cref="Backend.Write(ReadOnlySpan{int}, Tensor)"/>.</summary>
+    /// <exception cref="ArgumentException">The number of values differs.</exception>
+    public static void CheckWriteIds(Tensor y, int length)
+    {
+        Expect(y, y.Rows, y.Columns, ElementType.Int32);
+        if ((long)y.Rows * y.Columns != length)
+            throw new ArgumentException($"a tensor of [{y.Rows} x {y.Columns}] and a span of {length} values do not fit each other.", nameof(length));
     }
 
     private static KvLayer CheckPositions(KvCache cache, int layer, int firstPosition, int count)

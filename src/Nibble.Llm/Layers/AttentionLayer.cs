@@ -3,74 +3,158 @@ using Nibble.Core.Compute;
 
 namespace Nibble.Llm.Layers;
 
-/// <summary>Self-attention of one layer: project, turn, store, attend, project back.</summary>
-internal sealed class AttentionLayer
+/// <summary>How the rows of an attention output are gated.</summary>
+internal enum OutputGate
 {
-    /// <summary>Index in the KV cache.</summary>
-    public required int Layer { get; init; }
+    /// <summary>Not at all.</summary>
+    None,
 
-    /// <summary>Query heads.</summary>
-    public required int Heads { get; init; }
+    /// <summary>By the sigmoid of a matrix of its own: a factor a value.</summary>
+    Values,
 
-    /// <summary>Shape of this layer in the KV cache.</summary>
+    /// <summary>By the sigmoid of a matrix of its own: a factor a head.</summary>
+    Heads,
+
+    /// <summary>By the sigmoid of the second half of each head of <c>attn_q</c>, whose heads are twice as wide.</summary>
+    InQuery,
+}
+
+/// <summary>Self-attention over a KV cache: projections, norms, RoPE, attention, output.</summary>
+internal sealed class AttentionLayer : Mixer
+{
+    /// <summary>Which layer of the KV cache.</summary>
+    public required int KvIndex { get; init; }
+
+    /// <summary>Shape of that layer.</summary>
     public required KvLayer Kv { get; init; }
 
-    /// <summary>The matrix of queries, keys and values in this order of rows, or the three matrices: one or three.</summary>
+    /// <summary>One fused matrix of queries, keys and values, or three.</summary>
     public required ImmutableArray<Weight> Projections { get; init; }
 
-    /// <summary>Biases of queries, keys and values together, or null.</summary>
+    /// <summary>[queries, keys, values], the bias of a fused matrix, or null.</summary>
     public Weight? Bias { get; init; }
 
-    /// <summary>Bias of queries, or null.</summary>
+    /// <summary>[queries], or null.</summary>
     public Weight? QueryBias { get; init; }
 
-    /// <summary>Bias of keys, or null.</summary>
+    /// <summary>[keys], or null.</summary>
     public Weight? KeyBias { get; init; }
 
-    /// <summary>Bias of values, or null.</summary>
+    /// <summary>[values], or null.</summary>
     public Weight? ValueBias { get; init; }
 
-    /// <summary>From the heads back to the state.</summary>
+    /// <summary>Bound of queries, keys and values; 0 for none.</summary>
+    public float ClampLimit { get; init; }
+
+    /// <summary>Norm of the queries, or null.</summary>
+    public Norm? QueryNorm { get; init; }
+
+    /// <summary>Norm of the keys, or null.</summary>
+    public Norm? KeyNorm { get; init; }
+
+    /// <summary>Norm of the values, or null.</summary>
+    public Norm? ValueNorm { get; init; }
+
+    /// <summary>Whether queries and keys are normed after RoPE, not before.</summary>
+    public bool IsNormedAfterRope { get; init; }
+
+    /// <summary>The rotation, or null.</summary>
+    public RopeChoice? Rope { get; init; }
+
+    /// <summary>Heads, scale and the rest.</summary>
+    public required AttentionOptions Options { get; init; }
+
+    /// <summary>How the output is gated.</summary>
+    public OutputGate Gate { get; init; }
+
+    /// <summary>[heads of value size] or [heads], by <see cref="Gate"/>; null where it has no matrix.</summary>
+    public Weight? GateProjection { get; init; }
+
+    /// <summary>Norm of the output before the last matrix, or null.</summary>
+    public Norm? OutputNorm { get; init; }
+
+    /// <summary>The last matrix.</summary>
     public required Linear Output { get; init; }
 
-    /// <summary>The rotation of queries and keys.</summary>
-    public required RopeChoice Rope { get; init; }
+    /// <inheritdoc/>
+    public override int WorkColumns =>
+        (Gate == OutputGate.InQuery ? 3 * QueryWidth : QueryWidth) + KeyWidth + ValueWidth + AttendedWidth + (GateProjection?.Rows ?? 0);
 
-    /// <summary>What scores are multiplied by.</summary>
-    public required float Scale { get; init; }
+    private int QueryWidth => Options.Heads * Kv.KeySize;
 
-    /// <summary>Queries, keys and values together.</summary>
-    public int QueryKeyValueWidth => (Heads * Kv.KeySize) + (Kv.Heads * (Kv.KeySize + Kv.ValueSize));
+    private int KeyWidth => Kv.Heads * Kv.KeySize;
 
-    /// <summary>Output of the heads.</summary>
-    public int AttendedWidth => Heads * Kv.ValueSize;
+    private int ValueWidth => Kv.Heads * Kv.ValueSize;
 
-    /// <summary>y = attention of x.</summary>
-    /// <param name="backend">What computes.</param>
-    /// <param name="scratch">Memory.</param>
-    /// <param name="cache">Keys and values of the positions before; those of x are added.</param>
-    /// <param name="firstPosition">Position of the first token.</param>
-    /// <param name="x">[tokens x width], normed.</param>
-    /// <param name="y">[tokens x width], overwritten.</param>
-    public void Run(Backend backend, Scratch scratch, KvCache cache, int firstPosition, Tensor x, Tensor y)
+    private int AttendedWidth => Options.Heads * Kv.ValueSize;
+
+    /// <inheritdoc/>
+    public override void Run(in Step step, Tensor x, Tensor y)
     {
-        int queryWidth = Heads * Kv.KeySize, keyWidth = Kv.Heads * Kv.KeySize, valueWidth = Kv.Heads * Kv.ValueSize;
-        Tensor all = scratch.QueryKeyValue.SliceRows(0, x.Rows).SliceColumns(0, QueryKeyValueWidth);
-        Tensor queries = all.SliceColumns(0, queryWidth);
-        Tensor keys = all.SliceColumns(queryWidth, keyWidth);
-        Tensor values = all.SliceColumns(queryWidth + keyWidth, valueWidth);
+        Backend backend = step.Backend;
+        Scratch scratch = step.Scratch;
+        Tensor all = scratch.Take(x.Rows, QueryWidth + KeyWidth + ValueWidth);
+        Tensor queries = all.SliceColumns(0, QueryWidth);
+        Tensor keys = all.SliceColumns(QueryWidth, KeyWidth);
+        Tensor values = all.SliceColumns(QueryWidth + KeyWidth, ValueWidth);
+        Tensor gate = default;
+        if (Gate == OutputGate.InQuery) queries = scratch.Take(x.Rows, 2 * QueryWidth);
         if (Projections.Length == 1) backend.MatMul(x, Projections[0], all);
         else backend.MatMul(x, Projections.AsSpan(), [queries, keys, values]);
         if (Bias is not null) backend.AddBias(all, Bias);
         if (QueryBias is not null) backend.AddBias(queries, QueryBias);
         if (KeyBias is not null) backend.AddBias(keys, KeyBias);
         if (ValueBias is not null) backend.AddBias(values, ValueBias);
-        RopeTable rope = Rope.For(cache.Capacity);
-        backend.Rope(queries, Kv.KeySize, firstPosition, rope);
-        backend.Rope(keys, Kv.KeySize, firstPosition, rope);
-        backend.StoreKv(keys, values, cache, Layer, firstPosition);
-        Tensor attended = scratch.Attended.SliceRows(0, x.Rows).SliceColumns(0, AttendedWidth);
-        backend.Attention(queries, cache, Layer, firstPosition, new AttentionOptions(Heads, Scale), attended);
+        if (ClampLimit > 0) backend.Clamp(all, ClampLimit, all);
+        if (Gate == OutputGate.InQuery)
+        {
+            // Each head is [query, gate]; the queries move together.
+            Tensor pairs = queries;
+            queries = all.SliceColumns(0, QueryWidth);
+            for (int h = 0; h < Options.Heads; h++)
+                backend.Copy(pairs.SliceColumns(2 * h * Kv.KeySize, Kv.KeySize), queries.SliceColumns(h * Kv.KeySize, Kv.KeySize));
+            gate = pairs.Reshape(x.Rows * Options.Heads, 2 * Kv.KeySize).SliceColumns(Kv.KeySize, Kv.KeySize);
+        }
+
+        if (!IsNormedAfterRope) NormHeads(backend, queries, keys);
+        ValueNorm?.Apply(backend, values, values);
+        if (Rope is not null)
+        {
+            RopeTable rope = Rope.For(step.Sequence.Cache.Capacity);
+            backend.Rope(queries, Kv.KeySize, step.FirstPosition, rope);
+            backend.Rope(keys, Kv.KeySize, step.FirstPosition, rope);
+        }
+
+        if (IsNormedAfterRope) NormHeads(backend, queries, keys);
+        backend.StoreKv(keys, values, step.Sequence.Cache, KvIndex, step.FirstPosition);
+        Tensor attended = scratch.Take(x.Rows, AttendedWidth);
+        backend.Attention(queries, step.Sequence.Cache, KvIndex, step.FirstPosition, Options, attended);
+        if (GateProjection is not null)
+        {
+            gate = scratch.Take(x.Rows, GateProjection.Rows);
+            backend.MatMul(x, GateProjection, gate);
+        }
+
+        if (Gate is OutputGate.Values) backend.GatedActivation(Activation.Sigmoid, gate, attended, attended);
+        else if (Gate is OutputGate.InQuery)
+        {
+            Tensor heads = attended.Reshape(x.Rows * Options.Heads, Kv.ValueSize);
+            backend.GatedActivation(Activation.Sigmoid, gate, heads, heads);
+        }
+        else if (Gate is OutputGate.Heads)
+        {
+            backend.Activate(Activation.Sigmoid, gate, gate);
+            Tensor heads = attended.Reshape(x.Rows * Options.Heads, Kv.ValueSize);
+            backend.Combine(heads, gate.Reshape(x.Rows * Options.Heads, 1), heads);
+        }
+
+        OutputNorm?.Apply(backend, attended, attended);
         Output.Apply(backend, attended, y);
+    }
+
+    private void NormHeads(Backend backend, Tensor queries, Tensor keys)
+    {
+        QueryNorm?.Apply(backend, queries, queries);
+        KeyNorm?.Apply(backend, keys, keys);
     }
 }

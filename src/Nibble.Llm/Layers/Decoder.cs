@@ -1,14 +1,90 @@
 using System.Collections.Immutable;
 using Nibble.Core.Compute;
+using Nibble.Llm.Sessions;
 
 namespace Nibble.Llm.Layers;
 
-/// <summary>One layer: attention and feed-forward network, each on the normed state, each added to it.</summary>
-/// <param name="AttentionNorm">[width] gain before attention.</param>
-/// <param name="Attention">Attention.</param>
-/// <param name="FeedForwardNorm">[width] gain before the network.</param>
-/// <param name="FeedForward">The network.</param>
-internal sealed record DecoderLayer(Weight AttentionNorm, AttentionLayer Attention, Weight FeedForwardNorm, FeedForward FeedForward);
+/// <summary>One layer: a mixer (attention or a recurrence) and a feed-forward network, each added to the state, one after the other or side by side.</summary>
+internal sealed record DecoderLayer
+{
+    /// <summary>Norm of what the mixer reads, or null.</summary>
+    public Norm? MixerNorm { get; init; }
+
+    /// <summary>The mixer, or null.</summary>
+    public Mixer? Mixer { get; init; }
+
+    /// <summary>Norm of what the mixer gives, before it is added; or null.</summary>
+    public Norm? MixerPostNorm { get; init; }
+
+    /// <summary>Norm of what the network reads, or null: then it reads the state, or beside attention what attention reads.</summary>
+    public Norm? FeedForwardNorm { get; init; }
+
+    /// <summary>The network, or null.</summary>
+    public FeedForward? FeedForward { get; init; }
+
+    /// <summary>Norm of what the network gives, before it is added; or null.</summary>
+    public Norm? FeedForwardPostNorm { get; init; }
+
+    /// <summary>Whether the network reads the state from before the mixer.</summary>
+    public bool IsParallel { get; init; }
+
+    /// <summary>What both outputs are multiplied by before they are added.</summary>
+    public float ResidualScale { get; init; } = 1;
+
+    /// <summary>Values a token that it takes of <see cref="Scratch"/>.</summary>
+    public int WorkColumns => (Mixer?.WorkColumns ?? 0) + (FeedForward?.WorkColumns ?? 0);
+
+    /// <summary>Ids a token that it takes of <see cref="Scratch"/>.</summary>
+    public int IdColumns => (Mixer?.IdColumns ?? 0) + (FeedForward?.IdColumns ?? 0);
+
+    /// <summary>Changes the state of a batch.</summary>
+    /// <param name="step">Where it stands.</param>
+    /// <param name="state">[tokens x width].</param>
+    public void Run(in Step step, Tensor state)
+    {
+        Backend backend = step.Backend;
+        Tensor normed = step.Scratch.Normed.SliceRows(0, state.Rows);
+        Tensor delta = step.Scratch.Delta.SliceRows(0, state.Rows);
+        step.Scratch.BeginLayer();
+        FeedForward?.Prepare(step, state);
+        if (IsParallel)
+        {
+            Tensor parallel = step.Scratch.Parallel.SliceRows(0, state.Rows);
+            Tensor input = Normed(backend, MixerNorm, state, normed);
+            Mixer!.Run(step, input, delta);
+            FeedForward!.Run(step, FeedForwardNorm is null ? input : Normed(backend, FeedForwardNorm, state, normed), parallel);
+            Add(backend, MixerPostNorm, delta, state);
+            Add(backend, FeedForwardPostNorm, parallel, state);
+            return;
+        }
+
+        if (Mixer is not null)
+        {
+            Mixer.Run(step, Normed(backend, MixerNorm, state, normed), delta);
+            Add(backend, MixerPostNorm, delta, state);
+        }
+
+        if (FeedForward is not null)
+        {
+            FeedForward.Run(step, Normed(backend, FeedForwardNorm, state, normed), delta);
+            Add(backend, FeedForwardPostNorm, delta, state);
+        }
+    }
+
+    private static Tensor Normed(Backend backend, Norm? norm, Tensor state, Tensor normed)
+    {
+        if (norm is null) return state;
+        norm.Apply(backend, state, normed);
+        return normed;
+    }
+
+    private void Add(Backend backend, Norm? norm, Tensor delta, Tensor state)
+    {
+        norm?.Apply(backend, delta, delta);
+        if (ResidualScale != 1) backend.Scale(delta, ResidualScale, delta);
+        backend.Add(state, delta, state);
+    }
+}
 
 /// <summary>The forward pass, the only one: from token ids to logits, through whatever backend.</summary>
 internal sealed class Decoder
@@ -19,46 +95,61 @@ internal sealed class Decoder
     /// <summary>[vocabulary x width].</summary>
     public required Weight Embedding { get; init; }
 
+    /// <summary>What embeddings are multiplied by.</summary>
+    public float EmbeddingScale { get; init; } = 1;
+
+    /// <summary>[positions x width] added to the embeddings, or null.</summary>
+    public Weight? PositionEmbedding { get; init; }
+
+    /// <summary>Norm of the embeddings, or null.</summary>
+    public Norm? EmbeddingNorm { get; init; }
+
     /// <summary>The layers.</summary>
     public required ImmutableArray<DecoderLayer> Layers { get; init; }
 
-    /// <summary>[width] gain before the output.</summary>
-    public required Weight OutputNorm { get; init; }
+    /// <summary>Norm before the output, or null.</summary>
+    public Norm? OutputNorm { get; init; }
 
     /// <summary>[vocabulary x width]; the embedding itself where the two are tied.</summary>
-    public required Weight Output { get; init; }
+    public required Linear Output { get; init; }
 
-    /// <summary>Added to the mean square in norms.</summary>
-    public required float NormEpsilon { get; init; }
+    /// <summary>What logits are multiplied by.</summary>
+    public float LogitScale { get; init; } = 1;
+
+    /// <summary>Logits become cap x tanh(logit / cap); 0 for none.</summary>
+    public float LogitSoftCap { get; init; }
+
+    /// <summary>What a sequence keeps.</summary>
+    public required SequenceShape Sequence { get; init; }
 
     /// <summary>Widths for a <see cref="Scratch"/>.</summary>
-    public required ScratchShape Shape { get; init; }
+    public ScratchShape Shape => new(Embedding.Columns, Layers.Max(layer => layer.WorkColumns), Layers.Max(layer => layer.IdColumns), Output.Weight.Rows);
 
-    /// <summary>Shape of each layer in a KV cache.</summary>
-    public ImmutableArray<KvLayer> KvLayers => [.. Layers.Select(layer => layer.Attention.Kv)];
-
-    /// <summary>Runs a batch: afterwards the cache holds its keys and values, and <see cref="Scratch.State"/> the state of each of its tokens.</summary>
+    /// <summary>Runs a batch: afterwards the sequence holds what later tokens need, and <see cref="Scratch.State"/> the state of each of its tokens.</summary>
     /// <param name="ids">[tokens] ids, at most <see cref="Scratch.Tokens"/>.</param>
-    /// <param name="cache">Keys and values of the positions before.</param>
+    /// <param name="sequence">Keys, values and states of the positions before.</param>
     /// <param name="firstPosition">Position of the first token.</param>
     /// <param name="scratch">Memory.</param>
     /// <param name="cancellation">Looked at between layers.</param>
-    /// <exception cref="OperationCanceledException">Cancelled; the cache's positions from the first on are undefined.</exception>
-    public void Run(ReadOnlySpan<int> ids, KvCache cache, int firstPosition, Scratch scratch, CancellationToken cancellation)
+    /// <exception cref="OperationCanceledException">Cancelled; the sequence's positions from the first on, and its states, are undefined.</exception>
+    public void Run(ReadOnlySpan<int> ids, SequenceState sequence, int firstPosition, Scratch scratch, CancellationToken cancellation)
     {
+        Step step = new(Backend, scratch, sequence, firstPosition);
         Tensor state = scratch.State.SliceRows(0, ids.Length);
-        Tensor normed = scratch.Normed.SliceRows(0, ids.Length);
-        Tensor delta = scratch.Delta.SliceRows(0, ids.Length);
         Backend.GetRows(Embedding, ids, state);
+        if (EmbeddingScale != 1) Backend.Scale(state, EmbeddingScale, state);
+        if (PositionEmbedding is not null)
+        {
+            Tensor positions = scratch.Delta.SliceRows(0, ids.Length);
+            Backend.GetRows(PositionEmbedding, scratch.Positions(firstPosition, ids.Length), positions);
+            Backend.Add(state, positions, state);
+        }
+
+        EmbeddingNorm?.Apply(Backend, state, state);
         foreach (DecoderLayer layer in Layers)
         {
             cancellation.ThrowIfCancellationRequested();
-            Backend.RmsNorm(state, layer.AttentionNorm, NormEpsilon, normed);
-            layer.Attention.Run(Backend, scratch, cache, firstPosition, normed, delta);
-            Backend.Add(state, delta, state);
-            Backend.RmsNorm(state, layer.FeedForwardNorm, NormEpsilon, normed);
-            layer.FeedForward.Run(Backend, scratch, normed, delta);
-            Backend.Add(state, delta, state);
+            layer.Run(step, state);
         }
     }
 
@@ -68,11 +159,19 @@ internal sealed class Decoder
     /// <param name="logits">[tokens x vocabulary], overwritten; at most <see cref="Scratch.LogitRows"/> tokens.</param>
     public void Logits(Scratch scratch, int first, Span<float> logits)
     {
-        int count = logits.Length / Output.Rows;
-        Tensor normed = scratch.LogitState.SliceRows(0, count);
+        int count = logits.Length / Output.Weight.Rows;
+        Tensor state = scratch.State.SliceRows(first, count);
         Tensor rows = scratch.Logits.SliceRows(0, count);
-        Backend.RmsNorm(scratch.State.SliceRows(first, count), OutputNorm, NormEpsilon, normed);
-        Backend.MatMul(normed, Output, rows);
+        if (OutputNorm is not null)
+        {
+            Tensor normed = scratch.LogitState.SliceRows(0, count);
+            OutputNorm.Apply(Backend, state, normed);
+            state = normed;
+        }
+
+        Output.Apply(Backend, state, rows);
+        if (LogitScale != 1) Backend.Scale(rows, LogitScale, rows);
+        if (LogitSoftCap > 0) Backend.SoftCap(rows, LogitSoftCap, rows);
         Backend.Read(rows, logits);
     }
 }

@@ -2,82 +2,77 @@ using Nibble.Core.Compute;
 
 namespace Nibble.Llm.Layers;
 
-/// <summary>The part of a layer after attention.</summary>
+/// <summary>The part of a layer after (or beside) attention.</summary>
 internal abstract class FeedForward
 {
+    /// <summary>Values a token that it takes of <see cref="Scratch"/>.</summary>
+    public abstract int WorkColumns { get; }
+
+    /// <summary>Ids a token that it takes of <see cref="Scratch"/>.</summary>
+    public virtual int IdColumns => 0;
+
+    /// <summary>Called before attention, with what the layer was given.</summary>
+    /// <param name="step">Where it stands.</param>
+    /// <param name="state">[tokens x width], not normed.</param>
+    public virtual void Prepare(in Step step, Tensor state)
+    {
+    }
+
     /// <summary>y = network of x.</summary>
-    /// <param name="backend">What computes.</param>
-    /// <param name="scratch">Memory.</param>
+    /// <param name="step">Where it stands.</param>
     /// <param name="x">[tokens x width], normed.</param>
     /// <param name="y">[tokens x width], overwritten.</param>
-    public abstract void Run(Backend backend, Scratch scratch, Tensor x, Tensor y);
+    public abstract void Run(in Step step, Tensor x, Tensor y);
 }
 
-/// <summary>down(activation(gate x) up x).</summary>
-internal sealed class GatedFeedForward : FeedForward
+/// <summary>down(activation(gate x) up x), or without a gate down(activation(up x)).</summary>
+internal sealed class DenseFeedForward : FeedForward
 {
     /// <summary>The activation.</summary>
     public required Activation Activation { get; init; }
 
-    /// <summary>[hidden x width].</summary>
-    public required Linear Gate { get; init; }
+    /// <summary>[hidden x width]; null where there is no gate, or where it is the first half of <see cref="Up"/>.</summary>
+    public Linear? Gate { get; init; }
 
-    /// <summary>[hidden x width].</summary>
+    /// <summary>Whether the first half of <see cref="Up"/> is the gate.</summary>
+    public bool IsFused { get; init; }
+
+    /// <summary>[hidden x width], or fused [2 hidden x width].</summary>
     public required Linear Up { get; init; }
+
+    /// <summary>Norm before the last matrix, or null.</summary>
+    public Norm? InnerNorm { get; init; }
 
     /// <summary>[width x hidden].</summary>
     public required Linear Down { get; init; }
 
     /// <inheritdoc/>
-    public override void Run(Backend backend, Scratch scratch, Tensor x, Tensor y)
-    {
-        Tensor gate = scratch.Gate.SliceRows(0, x.Rows).SliceColumns(0, Gate.Weight.Rows);
-        Tensor up = scratch.Up.SliceRows(0, x.Rows).SliceColumns(0, Up.Weight.Rows);
-        backend.MatMul(x, [Gate.Weight, Up.Weight], [gate, up]);
-        Gate.AddBias(backend, gate);
-        Up.AddBias(backend, up);
-        backend.GatedActivation(Activation, gate, up, gate);
-        Down.Apply(backend, gate, y);
-    }
-}
-
-/// <summary>Mixture of experts: a router sends each token to a few gated networks and adds up their weighted outputs.</summary>
-internal sealed class ExpertFeedForward : FeedForward
-{
-    /// <summary>The activation.</summary>
-    public required Activation Activation { get; init; }
-
-    /// <summary>[experts x width].</summary>
-    public required Weight Router { get; init; }
-
-    /// <summary>How the router's logits are used.</summary>
-    public required Routing Routing { get; init; }
-
-    /// <summary>An expert each: [hidden x width].</summary>
-    public required Weight Gate { get; init; }
-
-    /// <summary>An expert each: [hidden x width].</summary>
-    public required Weight Up { get; init; }
-
-    /// <summary>An expert each: [width x hidden].</summary>
-    public required Weight Down { get; init; }
+    public override int WorkColumns => Up.Weight.Rows + (Gate?.Weight.Rows ?? 0);
 
     /// <inheritdoc/>
-    public override void Run(Backend backend, Scratch scratch, Tensor x, Tensor y)
+    public override void Run(in Step step, Tensor x, Tensor y)
     {
-        int products = x.Rows * Routing.Used;
-        Tensor logits = scratch.Router.SliceRows(0, x.Rows);
-        Tensor ids = scratch.ExpertIds.SliceRows(0, x.Rows);
-        Tensor weights = scratch.ExpertWeights.SliceRows(0, x.Rows);
-        Tensor gate = scratch.ExpertGate.SliceRows(0, products).SliceColumns(0, Gate.Rows);
-        Tensor up = scratch.ExpertUp.SliceRows(0, products).SliceColumns(0, Up.Rows);
-        Tensor output = scratch.ExpertOutput.SliceRows(0, products);
-        backend.MatMul(x, Router, logits);
-        backend.Route(logits, Routing, ids, weights);
-        backend.MatMulExperts(x, Gate, ids, gate);
-        backend.MatMulExperts(x, Up, ids, up);
-        backend.GatedActivation(Activation, gate, up, gate);
-        backend.MatMulExperts(gate, Down, ids, output);
-        backend.Combine(output, weights, y);
+        Backend backend = step.Backend;
+        int hidden = Down.Weight.Columns;
+        Tensor up = step.Scratch.Take(x.Rows, Up.Weight.Rows);
+        Tensor inner;
+        if (Gate is { } gate)
+        {
+            inner = step.Scratch.Take(x.Rows, hidden);
+            backend.MatMul(x, [gate.Weight, Up.Weight], [inner, up]);
+            gate.AddBias(backend, inner);
+            Up.AddBias(backend, up);
+            backend.GatedActivation(Activation, inner, up, inner);
+        }
+        else
+        {
+            Up.Apply(backend, x, up);
+            inner = up.SliceColumns(0, hidden);
+            if (IsFused) backend.GatedActivation(Activation, inner, up.SliceColumns(hidden, hidden), inner);
+            else backend.Activate(Activation, inner, inner);
+        }
+
+        InnerNorm?.Apply(backend, inner, inner);
+        Down.Apply(backend, inner, y);
     }
 }

@@ -4,28 +4,26 @@ namespace Nibble.Llm.Layers;
 
 /// <summary>The widths that a model's layers need.</summary>
 /// <param name="Width">Values of a token's state.</param>
-/// <param name="QueryKeyValue">Queries, keys and values of the widest layer together.</param>
-/// <param name="Attended">Output of the widest layer's heads.</param>
-/// <param name="FeedForward">Hidden width of the widest dense network.</param>
-/// <param name="ExpertFeedForward">Hidden width of an expert; 0 without experts.</param>
-/// <param name="Experts">Experts; 0 without.</param>
-/// <param name="ExpertsUsed">Experts a token; 0 without.</param>
+/// <param name="Work">Values a token that the layer with most of them takes.</param>
+/// <param name="Ids">Ids a token that the layer with most of them takes.</param>
 /// <param name="Vocabulary">Logits of a token.</param>
-internal readonly record struct ScratchShape(
-    int Width, int QueryKeyValue, int Attended, int FeedForward, int ExpertFeedForward, int Experts, int ExpertsUsed, int Vocabulary)
+internal readonly record struct ScratchShape(int Width, int Work, int Ids, int Vocabulary)
 {
     /// <summary>Bytes that a <see cref="Scratch"/> of this shape takes.</summary>
     /// <param name="tokens">Tokens of a batch.</param>
     /// <param name="logitRows">Rows of logits at a time.</param>
     public long Bytes(int tokens, int logitRows) =>
-        4L * ((long)tokens * ((3L * Width) + QueryKeyValue + Attended + (2L * FeedForward) + Experts
-            + (ExpertsUsed * (2L + (2L * ExpertFeedForward) + Width))) + ((long)logitRows * (Vocabulary + Width)));
+        4L * ((long)tokens * ((4L * Width) + Work + Ids + 1) + ((long)logitRows * (Vocabulary + Width)));
 }
 
 /// <summary>The activations of one batch, allocated once and used by every layer in turn.</summary>
 internal sealed class Scratch : IDisposable
 {
-    private readonly Tensor[] _all;
+    private readonly Tensor _work;
+    private readonly Tensor _ids;
+    private readonly int[] _positions;
+    private long _workUsed;
+    private long _idsUsed;
 
     /// <summary>Allocates for batches of up to <paramref name="tokens"/>.</summary>
     /// <param name="backend">Whose memory.</param>
@@ -36,24 +34,16 @@ internal sealed class Scratch : IDisposable
     {
         Tokens = tokens;
         LogitRows = logitRows;
-        int products = tokens * shape.ExpertsUsed;
         Tensor Float(int rows, int columns) => backend.Allocate(ElementType.Float32, rows, columns);
         State = Float(tokens, shape.Width);
         Normed = Float(tokens, shape.Width);
         Delta = Float(tokens, shape.Width);
-        QueryKeyValue = Float(tokens, shape.QueryKeyValue);
-        Attended = Float(tokens, shape.Attended);
-        Gate = Float(tokens, shape.FeedForward);
-        Up = Float(tokens, shape.FeedForward);
-        Router = Float(tokens, shape.Experts);
-        ExpertIds = backend.Allocate(ElementType.Int32, tokens, shape.ExpertsUsed);
-        ExpertWeights = Float(tokens, shape.ExpertsUsed);
-        ExpertGate = Float(products, shape.ExpertFeedForward);
-        ExpertUp = Float(products, shape.ExpertFeedForward);
-        ExpertOutput = Float(products, shape.ExpertsUsed == 0 ? 0 : shape.Width);
+        Parallel = Float(tokens, shape.Width);
+        _work = Float(tokens, shape.Work);
+        _ids = backend.Allocate(ElementType.Int32, tokens, shape.Ids);
         LogitState = Float(logitRows, shape.Width);
         Logits = Float(logitRows, shape.Vocabulary);
-        _all = [State, Normed, Delta, QueryKeyValue, Attended, Gate, Up, Router, ExpertIds, ExpertWeights, ExpertGate, ExpertUp, ExpertOutput, LogitState, Logits];
+        _positions = new int[tokens];
     }
 
     /// <summary>Tokens of a batch at most.</summary>
@@ -71,35 +61,8 @@ internal sealed class Scratch : IDisposable
     /// <summary>[tokens x width] what a block adds.</summary>
     public Tensor Delta { get; }
 
-    /// <summary>[tokens x queries, keys, values].</summary>
-    public Tensor QueryKeyValue { get; }
-
-    /// <summary>[tokens x heads of value size].</summary>
-    public Tensor Attended { get; }
-
-    /// <summary>[tokens x hidden].</summary>
-    public Tensor Gate { get; }
-
-    /// <summary>[tokens x hidden].</summary>
-    public Tensor Up { get; }
-
-    /// <summary>[tokens x experts].</summary>
-    public Tensor Router { get; }
-
-    /// <summary>int32 [tokens x used].</summary>
-    public Tensor ExpertIds { get; }
-
-    /// <summary>[tokens x used].</summary>
-    public Tensor ExpertWeights { get; }
-
-    /// <summary>[tokens used x expert hidden].</summary>
-    public Tensor ExpertGate { get; }
-
-    /// <summary>[tokens used x expert hidden].</summary>
-    public Tensor ExpertUp { get; }
-
-    /// <summary>[tokens used x width].</summary>
-    public Tensor ExpertOutput { get; }
+    /// <summary>[tokens x width] what the network beside attention adds.</summary>
+    public Tensor Parallel { get; }
 
     /// <summary>[logit rows x width] normed states of the tokens whose logits are wanted.</summary>
     public Tensor LogitState { get; }
@@ -107,10 +70,49 @@ internal sealed class Scratch : IDisposable
     /// <summary>[logit rows x vocabulary].</summary>
     public Tensor Logits { get; }
 
+    /// <summary>Everything that a layer took is free again.</summary>
+    public void BeginLayer()
+    {
+        _workUsed = 0;
+        _idsUsed = 0;
+    }
+
+    /// <summary>Memory for the rest of the layer, its content undefined. What a layer takes, <see cref="Mixer.WorkColumns"/> and its like declare.</summary>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Columns.</param>
+    /// <exception cref="ArgumentOutOfRangeException">More was taken than was declared.</exception>
+    public Tensor Take(int rows, int columns)
+    {
+        Tensor taken = new(_work.Buffer, _workUsed, rows, columns, columns);
+        _workUsed += (long)rows * columns;
+        return taken;
+    }
+
+    /// <summary>Memory for ids for the rest of the layer.</summary>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Columns.</param>
+    /// <exception cref="ArgumentOutOfRangeException">More was taken than was declared.</exception>
+    public Tensor TakeIds(int rows, int columns)
+    {
+        Tensor taken = new(_ids.Buffer, _idsUsed, rows, columns, columns);
+        _idsUsed += (long)rows * columns;
+        return taken;
+    }
+
+    /// <summary>The numbers of positions.</summary>
+    /// <param name="first">The first.</param>
+    /// <param name="count">How many.</param>
+    public ReadOnlySpan<int> Positions(int first, int count)
+    {
+        for (int i = 0; i < count; i++)
+            _positions[i] = first + i;
+        return _positions.AsSpan(0, count);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Tensor tensor in _all)
+        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[State, Normed, Delta, Parallel, _work, _ids, LogitState, Logits])
             tensor.Buffer.Dispose();
     }
 }

@@ -1,24 +1,55 @@
 using System.Collections.Immutable;
 using Nibble.Core.Gguf;
+using Nibble.Llm.Families;
 using Nibble.Llm.Layers;
 
 namespace Nibble.Llm.Models;
 
-/// <summary>The table of architectures: the value of <c>general.architecture</c>, and what builds a forward pass from such a file.</summary>
+/// <summary>An architecture that runs.</summary>
+public sealed class Architecture
+{
+    internal Architecture(string name, string models, Func<ModelReader, Decoder> build)
+    {
+        Name = name;
+        Models = models;
+        Build = build;
+    }
+
+    /// <summary>The value of <c>general.architecture</c>.</summary>
+    public string Name { get; }
+
+    /// <summary>The models that people know it by.</summary>
+    public string Models { get; }
+
+    internal Func<ModelReader, Decoder> Build { get; }
+}
+
+/// <summary>The table of architectures, by name.</summary>
 public static class Architectures
 {
-    private static readonly ImmutableArray<(string Name, Func<ModelReader, Decoder> Build)> Table =
+    /// <summary>The architectures that run.</summary>
+    public static ImmutableArray<Architecture> All { get; } =
     [
-        ("llama", LlamaArchitecture.Build),
+        new("gemma2", "Gemma 2", Gemma2.Build),
+        new("gemma3", "Gemma 3", Gemma3.Build),
+        new("gpt-oss", "gpt-oss 20B and 120B", GptOss.Build),
+        new("granite", "Granite 3 and 4", Granite.Build),
+        new("llama", "Llama 1 to 3.3, Mistral 7B, Mixtral, SmolLM, SmolLM2, TinyLlama, DeepSeek-R1-Distill-Llama", Llama.Build),
+        new("mistral3", "Ministral 3, Mistral Small 3", Mistral3.Build),
+        new("phi3", "Phi-3, Phi-3.5, Phi-4", Phi3.Build),
+        new("qwen2", "Qwen2, Qwen2.5, DeepSeek-R1-Distill-Qwen", Qwen2.Build),
+        new("qwen3", "Qwen3", Qwen3.Build),
+        new("qwen3moe", "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder", Qwen3Moe.Build),
+        new("smollm3", "SmolLM3", SmolLm3.Build),
     ];
 
     /// <summary>Names of the architectures that run.</summary>
-    public static ImmutableArray<string> Names { get; } = [.. Table.Select(row => row.Name)];
+    public static ImmutableArray<string> Names { get; } = [.. All.Select(architecture => architecture.Name)];
 
     internal static Decoder Build(GgufFile file, ModelReader reader)
     {
-        foreach ((string name, Func<ModelReader, Decoder> build) in Table)
-            if (name == reader.Architecture) return build(reader);
+        foreach (Architecture architecture in All)
+            if (architecture.Name == reader.Architecture) return architecture.Build(reader);
         throw file.Metadata.Error("general.architecture", $"architecture '{reader.Architecture}' is not supported; supported: {string.Join(", ", Names)}.");
     }
 }

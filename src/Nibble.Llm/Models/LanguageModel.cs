@@ -108,14 +108,13 @@ public sealed class LanguageModel : IDisposable
                 throw new InsufficientMemoryException($"the weights need {upload:N0} bytes of {backend.Name}'s memory; {backend.AvailableBytes:N0} are free.");
             reader = new ModelReader(file, backend, progress);
             Decoder decoder = Architectures.Build(file, reader);
+            reader.Finish();
             long bytes = decoder.Shape.Bytes(options.BatchTokens, LogitRowCount);
             if (bytes > backend.AvailableBytes)
                 throw new InsufficientMemoryException(
                     $"activations of {options.BatchTokens} tokens need {bytes:N0} bytes of {backend.Name}'s memory; {backend.AvailableBytes:N0} are free. Use a smaller batch (--batch).");
             scratch = new Scratch(backend, decoder.Shape, options.BatchTokens, LogitRowCount);
-            LanguageModel model = new(file, reader, decoder, scratch);
-            reader.Finish();
-            return model;
+            return new LanguageModel(file, reader, decoder, scratch);
         }
         catch
         {
@@ -133,11 +132,11 @@ public sealed class LanguageModel : IDisposable
     /// <exception cref="InsufficientMemoryException">The device has not enough memory for its keys and values.</exception>
     public Session NewSession(SessionOptions? options = null) => new(this, options ?? new SessionOptions());
 
-    /// <summary>Bytes that a session's keys and values take.</summary>
+    /// <summary>Bytes that a session's keys and values, and its recurrent states, take.</summary>
     /// <param name="positions">Positions.</param>
     /// <param name="format">F32, F16 or Q8_0.</param>
     /// <exception cref="ArgumentException">The format does not suit the model's heads.</exception>
-    public long KvBytes(int positions, BlockFormat format) => positions * KvCache.BytesPerPosition(Decoder.KvLayers.AsSpan(), format);
+    public long KvBytes(int positions, BlockFormat format) => Decoder.Sequence.Bytes(positions, format, BatchTokens);
 
     /// <summary>Frees weights and closes the file. Sessions are disposed of before.</summary>
     public void Dispose()

@@ -1,11 +1,12 @@
 using Nibble.Core.Compute;
+using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 
 namespace Nibble.Llm.Models;
 
 /// <summary>Reads an architecture's keys and tensors, checked against the bounds that any model must keep, and uploads the tensors.</summary>
 /// <remarks>Keys: llama.cpp v0.5.0, load_hparams; bounds: the loader limits of the project's design.</remarks>
-internal sealed class ModelReader
+internal class ModelReader
 {
     private const int MaxLayers = 1024;
     private const int MaxContext = 16 << 20;
@@ -15,6 +16,7 @@ internal sealed class ModelReader
     private readonly Backend _backend;
     private readonly IProgress<LoadProgress>? _progress;
     private readonly List<Weight> _weights = [];
+    private readonly HashSet<string> _taken = [];
     private readonly long _totalBytes;
     private long _loadedBytes;
 
@@ -38,7 +40,7 @@ internal sealed class ModelReader
     public IReadOnlyList<Weight> Weights => _weights;
 
     /// <summary>Whether the file has a tensor.</summary>
-    public bool Has(string tensor) => _file.Find(tensor) is not null;
+    public virtual bool Has(string tensor) => _file.Find(tensor) is not null;
 
     /// <summary>A fault of the file, at the place of one of the architecture's keys.</summary>
     public GgufException Error(string key, string reason) => _file.Metadata.Error(Key(key), reason);
@@ -78,6 +80,66 @@ internal sealed class ModelReader
         return values[..layers];
     }
 
+    /// <summary>A flag for each layer from an array of flags or of numbers, or null where the key is absent or holds one value.</summary>
+    public bool[]? FindPerLayerFlags(string key, int layers)
+    {
+        string name = Key(key);
+        if (!_file.Metadata.IsArray(name)) return null;
+        bool[] flags = _file.Metadata.TryGetValue(name, out GgufValue value) && value.ElementType == GgufValueType.Boolean
+            ? _file.Metadata.GetBooleanArray(name)
+            : [.. _file.Metadata.GetInt32Array(name).Select(number => number != 0)];
+        if (flags.Length < layers) throw Error(key, $"{name} has {flags.Length} values; the model has {layers} layers.");
+        return flags[..layers];
+    }
+
+    /// <summary>A number for each layer, from a scalar or an array.</summary>
+    public float[] NumberPerLayer(string key, int layers, float fallback)
+    {
+        string name = Key(key);
+        if (!_file.Metadata.IsArray(name))
+        {
+            float[] same = new float[layers];
+            Array.Fill(same, Number(key, fallback));
+            return same;
+        }
+
+        float[] values = _file.Metadata.GetFloat32Array(name);
+        if (values.Length < layers) throw Error(key, $"{name} has {values.Length} values; the model has {layers} layers.");
+        foreach (float value in values)
+            if (!float.IsFinite(value)) throw Error(key, $"{name} holds {value}; it must be finite.");
+        return values[..layers];
+    }
+
+    /// <summary>Whether the file has a key.</summary>
+    public bool HasKey(string key) => _file.Metadata.Contains(Key(key));
+
+    /// <summary>A flag.</summary>
+    public bool Flag(string key, bool fallback) => _file.Metadata.GetBoolean(Key(key), fallback);
+
+    /// <summary>Whole numbers of an array, or null where the key is absent.</summary>
+    public int[]? FindIntegers(string key) => _file.Metadata.FindInt32Array(Key(key));
+
+    /// <summary>A positive number.</summary>
+    public float Positive(string key, float? fallback = null)
+    {
+        float value = Number(key, fallback);
+        return value > 0 ? value : throw Error(key, $"{Key(key)} is {value}; it must be positive.");
+    }
+
+    /// <summary>What scores are multiplied by, or null where the file leaves it to the head size.</summary>
+    public float? AttentionScale()
+    {
+        float scale = Number("attention.scale", 0);
+        return scale == 0 ? null : scale;
+    }
+
+    /// <summary>A factor: 1 where the key is absent or 0.</summary>
+    public float Factor(string key)
+    {
+        float factor = Number(key, 0);
+        return factor == 0 ? 1 : factor;
+    }
+
     /// <summary>A finite number.</summary>
     public float Number(string key, float? fallback = null)
     {
@@ -89,7 +151,7 @@ internal sealed class ModelReader
     public string Text(string key, string fallback) => _file.Metadata.GetString(Key(key), fallback)!;
 
     /// <summary>Size of the vocabulary: rows of the embedding, equal to the number of tokens where the file lists them.</summary>
-    public int VocabularySize()
+    public virtual int VocabularySize()
     {
         GgufTensor embedding = _file.Find("token_embd.weight") ?? throw Missing("token_embd.weight");
         GgufStringArray? tokens = _file.Metadata.FindStrings("tokenizer.ggml.tokens");
@@ -108,55 +170,111 @@ internal sealed class ModelReader
     }
 
     /// <summary>The output matrix: the file's own, or the table of embeddings where the two are tied.</summary>
-    public Weight Output(string name, string table, Weight embedding)
+    public Weight Output(string name, Weight embedding)
     {
         if (Has(name)) return Matrix(name, embedding.Columns, embedding.Rows);
-        Expect(table, Operation.MatMul, embedding.Columns, embedding.Rows, 1);
+        if (!_backend.Supports(Operation.MatMul, embedding.Format))
+            throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{embedding.Name}' is {embedding.Format}, which device {_backend.Name} cannot use for {Operation.MatMul}.");
         return embedding;
     }
 
-    /// <summary>Uploads a matrix [columns x rows], with the scale beside it where there is one.</summary>
-    public Weight Matrix(string name, int columns, int rows) => Upload(Expect(name, Operation.MatMul, columns, rows, 1), Scales(name, 1));
-
-    /// <summary>Uploads a table whose rows are looked up.</summary>
-    public Weight Table(string name, int columns, int rows)
+    /// <summary>Uploads a matrix [columns x rows], with the scale beside it where there is one and it counts.</summary>
+    public Weight Matrix(string name, int columns, int rows, bool isScaled = true)
     {
-        GgufTensor tensor = Expect(name, Operation.GetRows, columns, rows, 1);
-        return Upload(tensor, []);
+        IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
+        return Upload(source, Scales(source, 1, isScaled));
     }
 
+    /// <summary>Uploads a table whose rows are looked up.</summary>
+    public Weight Table(string name, int columns, int rows) => Upload(Take(name, Operation.GetRows, columns, rows, 1), []);
+
     /// <summary>Uploads the matrices of the experts of a layer.</summary>
-    public Weight Experts(string name, int columns, int rows, int experts) =>
-        Upload(Expect(name, Operation.MatMulExperts, columns, rows, experts), Scales(name, experts));
+    public Weight Experts(string name, int columns, int rows, int experts, bool isScaled = true)
+    {
+        IWeightSource source = Take(name, Operation.MatMulExperts, columns, rows, experts);
+        return Upload(source, Scales(source, experts, isScaled));
+    }
 
     /// <summary>Uploads a vector.</summary>
-    public Weight Vector(string name, int columns) => Upload(Expect(name, Operation.Vector, columns, 1, 1), []);
+    public Weight Vector(string name, int columns) => Upload(Take(name, Operation.Vector, columns, 1, 1), []);
+
+    /// <summary>Uploads several vectors, a row each.</summary>
+    public Weight Vectors(string name, int columns, int rows) => Upload(Take(name, Operation.Vector, columns, rows, 1), []);
 
     /// <summary>Uploads a vector where the file has it.</summary>
     public Weight? OptionalVector(string name, int columns, ReadOnlySpan<float> scale = default) =>
-        Has(name) ? Upload(Expect(name, Operation.Vector, columns, 1, 1), scale) : null;
+        Has(name) ? Upload(Take(name, Operation.Vector, columns, 1, 1), scale) : null;
+
+    /// <summary>Uploads a vector as the architecture wants it.</summary>
+    public Weight? Vector(string name, int columns, Presence presence, ReadOnlySpan<float> scale = default) =>
+        presence == Presence.Absent || (presence == Presence.Optional && !Has(name)) ? null : Upload(Take(name, Operation.Vector, columns, 1, 1), scale);
+
+    /// <summary>Passes over tensors that the model does not need to give logits.</summary>
+    /// <param name="prefix">What their names begin with.</param>
+    public void Ignore(string prefix)
+    {
+        foreach (GgufTensor tensor in _file.Tensors)
+            if (tensor.Name.StartsWith(prefix, StringComparison.Ordinal)) _taken.Add(tensor.Name);
+    }
+
+    /// <summary>Finds a weight that was not uploaded yet, to look at its format and scales.</summary>
+    public IWeightSource Find(string name, int columns, int rows) => Take(name, Operation.MatMul, columns, rows, 1);
 
     /// <summary>The scale beside a weight, [count], or empty.</summary>
-    public float[] Scales(string weight, int count)
+    /// <param name="weight">The weight.</param>
+    /// <param name="count">Its matrices.</param>
+    /// <param name="isUsed">Whether it counts for any format. llama.cpp v0.5.0 passes over those of some networks; NVFP4, which cannot do without, is scaled always.</param>
+    public float[] Scales(IWeightSource weight, int count, bool isUsed)
     {
-        string name = weight[..^"weight".Length] + "scale";
-        return Has(name) ? Floats(name, count) : [];
+        string name = weight.Name[..^"weight".Length] + "scale";
+        if (!Has(name)) return [];
+        if (isUsed || weight.Format == BlockFormats.NVFP4) return Floats(name, count);
+        _taken.Add(name);
+        return [];
     }
 
     /// <summary>Decodes a vector for the host, or nothing where the file has none.</summary>
     public float[] Floats(string name, int count)
     {
         if (!Has(name)) return [];
-        GgufTensor tensor = Expect(name, Operation.Vector, count, 1, 1);
-        float[] values = new float[count];
-        tensor.Format.Decode(tensor.Row(0), values);
-        foreach (float value in values)
-            if (!float.IsFinite(value)) throw Fault(tensor, $"tensor '{name}' holds {value}; every value must be finite.");
-        return values;
+        return Decode(Take(name, Operation.Vector, count, 1, 1), count);
     }
 
-    /// <summary>Reports that everything is loaded.</summary>
-    public void Finish() => _progress?.Report(new LoadProgress(_totalBytes, _totalBytes, string.Empty));
+    /// <summary>Checks that every tensor was taken, for a model without one of its tensors would run wrongly, and reports that everything is loaded.</summary>
+    /// <exception cref="GgufException">A tensor was not.</exception>
+    public void Finish()
+    {
+        // Scales of activations serve runtimes that compute in NVFP4; weights do not need them.
+        foreach (GgufTensor tensor in _file.Tensors)
+            if (!_taken.Contains(tensor.Name) && !tensor.Name.EndsWith(".input_scale", StringComparison.Ordinal))
+                throw Fault(tensor, $"tensor '{tensor.Name}' is not part of architecture {Architecture} as Nibble knows it; the model would run wrongly without it.");
+        _progress?.Report(new LoadProgress(_totalBytes, _totalBytes, string.Empty));
+    }
+
+    /// <summary>Finds a tensor of a shape that the backend can use so.</summary>
+    /// <exception cref="GgufException">It is missing, has another shape, or a format that the backend cannot use.</exception>
+    protected virtual IWeightSource Take(string name, Operation operation, int columns, int rows, int matrices)
+    {
+        GgufTensor tensor = _file.Find(name) ?? throw Missing(name);
+        bool fits = tensor.Columns == columns && tensor.Rows == rows && tensor.Matrices == matrices;
+        if (!fits)
+            throw Fault(tensor, $"tensor '{name}' is [{string.Join(" x ", tensor.Dimensions)}]; {Architecture} needs [{columns} x {rows} x {matrices}].");
+        if (!_backend.Supports(operation, tensor.Format))
+            throw Fault(tensor, $"tensor '{name}' is {tensor.Format}, which device {_backend.Name} cannot use for {operation}.");
+        _taken.Add(name);
+        return tensor;
+    }
+
+    /// <summary>Decodes a vector for the host.</summary>
+    protected virtual float[] Decode(IWeightSource source, int count)
+    {
+        float[] values = new float[count];
+        source.Format.Decode(source.Row(0), values);
+        foreach (float value in values)
+            if (!float.IsFinite(value))
+                throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{source.Name}' holds {value}; every value must be finite.");
+        return values;
+    }
 
     private string Key(string key) => $"{Architecture}.{key}";
 
@@ -165,21 +283,11 @@ internal sealed class ModelReader
             ? (int)value
             : throw Error(key, $"{Key(key)} is {value}; it must be {lowest} to {highest}.");
 
-    private GgufTensor Expect(string name, Operation operation, int columns, int rows, int matrices)
-    {
-        GgufTensor tensor = _file.Find(name) ?? throw Missing(name);
-        if (tensor.Columns != columns || tensor.Rows != rows || tensor.Matrices != matrices)
-            throw Fault(tensor, $"tensor '{name}' is [{string.Join(" x ", tensor.Dimensions)}]; {Architecture} needs [{columns} x {rows} x {matrices}].");
-        if (!_backend.Supports(operation, tensor.Format))
-            throw Fault(tensor, $"tensor '{name}' is {tensor.Format}, which device {_backend.Name} cannot use for {operation}.");
-        return tensor;
-    }
-
-    private Weight Upload(GgufTensor tensor, ReadOnlySpan<float> scales)
+    private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales)
     {
         Weight weight = _backend.Upload(tensor, scales);
         _weights.Add(weight);
-        _loadedBytes += tensor.ByteLength;
+        _loadedBytes += tensor.Format.RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices;
         _progress?.Report(new LoadProgress(Math.Min(_loadedBytes, _totalBytes), _totalBytes, tensor.Name));
         return weight;
     }

@@ -5,16 +5,13 @@ namespace Nibble.Llm.Models;
 /// <summary>How a file scales RoPE, and the rotation that follows from it.</summary>
 /// <remarks>
 /// Linear and YaRN (Peng et al., arXiv 2309.00071) as llama.cpp v0.5.0 works them in: every pair's angle is divided by its frequency factor; YaRN mixes the
-/// scaled and the plain angle by a ramp over the pairs between 32 and 1 turns in the original context, and raises the magnitude by
+/// scaled and the plain angle by a ramp over the pairs between two numbers of turns in the original context, and raises the magnitude by
 /// 0.1 ln(factor) + 1.
 /// </remarks>
 internal sealed record RopeSettings
 {
-    /// <summary>Turns in the original context above which a pair is not scaled.</summary>
-    private const double BetaFast = 32;
-
-    /// <summary>Turns in the original context below which a pair is scaled fully.</summary>
-    private const double BetaSlow = 1;
+    /// <summary>What differs from the file's keys.</summary>
+    public required RopeTraits Traits { get; init; }
 
     /// <summary>Values of a head that turn; twice the pairs.</summary>
     public required int Dimensions { get; init; }
@@ -43,18 +40,27 @@ internal sealed record RopeSettings
     {
         int pairs = Dimensions / 2;
         double[] frequencies = new double[pairs];
-        double low = Math.Max(0, Math.Floor(PairAtTurns(BetaFast)));
-        double high = Math.Min(Dimensions - 1, Math.Ceiling(PairAtTurns(BetaSlow)));
+        double low = Math.Max(0, Math.Floor(PairAtTurns(Traits.BetaFast)));
+        double high = Math.Min(Dimensions - 1, Math.Ceiling(PairAtTurns(Traits.BetaSlow)));
         for (int i = 0; i < pairs; i++)
         {
             double plain = Math.Pow(FrequencyBase, -2.0 * i / Dimensions) / (frequencyFactors.IsEmpty ? 1 : frequencyFactors[i]);
             double scaled = plain / Factor;
-            double mix = IsYarn ? 1 - Math.Clamp((i - low) / Math.Max(0.001, high - low), 0, 1) : 0;
-            frequencies[i] = (scaled * (1 - mix)) + (plain * mix);
+            double mix = IsYarn ? Traits.ExtrapolationFactor * (1 - Math.Clamp((i - low) / Math.Max(0.001, high - low), 0, 1)) : 0;
+            frequencies[i] = IsStill(i) ? 0 : (scaled * (1 - mix)) + (plain * mix);
         }
 
-        float magnitude = AttentionFactor * (IsYarn && Factor > 1 ? (0.1f * MathF.Log(Factor)) + 1 : 1);
-        return new RopeTable(Pairing, frequencies, magnitude);
+        float magnitude = Traits.Magnitude * AttentionFactor * (IsYarn && Factor > 1 ? (0.1f * MathF.Log(Factor)) + 1 : 1);
+        return new RopeTable(Pairing, frequencies, magnitude, Traits.Offset);
+    }
+
+    /// <summary>Whether a pair belongs to the axis that does not move in text.</summary>
+    private bool IsStill(int pair)
+    {
+        if (Traits.Sections is not { } sections) return false;
+        int all = sections.Time + sections.Height + sections.Width + sections.Extra, place = pair % all;
+        if (!Traits.IsInterleaved) return place >= all - sections.Extra;
+        return place >= 3 * (place % 3 == 0 ? sections.Time : place % 3 == 1 ? sections.Height : sections.Width);
     }
 
     /// <summary>The pair, as a real number, that makes so many turns in the original context.</summary>

@@ -13,9 +13,17 @@ public delegate void LogitsHandler(int position, ReadOnlySpan<float> logits);
 /// <remarks>One thread at a time uses a session. Sessions of one model may be used by several threads: their batches take turns.</remarks>
 public sealed class Session : IDisposable
 {
+    private const int MaxCheckpoints = 4;
+
     private readonly int[] _tokens;
     private readonly NativeBuffer _logits;
     private bool _hasLogits;
+
+    // Copies of the recurrent states, by length, the oldest first.
+    private readonly List<(int Length, float[] States)> _checkpoints = [];
+
+    // Whether a batch was broken off, so that the recurrent states are of no position.
+    private bool _isBroken;
 
     // Tokens that a context shift kept and that are not evaluated again yet: a cancelled call leaves them for the next one.
     private int[] _shifted = [];
@@ -32,7 +40,7 @@ public sealed class Session : IDisposable
         if (!model.Backend.Supports(Operation.KvCache, options.KvFormat))
             throw new ArgumentException($"device {model.Backend.Name} cannot keep keys and values in {options.KvFormat}; use F32, F16 or Q8_0.", nameof(options));
         model.CheckMemory(capacity, options.KvFormat);
-        Cache = model.Backend.AllocateKv(model.Decoder.KvLayers.AsSpan(), capacity, options.KvFormat);
+        State = new SequenceState(model.Backend, model.Decoder.Sequence, capacity, options.KvFormat, model.BatchTokens);
         _logits = new NativeBuffer(4L * model.VocabularySize);
         _tokens = new int[capacity];
     }
@@ -65,7 +73,10 @@ public sealed class Session : IDisposable
     /// <summary>Whether <see cref="Logits"/> are there.</summary>
     public bool HasLogits => _hasLogits;
 
-    internal KvCache Cache { get; }
+    /// <summary>Whether the model keeps a state besides keys and values, so that going back needs a checkpoint or a new evaluation.</summary>
+    public bool IsRecurrent => State.IsRecurrent;
+
+    internal SequenceState State { get; }
 
     /// <summary>Appends tokens; afterwards <see cref="Logits"/> are those of the last.</summary>
     /// <param name="ids">Ids, at least one.</param>
@@ -86,7 +97,8 @@ public sealed class Session : IDisposable
     public void Evaluate(ReadOnlySpan<int> ids, int logitsFrom, LogitsHandler? handler, CancellationToken cancellation = default)
     {
         CheckIds(ids);
-        MakeRoom(ids.Length);
+        Mend(cancellation);
+        MakeRoom(ids.Length, cancellation);
         while (_shifted.Length > 0)
         {
             int count = Math.Min(Model.Scratch.Tokens, _shifted.Length);
@@ -94,12 +106,7 @@ public sealed class Session : IDisposable
             _shifted = _shifted[count..];
         }
 
-        for (int start = 0; start < ids.Length;)
-        {
-            int count = Math.Min(Model.Scratch.Tokens, ids.Length - start);
-            RunBatch(ids.Slice(start, count), Math.Max(0, logitsFrom - start), ids.Length - start - count, handler, cancellation);
-            start += count;
-        }
+        EvaluateBatches(ids, logitsFrom, handler, cancellation);
     }
 
     /// <summary>Makes the session hold exactly a prompt: keeps the longest prefix that is already there, evaluates the rest.</summary>
@@ -116,22 +123,49 @@ public sealed class Session : IDisposable
         int reused = Tokens.CommonPrefixLength(prompt);
         if (reused == prompt.Length && !(_hasLogits && reused == Length)) reused--;
         if (reused == prompt.Length) return reused;
-        Rewind(reused);
+        // Tokens that going back has to evaluate again were not reused.
+        int again = Rewind(reused, cancellation);
         Evaluate(prompt[reused..], cancellation);
-        return reused;
+        Checkpoint();
+        return reused - again;
     }
 
-    /// <summary>Forgets all positions from <paramref name="length"/> on.</summary>
+    /// <summary>Forgets all positions from <paramref name="length"/> on. Where what the model remembers cannot be taken back, tokens are evaluated again.</summary>
     /// <param name="length">Positions that stay.</param>
+    /// <param name="cancellation">Looked at between layers; when cancelled, fewer positions may stay.</param>
+    /// <returns>How many tokens were evaluated again: <see cref="RewindCost"/>.</returns>
     /// <exception cref="ArgumentOutOfRangeException">Negative, or more than there are.</exception>
-    public void Rewind(int length)
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public int Rewind(int length, CancellationToken cancellation = default)
     {
-        if (length < 0 || length > Length)
-            throw new ArgumentOutOfRangeException(nameof(length), $"the session holds {Length} positions and cannot be rewound to {length}.");
-        if (length == Length && _shifted.Length == 0) return;
-        Length = length;
-        _hasLogits = false;
+        int from = RewindBase(length);
+        if (length == Length && _shifted.Length == 0 && !_isBroken) return 0;
         _shifted = [];
+        if (from == length && (length != Length || _isBroken)) Return(length);
+        if (from == length) return 0;
+        int[] again = _tokens[from..length];
+        Return(from);
+        EvaluateBatches(again, again.Length, null, cancellation);
+        return again.Length;
+    }
+
+    /// <summary>How many tokens <see cref="Rewind"/> would evaluate again.</summary>
+    /// <remarks>
+    /// None for a model that has only keys and values of all positions. A recurrent state (short convolution, state space, delta rule) goes back to a
+    /// <see cref="Checkpoint"/> or to the start, and a layer with a sliding window only as far as it still holds what the window needs.
+    /// </remarks>
+    /// <param name="length">Positions that would stay.</param>
+    /// <exception cref="ArgumentOutOfRangeException">Negative, or more than there are.</exception>
+    public int RewindCost(int length) => length - RewindBase(length);
+
+    /// <summary>Remembers the recurrent states of this length, so that <see cref="Rewind"/> comes back here at no cost. The newest four are kept; without such states it does nothing.</summary>
+    public void Checkpoint()
+    {
+        if (!State.IsRecurrent || _isBroken || _checkpoints.Exists(checkpoint => checkpoint.Length == Length) || Length == 0) return;
+        float[] states;
+        lock (Model.Turn) states = State.CaptureStates();
+        if (_checkpoints.Count == MaxCheckpoints) _checkpoints.RemoveAt(0);
+        _checkpoints.Add((Length, states));
     }
 
     /// <summary>A second session that holds the same tokens and goes its own way.</summary>
@@ -140,7 +174,9 @@ public sealed class Session : IDisposable
         Session copy = new(Model, Options);
         try
         {
-            lock (Model.Turn) copy.Cache.CopyFrom(Cache, Length);
+            Mend();
+            lock (Model.Turn) copy.State.CopyFrom(State, Length);
+            copy._checkpoints.AddRange(_checkpoints);
             Tokens.CopyTo(copy._tokens);
             copy.Length = Length;
             copy._hasLogits = _hasLogits;
@@ -165,6 +201,7 @@ public sealed class Session : IDisposable
     {
         if (_shifted.Length > 0)
             throw new InvalidOperationException("a cancelled context shift is unfinished, and its tokens would be lost in the file; evaluate a token first.");
+        Mend();
         lock (Model.Turn) SessionStateFile.Write(this, path, attachment);
     }
 
@@ -181,12 +218,14 @@ public sealed class Session : IDisposable
     /// <summary>Frees keys and values.</summary>
     public void Dispose()
     {
-        Cache.Dispose();
+        State.Dispose();
         _logits.Dispose();
     }
 
     internal void SetState(ReadOnlySpan<int> tokens, ReadOnlySpan<float> logits)
     {
+        _checkpoints.Clear();
+        _isBroken = false;
         tokens.CopyTo(_tokens);
         Length = tokens.Length;
         _hasLogits = !logits.IsEmpty;
@@ -202,10 +241,13 @@ public sealed class Session : IDisposable
         lock (Model.Turn)
         {
             _hasLogits = false;
-            Model.Decoder.Run(batch, Cache, Length, Model.Scratch, cancellation);
+            State.NoteStored(Length + batch.Length);
+            _isBroken = State.IsRecurrent;
+            Model.Decoder.Run(batch, State, Length, Model.Scratch, cancellation);
             if (handler is not null) HandOut(batch.Length, logitsFrom, handler);
             batch.CopyTo(_tokens.AsSpan(Length));
             Length += batch.Length;
+            _isBroken = false;
             if (following > 0) return;
             Model.Decoder.Logits(Model.Scratch, batch.Length - 1, _logits.Span<float>(0, Model.VocabularySize));
             _hasLogits = true;
@@ -226,7 +268,53 @@ public sealed class Session : IDisposable
         }
     }
 
-    private void MakeRoom(int count)
+    private void EvaluateBatches(ReadOnlySpan<int> ids, int logitsFrom, LogitsHandler? handler, CancellationToken cancellation)
+    {
+        for (int start = 0; start < ids.Length;)
+        {
+            int count = Math.Min(Model.Scratch.Tokens, ids.Length - start);
+            RunBatch(ids.Slice(start, count), Math.Max(0, logitsFrom - start), ids.Length - start - count, handler, cancellation);
+            start += count;
+        }
+    }
+
+    /// <summary>The length, at most the given one, whose keys, values and states are there.</summary>
+    private int RewindBase(int length)
+    {
+        if (length < 0 || length > Length)
+            throw new ArgumentOutOfRangeException(nameof(length), $"the session holds {Length} positions and cannot be rewound to {length}.");
+        if (length == Length && !_isBroken) return length;
+        if (!State.IsRecurrent) return State.HasKv(length) ? length : 0;
+        for (int i = _checkpoints.Count - 1; i >= 0; i--)
+            if (_checkpoints[i].Length <= length && State.HasKv(_checkpoints[i].Length)) return _checkpoints[i].Length;
+        return 0;
+    }
+
+    /// <summary>Goes back to a length that <see cref="RewindBase"/> gave.</summary>
+    private void Return(int length)
+    {
+        _checkpoints.RemoveAll(checkpoint => checkpoint.Length > length);
+        lock (Model.Turn)
+        {
+            if (length == 0) State.Clear();
+            else if (State.IsRecurrent) State.RestoreStates(_checkpoints[^1].States);
+        }
+
+        _isBroken = false;
+        _hasLogits = false;
+        Length = length;
+    }
+
+    /// <summary>After a batch was broken off, brings the recurrent states back to where the tokens are.</summary>
+    private void Mend(CancellationToken cancellation = default)
+    {
+        if (!_isBroken) return;
+        int[] shifted = _shifted;
+        Rewind(Length, cancellation);
+        _shifted = shifted;
+    }
+
+    private void MakeRoom(int count, CancellationToken cancellation)
     {
         if (count <= Capacity - Length - _shifted.Length) return;
         int keep = Math.Min(Options.Keep, Length);
@@ -235,7 +323,7 @@ public sealed class Session : IDisposable
         // Recomputing what stays is exact, unlike turning old keys to new positions, and needs no operation of its own.
         int[] after = [.. _tokens[keep..Length], .. _shifted];
         int drop = Math.Min(after.Length, Math.Max(count - (Capacity - keep - after.Length), after.Length / 2));
-        Rewind(keep);
+        Rewind(keep, cancellation);
         _shifted = after[drop..];
         ContextShifts++;
     }

@@ -8,12 +8,13 @@ namespace Nibble.Llm.Sessions;
 /// <summary>A session on disk.</summary>
 /// <remarks>
 /// Little-endian: magic (8 bytes), version u32, fingerprint of the model (32 bytes), KV format u32 (ggml type), layers u32, per layer heads, key size, value
-/// size u32; length u32, logits u32 (0 or the vocabulary), attachment u32; then ids i32[length], logits f32[logits], attachment bytes; then per layer the keys
-/// of all positions and the values of all positions; last the SHA-256 of everything before (32 bytes).
+/// size, window, chunked u32; values of recurrent states u32; length u32, logits u32 (0 or the vocabulary), attachment u32; then ids i32[length],
+/// logits f32[logits], attachment bytes; then per layer the keys of all positions (with a window: of the last ones) and the values of the same; then the recurrent
+/// states f32; last the SHA-256 of everything before (32 bytes).
 /// </remarks>
 internal static class SessionStateFile
 {
-    private const uint Version = 1;
+    private const uint Version = 2;
     private const int HashBytes = 32;
     private const int MaxAttachmentBytes = 16 << 20;
 
@@ -43,13 +44,13 @@ internal static class SessionStateFile
                 Put(MemoryMarshal.AsBytes(session.Tokens));
                 Put(MemoryMarshal.AsBytes(logits));
                 Put(attachment);
-                KvCache cache = session.Cache;
+                KvCache cache = session.State.Cache;
                 for (int layer = 0; layer < cache.Layers.Length; layer++)
                 {
                     foreach (bool values in (ReadOnlySpan<bool>)[false, true])
                     {
                         byte[] row = new byte[cache.RowBytes(layer, values)];
-                        for (int position = 0; position < session.Length; position++)
+                        for (int position = session.State.FirstSaved(layer, session.Length); position < session.Length; position++)
                         {
                             cache.ReadRow(layer, values, position, row);
                             Put(row);
@@ -57,6 +58,7 @@ internal static class SessionStateFile
                     }
                 }
 
+                Put(MemoryMarshal.AsBytes<float>(session.State.CaptureStates()));
                 file.Write(hash.GetHashAndReset());
             }
 
@@ -85,14 +87,14 @@ internal static class SessionStateFile
         if (!header.AsSpan(fingerprint, HashBytes).SequenceEqual(expected.AsSpan(fingerprint, HashBytes)))
             throw new SessionStateException($"'{name}' was saved with another model than {Path.GetFileName(session.Model.File.Path)}.");
         if (!header.AsSpan(0, header.Length - counts).SequenceEqual(expected.AsSpan(0, expected.Length - counts)))
-            throw new SessionStateException($"'{name}' was saved with another KV format (--kv) than {session.Cache.Format.Name}, or by another version of Nibble.");
+            throw new SessionStateException($"'{name}' was saved with another KV format (--kv) than {session.State.Cache.Format.Name}, or by another version of Nibble.");
         uint length = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 12));
         uint logitCount = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 8));
         uint attachmentLength = BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(header.Length - 4));
         if (length > session.Capacity)
             throw new SessionStateException($"'{name}' holds {length} positions; this session has room for {session.Capacity}. Raise the context (--context).");
-        KvCache cache = session.Cache;
-        long bytes = header.Length + (4L * length) + (4L * logitCount) + attachmentLength + (length * cache.PositionBytes) + HashBytes;
+        KvCache cache = session.State.Cache;
+        long bytes = header.Length + (4L * length) + (4L * logitCount) + attachmentLength + StateBytes(session, (int)length) + HashBytes;
         if (logitCount != 0 && logitCount != session.Model.VocabularySize)
             throw new SessionStateException($"'{name}' holds {logitCount} logits; the model has a vocabulary of {session.Model.VocabularySize}.");
         if (attachmentLength > MaxAttachmentBytes)
@@ -110,13 +112,15 @@ internal static class SessionStateFile
             if ((uint)id >= (uint)session.Model.VocabularySize)
                 throw new SessionStateException($"'{name}' holds token {id}, which the model's vocabulary of {session.Model.VocabularySize} does not have.");
         takeAttachment?.Invoke(attachment);
-        session.Rewind(0);
+        float[] states = new float[session.Model.Decoder.Sequence.StateValues];
+        session.SetState([], []);
+        session.State.Clear();
         for (int layer = 0; layer < cache.Layers.Length; layer++)
         {
             foreach (bool values in (ReadOnlySpan<bool>)[false, true])
             {
                 byte[] row = new byte[cache.RowBytes(layer, values)];
-                for (int position = 0; position < tokens.Length; position++)
+                for (int position = session.State.FirstSaved(layer, tokens.Length); position < tokens.Length; position++)
                 {
                     file.ReadExactly(row);
                     cache.WriteRow(layer, values, position, row);
@@ -124,7 +128,19 @@ internal static class SessionStateFile
             }
         }
 
+        file.ReadExactly(MemoryMarshal.AsBytes(states.AsSpan()));
+        session.State.RestoreStates(states);
+        session.State.NoteRestored(tokens.Length);
         session.SetState(tokens, logits);
+    }
+
+    private static long StateBytes(Session session, int length)
+    {
+        KvCache cache = session.State.Cache;
+        long bytes = 4 * session.Model.Decoder.Sequence.StateValues;
+        for (int layer = 0; layer < cache.Layers.Length; layer++)
+            bytes += (long)(length - session.State.FirstSaved(layer, length)) * (cache.RowBytes(layer, false) + cache.RowBytes(layer, true));
+        return bytes;
     }
 
     private static bool IsSessionState(string path)
@@ -164,14 +180,18 @@ internal static class SessionStateFile
         writer.Write(Magic);
         writer.Write(Version);
         writer.Write(session.Model.Fingerprint.AsSpan());
-        writer.Write(session.Cache.Format.Id);
-        writer.Write((uint)session.Cache.Layers.Length);
-        foreach (KvLayer layer in session.Cache.Layers)
+        writer.Write(session.State.Cache.Format.Id);
+        writer.Write((uint)session.State.Cache.Layers.Length);
+        foreach (KvLayer layer in session.State.Cache.Layers)
         {
             writer.Write((uint)layer.Heads);
             writer.Write((uint)layer.KeySize);
             writer.Write((uint)layer.ValueSize);
+            writer.Write((uint)layer.Window);
+            writer.Write(layer.IsChunked ? 1u : 0u);
         }
+
+        writer.Write((uint)session.Model.Decoder.Sequence.StateValues);
 
         writer.Write((uint)session.Length);
         writer.Write((uint)logits);

@@ -1,0 +1,150 @@
+using Nibble.Core.Compute;
+
+namespace Nibble.Llm.Layers;
+
+/// <summary>The matrices of a layer's experts, and their biases.</summary>
+/// <param name="Weight">An expert each: [outputs x inputs].</param>
+/// <param name="Bias">An expert a row: [outputs], or null.</param>
+internal readonly record struct ExpertLinear(Weight Weight, Weight? Bias)
+{
+    /// <summary>y = weight of the expert times x, plus its bias.</summary>
+    /// <param name="backend">What computes.</param>
+    /// <param name="x">[tokens x inputs], or [tokens used x inputs].</param>
+    /// <param name="ids">int32 [tokens x used].</param>
+    /// <param name="y">[tokens used x outputs].</param>
+    public void Apply(Backend backend, Tensor x, Tensor ids, Tensor y)
+    {
+        backend.MatMulExperts(x, Weight, ids, y);
+        if (Bias is not null) backend.AddExpertBias(y, Bias, ids);
+    }
+}
+
+/// <summary>Mixture of experts: a router sends each token to a few networks and adds up their weighted outputs; a shared network may stand beside them.</summary>
+internal sealed class ExpertFeedForward : FeedForward
+{
+    private Tensor _early;
+
+    /// <summary>The activation.</summary>
+    public required Activation Activation { get; init; }
+
+    /// <summary>[experts x width].</summary>
+    public required Linear Router { get; init; }
+
+    /// <summary>Whether the router reads what the layer was given, before attention and without a norm.</summary>
+    public bool IsRoutedEarly { get; init; }
+
+    /// <summary>How the router's logits are used.</summary>
+    public required Routing Routing { get; init; }
+
+    /// <summary>[experts] added when experts are chosen, or null.</summary>
+    public Weight? SelectionBias { get; init; }
+
+    /// <summary>Whether the weights multiply the experts' inputs, not their outputs (Llama 4).</summary>
+    public bool IsInputWeighted { get; init; }
+
+    /// <summary>An expert each: [hidden x width]; null without a gate, or where it is the first half of <see cref="Up"/>.</summary>
+    public ExpertLinear? Gate { get; init; }
+
+    /// <summary>Whether the first half of <see cref="Up"/> is the gate.</summary>
+    public bool IsFused { get; init; }
+
+    /// <summary>An expert each: [hidden x width], or fused [2 hidden x width].</summary>
+    public required ExpertLinear Up { get; init; }
+
+    /// <summary>An expert each: [width x hidden].</summary>
+    public required ExpertLinear Down { get; init; }
+
+    /// <summary>The network that every token goes through, or null.</summary>
+    public FeedForward? Shared { get; init; }
+
+    /// <summary>[1 x width] whose sigmoid weighs the shared network, or null.</summary>
+    public Weight? SharedGate { get; init; }
+
+    /// <inheritdoc/>
+    public override int WorkColumns
+    {
+        get
+        {
+            int width = Down.Weight.Rows, used = Routing.Used;
+            return Router.Weight.Rows + used + (used * (Up.Weight.Rows + (Gate?.Weight.Rows ?? 0) + width))
+                + (IsInputWeighted ? used * Up.Weight.Columns : 0) + (Shared is null ? 0 : Shared.WorkColumns + width + 1);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override int IdColumns => Routing.Used + (Shared?.IdColumns ?? 0);
+
+    /// <inheritdoc/>
+    public override void Prepare(in Step step, Tensor state)
+    {
+        if (!IsRoutedEarly) return;
+        _early = step.Scratch.Take(state.Rows, Router.Weight.Rows);
+        Router.Apply(step.Backend, state, _early);
+    }
+
+    /// <inheritdoc/>
+    public override void Run(in Step step, Tensor x, Tensor y)
+    {
+        Backend backend = step.Backend;
+        Scratch scratch = step.Scratch;
+        int used = Routing.Used, products = x.Rows * used, hidden = Down.Weight.Columns;
+        Tensor logits = _early;
+        if (!IsRoutedEarly)
+        {
+            logits = scratch.Take(x.Rows, Router.Weight.Rows);
+            Router.Apply(backend, x, logits);
+        }
+
+        Tensor ids = scratch.TakeIds(x.Rows, used);
+        Tensor weights = scratch.Take(x.Rows, used);
+        backend.Route(logits, Routing, SelectionBias, ids, weights);
+        Tensor input = x;
+        if (IsInputWeighted)
+        {
+            input = scratch.Take(products, x.Columns);
+            for (int i = 0; i < used; i++)
+                backend.Combine(x, weights.SliceColumns(i, 1), EveryRow(input, i, used));
+        }
+
+        Tensor up = scratch.Take(products, Up.Weight.Rows);
+        Up.Apply(backend, input, ids, up);
+        Tensor inner = up.SliceColumns(0, hidden);
+        if (Gate is { } gate)
+        {
+            inner = scratch.Take(products, hidden);
+            gate.Apply(backend, input, ids, inner);
+            backend.GatedActivation(Activation, inner, up, inner);
+        }
+        else if (IsFused) backend.GatedActivation(Activation, inner, up.SliceColumns(hidden, hidden), inner);
+        else backend.Activate(Activation, inner, inner);
+
+        Tensor output = scratch.Take(products, y.Columns);
+        Down.Apply(backend, inner, ids, output);
+        if (IsInputWeighted)
+        {
+            backend.Copy(EveryRow(output, 0, used), y);
+            for (int i = 1; i < used; i++)
+                backend.Add(y, EveryRow(output, i, used), y);
+        }
+        else backend.Combine(output, weights, y);
+
+        if (Shared is not null) AddShared(step, x, y);
+    }
+
+    private static Tensor EveryRow(Tensor x, int first, int step) => new(x.Buffer, x.Offset + ((long)first * x.Stride), x.Rows / step, x.Columns, x.Stride * step);
+
+    private void AddShared(in Step step, Tensor x, Tensor y)
+    {
+        Tensor output = step.Scratch.Take(x.Rows, y.Columns);
+        Shared!.Run(step, x, output);
+        if (SharedGate is not null)
+        {
+            Tensor gate = step.Scratch.Take(x.Rows, 1);
+            step.Backend.MatMul(x, SharedGate, gate);
+            step.Backend.Activate(Activation.Sigmoid, gate, gate);
+            step.Backend.Combine(output, gate, output);
+        }
+
+        step.Backend.Add(y, output, y);
+    }
+}

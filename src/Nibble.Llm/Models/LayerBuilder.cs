@@ -1,0 +1,206 @@
+using Nibble.Core.Compute;
+using Nibble.Llm.Layers;
+
+namespace Nibble.Llm.Models;
+
+/// <summary>Puts one layer's parts together from its tensors.</summary>
+/// <param name="model">The model.</param>
+/// <param name="index">The layer.</param>
+internal sealed class LayerBuilder(DecoderBuilder model, int index)
+{
+    /// <summary>The model.</summary>
+    public DecoderBuilder Model => model;
+
+    /// <summary>The file.</summary>
+    public ModelReader Reader => model.Reader;
+
+    /// <summary>Which layer, from 0.</summary>
+    public int Index => index;
+
+    /// <summary>Query heads.</summary>
+    public int Heads => model.Heads[index];
+
+    /// <summary>KV heads.</summary>
+    public int KvHeads => model.KvHeads[index];
+
+    /// <summary>Hidden width of the network.</summary>
+    public int Hidden => model.Hidden[index];
+
+    /// <summary>Hidden width of an expert: the file's own number, else that of the layer's network shared among the experts that a token uses.</summary>
+    public int ExpertHidden()
+    {
+        int hidden = Reader.HasKey("expert_feed_forward_length") ? Reader.PerLayer("expert_feed_forward_length", model.LayerCount, 0, 1 << 20)[index] : 0;
+        return hidden > 0 ? hidden : Math.Max(1, Hidden / Reader.PerLayer("expert_used_count", model.LayerCount, 1, 1024)[index]);
+    }
+
+    /// <summary>What the experts' weights are multiplied by.</summary>
+    public float ExpertScale() => Reader.Factor("expert_weights_scale");
+
+    /// <summary>A tensor's name.</summary>
+    /// <param name="name">The part after <c>blk.N.</c>.</param>
+    public string Name(string name) => $"blk.{index}.{name}";
+
+    /// <summary>A norm of the whole state.</summary>
+    /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
+    public Norm Norm(string name) => model.Norm(Name(name));
+
+    /// <summary>A norm of the whole state, where the file has it.</summary>
+    /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
+    public Norm? OptionalNorm(string name) => Reader.Has(Name(name) + ".weight") ? Norm(name) : null;
+
+    /// <summary>A matrix with a bias.</summary>
+    /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
+    /// <param name="columns">Inputs.</param>
+    /// <param name="rows">Outputs.</param>
+    /// <param name="bias">Whether there is a bias.</param>
+    public Linear Linear(string name, int columns, int rows, Presence bias) =>
+        new(Reader.Matrix(Name(name) + ".weight", columns, rows), Reader.Vector(Name(name) + ".bias", rows, bias));
+
+    /// <summary>Attention.</summary>
+    /// <param name="traits">How it differs from the plainest one.</param>
+    public AttentionLayer Attention(AttentionTraits traits)
+    {
+        if (Heads == 0 || KvHeads == 0 || Heads % KvHeads != 0)
+            throw Reader.Error("attention.head_count_kv", $"layer {index} has {Heads} heads on {KvHeads} KV heads; the first must be a multiple of the second.");
+        int keySize = traits.KeySize ?? Reader.Integer("attention.key_length", 1, 4096, model.Width / Heads);
+        int valueSize = traits.ValueSize ?? Reader.Integer("attention.value_length", 1, 4096, model.Width / Heads);
+        int queryRows = Heads * keySize, keyRows = KvHeads * keySize, valueRows = KvHeads * valueSize;
+        int projected = traits.Gate == OutputGate.InQuery ? 2 * queryRows : queryRows;
+        int allRows = projected + keyRows + valueRows;
+        bool isFused = traits.Gate != OutputGate.InQuery && Reader.Has(Name("attn_qkv.weight"));
+        // A fused matrix may come with a fused bias or, where it has none, with separate ones (llama.cpp v0.5.0, create_tensor_qkv).
+        bool isBiasFused = isFused && (Reader.Has(Name("attn_qkv.bias")) || !Reader.Has(Name("attn_q.bias")));
+        Weight? Bias(string name, int rows) => isBiasFused ? null : Reader.Vector(Name(name) + ".bias", rows, traits.Bias);
+        KvLayer kv = new(KvHeads, keySize, valueSize, traits.Window, traits.IsChunked);
+        int gateRows = traits.Gate == OutputGate.Values ? Heads * valueSize : traits.Gate == OutputGate.Heads ? Heads : 0;
+        return new AttentionLayer
+        {
+            KvIndex = model.AddKv(kv),
+            Kv = kv,
+            Projections = isFused
+                ? [Reader.Matrix(Name("attn_qkv.weight"), model.Width, allRows)]
+                :
+                [
+                    Reader.Matrix(Name("attn_q.weight"), model.Width, projected),
+                    Reader.Matrix(Name("attn_k.weight"), model.Width, keyRows),
+                    Reader.Matrix(Name("attn_v.weight"), model.Width, valueRows),
+                ],
+            Bias = isBiasFused ? Reader.Vector(Name("attn_qkv.bias"), allRows, traits.Bias) : null,
+            QueryBias = Bias("attn_q", projected),
+            KeyBias = Bias("attn_k", keyRows),
+            ValueBias = Bias("attn_v", valueRows),
+            ClampLimit = traits.ClampLimit,
+            QueryNorm = HeadNorm(traits, "attn_q_norm", Heads, keySize),
+            KeyNorm = HeadNorm(traits, "attn_k_norm", KvHeads, keySize),
+            IsNormedAfterRope = traits.IsNormedAfterRope,
+            Rope = traits.Pairing is { } pairing ? model.Rotations.For(keySize, pairing, traits.Rope) : null,
+            Options = new AttentionOptions(Heads, traits.Scale ?? (1 / MathF.Sqrt(keySize)))
+            {
+                SoftCap = traits.SoftCap,
+                AlibiBias = traits.AlibiBias,
+                Temperature = traits.Temperature,
+                Sinks = Reader.Vector(Name("attn_sinks.weight"), Heads, traits.Sinks),
+            },
+            Gate = traits.Gate,
+            GateProjection = gateRows == 0 ? null : Reader.Matrix(Name("attn_gate.weight"), model.Width, gateRows),
+            OutputNorm = traits.SubNorm == Presence.Required || (traits.SubNorm == Presence.Optional && Reader.Has(Name("attn_sub_norm.weight")))
+                ? model.Norm(Name("attn_sub_norm"), Heads * valueSize, 0)
+                : null,
+            Output = Linear("attn_output", Heads * valueSize, model.Width, traits.OutputBias),
+        };
+    }
+
+    /// <summary>A network with a gate: <c>ffn_gate</c>, <c>ffn_up</c>, <c>ffn_down</c>.</summary>
+    /// <param name="activation">The activation.</param>
+    /// <param name="bias">Whether the matrices have biases.</param>
+    /// <param name="hidden">Hidden width; null for the layer's.</param>
+    /// <param name="suffix">What follows the names, as <c>_shexp</c> for shared experts.</param>
+    public DenseFeedForward Gated(Activation activation = Activation.Silu, Presence bias = Presence.Absent, int? hidden = null, string suffix = "") => new()
+    {
+        Activation = activation,
+        Gate = Dense("ffn_gate" + suffix, model.Width, hidden ?? Hidden, bias, IsScaled(suffix)),
+        Up = Dense("ffn_up" + suffix, model.Width, hidden ?? Hidden, bias, IsScaled(suffix)),
+        Down = Dense("ffn_down" + suffix, hidden ?? Hidden, model.Width, bias, IsScaled(suffix)),
+    };
+
+    /// <summary>A network whose <c>ffn_up</c> holds gate and up one after the other.</summary>
+    /// <param name="activation">The activation.</param>
+    /// <param name="bias">Whether the matrices have biases.</param>
+    /// <param name="hidden">Hidden width; null for the layer's.</param>
+    /// <param name="suffix">What follows the names.</param>
+    public DenseFeedForward Fused(Activation activation = Activation.Silu, Presence bias = Presence.Absent, int? hidden = null, string suffix = "") => new()
+    {
+        Activation = activation,
+        IsFused = true,
+        Up = Dense("ffn_up" + suffix, model.Width, 2 * (hidden ?? Hidden), bias, IsScaled(suffix)),
+        Down = Dense("ffn_down" + suffix, hidden ?? Hidden, model.Width, bias, IsScaled(suffix)),
+    };
+
+    /// <summary>A network without a gate: <c>ffn_up</c>, <c>ffn_down</c>.</summary>
+    /// <param name="activation">The activation.</param>
+    /// <param name="bias">Whether the matrices have biases.</param>
+    /// <param name="hidden">Hidden width; null for the layer's.</param>
+    /// <param name="suffix">What follows the names.</param>
+    public DenseFeedForward Plain(Activation activation, Presence bias, int? hidden = null, string suffix = "") => new()
+    {
+        Activation = activation,
+        Up = Dense("ffn_up" + suffix, model.Width, hidden ?? Hidden, bias, IsScaled(suffix)),
+        Down = Dense("ffn_down" + suffix, hidden ?? Hidden, model.Width, bias, IsScaled(suffix)),
+    };
+
+    /// <summary>A mixture of experts.</summary>
+    /// <param name="traits">How it differs from the plainest one.</param>
+    public ExpertFeedForward Experts(ExpertTraits traits)
+    {
+        int experts = Reader.Integer("expert_count", 1, 1024);
+        int used = Reader.PerLayer("expert_used_count", model.LayerCount, 1, experts)[index];
+        int width = model.Width, hidden = traits.Hidden ?? Hidden;
+        bool isFused = traits.HasGate && Reader.Has(Name("ffn_gate_up_exps.weight"));
+        ExpertLinear Part(string name, int columns, int rows) =>
+            new(Reader.Experts($"{Name(name)}.weight", columns, rows, experts, (model.Scales & NetworkScales.Experts) != 0), traits.Bias == Presence.Absent || (traits.Bias == Presence.Optional && !Reader.Has(Name(name) + ".bias"))
+                ? null
+                : Reader.Vectors(Name(name) + ".bias", rows, experts));
+        return new ExpertFeedForward
+        {
+            Activation = traits.Activation,
+            Router = Linear("ffn_gate_inp", width, experts, traits.RouterBias),
+            IsRoutedEarly = traits.IsRoutedEarly,
+            Routing = new Routing(used, traits.Normalize, traits.Scale, traits.Gating)
+            {
+                Groups = Reader.Integer("expert_group_count", 0, experts, 0),
+                GroupsUsed = Reader.Integer("expert_group_used_count", 0, experts, 0),
+            },
+            SelectionBias = Reader.Vector(Name("exp_probs_b.bias"), experts, traits.SelectionBias),
+            IsInputWeighted = traits.IsInputWeighted,
+            IsFused = isFused,
+            Gate = traits.HasGate && !isFused ? Part("ffn_gate_exps", width, hidden) : null,
+            Up = isFused ? Part("ffn_gate_up_exps", width, 2 * hidden) : Part("ffn_up_exps", width, hidden),
+            Down = Part("ffn_down_exps", hidden, width),
+            Shared = traits.Shared,
+            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), width, 1) : null,
+        };
+    }
+
+    private bool IsScaled(string suffix) => (model.Scales & (suffix.Length == 0 ? NetworkScales.Dense : NetworkScales.Shared)) != 0;
+
+    private Linear Dense(string name, int columns, int rows, Presence bias, bool isScaled)
+    {
+        // In the dense network the scale beside a weight multiplies the bias too (llama.cpp v0.5.0, build_ffn).
+        string weight = Name(name) + ".weight";
+        float[] scales = bias == Presence.Absent ? [] : Reader.Scales(Reader.Find(weight, columns, rows), 1, isScaled);
+        return new Linear(Reader.Matrix(weight, columns, rows, isScaled), Reader.Vector(Name(name) + ".bias", rows, bias, scales));
+    }
+
+    private Norm? HeadNorm(AttentionTraits traits, string name, int heads, int size)
+    {
+        if (traits.QueryKeyNorm == Models.HeadNorm.None || (traits.IsQueryKeyNormOptional && !Reader.Has(Name(name) + ".weight"))) return null;
+        NormOptions options = new(traits.QueryKeyNormKind ?? model.NormKind, model.NormEpsilon, traits.QueryKeyNorm == Models.HeadNorm.AllHeads ? 0 : size);
+        Weight gain = traits.QueryKeyNorm switch
+        {
+            Models.HeadNorm.Head => Reader.Vector(Name(name) + ".weight", size),
+            Models.HeadNorm.EachHead => Reader.Vectors(Name(name) + ".weight", size, heads),
+            _ => Reader.Vector(Name(name) + ".weight", heads * size),
+        };
+        return new Norm(options, gain, null);
+    }
+}

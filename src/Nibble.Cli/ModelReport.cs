@@ -11,6 +11,8 @@ namespace Nibble.Cli;
 /// <summary>What <c>nibble inspect</c> says about a file as a whole.</summary>
 internal sealed record ModelReport
 {
+    private const int ShownProblems = 10;
+
     /// <summary>Values of all tensors.</summary>
     public required long Parameters { get; init; }
 
@@ -20,11 +22,17 @@ internal sealed record ModelReport
     /// <summary>Mean bits a value.</summary>
     public required double BitsPerWeight { get; init; }
 
-    /// <summary>Why it does not run, or null.</summary>
-    public required string? Problem { get; init; }
+    /// <summary>The architecture's name, or null where the file has none.</summary>
+    public required string? Architecture { get; init; }
 
-    /// <summary>Bytes of keys and values a position in f16, where it runs.</summary>
-    public required long? KvBytesPerPosition { get; init; }
+    /// <summary>What keeps it from running; empty where it runs.</summary>
+    public required IReadOnlyList<string> Problems { get; init; }
+
+    /// <summary>Positions of the session whose memory is told, where it runs.</summary>
+    public required int? SessionPositions { get; init; }
+
+    /// <summary>Bytes of such a session's keys and values in f16 and of its recurrent states, where it runs.</summary>
+    public required long? SessionBytes { get; init; }
 
     /// <summary>Positions that the model was trained for, where it runs.</summary>
     public required int? ContextLength { get; init; }
@@ -40,14 +48,16 @@ internal sealed record ModelReport
     {
         long values = file.Tensors.Sum(tensor => tensor.RowCount * tensor.Columns);
         long bytes = file.Tensors.Sum(tensor => tensor.ByteLength);
-        (string? problem, long? kv, int? context) = TryLoad(file.Path);
+        (IReadOnlyList<string> problems, int? positions, long? session, int? context) = TryLoad(file);
         return new ModelReport
         {
             Parameters = values,
             TensorBytes = bytes,
             BitsPerWeight = values == 0 ? 0 : 8.0 * bytes / values,
-            Problem = problem,
-            KvBytesPerPosition = kv,
+            Architecture = file.Metadata.FindString("general.architecture"),
+            Problems = problems,
+            SessionPositions = positions,
+            SessionBytes = session,
             ContextLength = context,
             Tokenizer = TokenizerStatus(file.Metadata),
             ChatTemplate = TemplateStatus(file.Metadata),
@@ -60,34 +70,38 @@ internal sealed record ModelReport
         static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
         yield return ("parameters", Number(Parameters, "N0"));
         yield return ("weights", $"{Number(TensorBytes / 1e6, "N1")} MB, {Number(BitsPerWeight, "F2")} bits a weight");
-        if (KvBytesPerPosition is { } kv && ContextLength is { } context)
+        yield return ("architecture", Architecture is null ? "none" : Llm.Models.Architectures.Find(Architecture) is { } known ? $"{Architecture}: {known.Models}" : Architecture);
+        if (SessionBytes is { } session && ContextLength is { } context)
         {
-            int positions = Math.Min(context, Llm.Sessions.SessionOptions.DefaultContext);
             yield return ("context", $"{Number(context, "N0")} positions");
-            yield return ("memory to run", $"{Number((TensorBytes + (kv * positions)) / 1e6, "N1")} MB: weights and keys and values of {Number(positions, "N0")} positions in f16");
+            yield return ("memory to run", $"{Number((TensorBytes + session) / 1e6, "N1")} MB: weights, and what a session of {Number(SessionPositions!.Value, "N0")} positions keeps in f16");
         }
 
         yield return ("tokenizer", Tokenizer);
         yield return ("chat template", ChatTemplate);
-        yield return ("runs", Problem is null ? "yes" : "no: " + Problem);
+        yield return ("runs", Problems.Count == 0 ? "yes" : "no: " + string.Join(Environment.NewLine, Problems.Take(ShownProblems)));
+        if (Problems.Count > ShownProblems) yield return (string.Empty, $"and {Problems.Count - ShownProblems} more; --json lists all");
     }
 
-    private static (string? Problem, long? Kv, int? Context) TryLoad(string path)
+    private static (IReadOnlyList<string> Problems, int? Positions, long? Session, int? Context) TryLoad(GgufFile file)
     {
         try
         {
             // The reference backend uses weights in place, so that a whole load costs next to nothing.
             using ReferenceBackend backend = new();
-            using LanguageModel model = LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = 1 });
-            return (null, model.KvBytes(1, BlockFormats.F16), model.ContextLength);
+            IReadOnlyList<string> problems = ModelSurvey.Problems(file, backend);
+            if (problems.Count > 0) return (problems, null, null, null);
+            using LanguageModel model = LanguageModel.Load(GgufFile.Open(file.Path), backend, new ModelOptions { BatchTokens = 1 });
+            int positions = Math.Min(model.ContextLength, Llm.Sessions.SessionOptions.DefaultContext);
+            return ([], positions, model.KvBytes(positions, BlockFormats.F16), model.ContextLength);
         }
         catch (GgufException error)
         {
-            return (error.Reason, null, null);
+            return ([error.Reason], null, null, null);
         }
         catch (InsufficientMemoryException error)
         {
-            return (error.Message, null, null);
+            return ([error.Message], null, null, null);
         }
     }
 

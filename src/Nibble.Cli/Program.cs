@@ -85,6 +85,7 @@ internal static partial class Program
             LogitsCommand.Create(),
             EvaluateCommand.Create(),
             InspectCommand.Create(),
+            ArchitecturesCommand.Create(),
             DevicesCommand.Create(),
         };
         Examples.Attach(

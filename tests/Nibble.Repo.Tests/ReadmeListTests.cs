@@ -12,8 +12,12 @@ public partial class ReadmeListTests
         Assert.Equal(BlockFormats.All.Select(format => format.Name).Order(StringComparer.Ordinal), Items("### Weight formats").Order(StringComparer.Ordinal));
 
     [Fact]
-    public void Architectures_are_those_of_the_table() =>
-        Assert.Equal(Architectures.Names.Order(StringComparer.Ordinal), Items("### Architectures").Order(StringComparer.Ordinal));
+    public void The_table_of_architectures_is_what_nibble_architectures_markdown_writes() =>
+        Assert.Contains($"`nibble architectures --markdown` writes this table.\n\n{Architectures.Markdown}\n", Repository.Read("README.md").ReplaceLineEndings("\n"), StringComparison.Ordinal);
+
+    [Fact]
+    public void Architectures_are_in_order_and_named_once() =>
+        Assert.Equal(Architectures.Names.Distinct().Order(StringComparer.Ordinal), Architectures.Names);
 
     [Fact]
     public void The_version_is_the_one_of_the_build()

@@ -102,9 +102,14 @@ internal static class InspectCommand
         writer.WriteNumber("tensor_bytes", report.TensorBytes);
         writer.WritePropertyName("bits_per_weight");
         writer.WriteFloat(report.BitsPerWeight);
-        writer.WriteBoolean("runs", report.Problem is null);
-        writer.WriteString("problem", report.Problem);
-        if (report.KvBytesPerPosition is { } kv) writer.WriteNumber("kv_bytes_per_position_f16", kv);
+        writer.WriteString("architecture", report.Architecture);
+        writer.WriteBoolean("runs", report.Problems.Count == 0);
+        writer.WriteStartArray("problems");
+        foreach (string problem in report.Problems)
+            writer.WriteStringValue(problem);
+        writer.WriteEndArray();
+        if (report.SessionPositions is { } positions) writer.WriteNumber("session_positions", positions);
+        if (report.SessionBytes is { } session) writer.WriteNumber("session_bytes_f16", session);
         if (report.ContextLength is { } context) writer.WriteNumber("context_length", context);
         writer.WriteStartObject("format_bytes");
         foreach (IGrouping<BlockFormat, GgufTensor> group in file.Tensors.GroupBy(tensor => tensor.Format))

@@ -46,10 +46,22 @@ public static class Architectures
     /// <summary>Names of the architectures that run.</summary>
     public static ImmutableArray<string> Names { get; } = [.. All.Select(architecture => architecture.Name)];
 
-    internal static Decoder Build(GgufFile file, ModelReader reader)
+    /// <summary>The table of README.md: a row an architecture, in Markdown.</summary>
+    public static string Markdown =>
+        string.Concat(All.Select(architecture => $"| `{architecture.Name}` | {architecture.Models} |\n").Prepend("| architecture | models |\n|---|---|\n"));
+
+    /// <summary>The architecture of a name, or null where none of it runs.</summary>
+    /// <param name="name">The value of <c>general.architecture</c>.</param>
+    public static Architecture? Find(string name)
     {
         foreach (Architecture architecture in All)
-            if (architecture.Name == reader.Architecture) return architecture.Build(reader);
+            if (architecture.Name == name) return architecture;
+        return null;
+    }
+
+    internal static Decoder Build(GgufFile file, ModelReader reader)
+    {
+        if (Find(reader.Architecture) is { } architecture) return architecture.Build(reader);
         throw file.Metadata.Error("general.architecture", $"architecture '{reader.Architecture}' is not supported; supported: {string.Join(", ", Names)}.");
     }
 }

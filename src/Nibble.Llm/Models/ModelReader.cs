@@ -244,12 +244,18 @@ internal class ModelReader
     /// <exception cref="GgufException">A tensor was not.</exception>
     public void Finish()
     {
-        // Scales of activations serve runtimes that compute in NVFP4; weights do not need them.
-        foreach (GgufTensor tensor in _file.Tensors)
-            if (!_taken.Contains(tensor.Name) && !tensor.Name.EndsWith(".input_scale", StringComparison.Ordinal))
-                throw Fault(tensor, $"tensor '{tensor.Name}' is not part of architecture {Architecture} as Nibble knows it; the model would run wrongly without it.");
+        if (UnusedTensors().FirstOrDefault() is { } tensor) throw Fault(tensor, Unused(tensor));
         _progress?.Report(new LoadProgress(_totalBytes, _totalBytes, string.Empty));
     }
+
+    /// <summary>The tensors that nothing took or passed over so far.</summary>
+    public IEnumerable<GgufTensor> UnusedTensors() =>
+        // Scales of activations serve runtimes that compute in NVFP4; weights do not need them.
+        _file.Tensors.Where(tensor => !_taken.Contains(tensor.Name) && !tensor.Name.EndsWith(".input_scale", StringComparison.Ordinal));
+
+    /// <summary>What is wrong with a tensor that nothing took.</summary>
+    public string Unused(GgufTensor tensor) =>
+        $"tensor '{tensor.Name}' is not part of architecture {Architecture} as Nibble knows it; the model would run wrongly without it.";
 
     /// <summary>Finds a tensor of a shape that the backend can use so.</summary>
     /// <exception cref="GgufException">It is missing, has another shape, or a format that the backend cannot use.</exception>

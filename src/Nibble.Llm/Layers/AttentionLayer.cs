@@ -28,7 +28,10 @@ internal sealed class AttentionLayer : Mixer
     /// <summary>Shape of that layer.</summary>
     public required KvLayer Kv { get; init; }
 
-    /// <summary>One fused matrix of queries, keys and values, or three.</summary>
+    /// <summary>Whether keys and values are those that an earlier layer stored.</summary>
+    public bool ReusesKv { get; init; }
+
+    /// <summary>One fused matrix of queries, keys and values, or three; two where values are the keys before norm and RoPE, one of queries where <see cref="ReusesKv"/>.</summary>
     public required ImmutableArray<Weight> Projections { get; init; }
 
     /// <summary>[queries, keys, values], the bias of a fused matrix, or null.</summary>
@@ -99,8 +102,10 @@ internal sealed class AttentionLayer : Mixer
         Tensor values = all.SliceColumns(QueryWidth + KeyWidth, ValueWidth);
         Tensor gate = default;
         if (Gate == OutputGate.InQuery) queries = scratch.Take(x.Rows, 2 * QueryWidth);
-        if (Projections.Length == 1) backend.MatMul(x, Projections[0], all);
-        else backend.MatMul(x, Projections.AsSpan(), [queries, keys, values]);
+        if (ReusesKv) backend.MatMul(x, Projections[0], queries);
+        else if (Projections.Length == 1) backend.MatMul(x, Projections[0], all);
+        else backend.MatMul(x, Projections.AsSpan(), ((ReadOnlySpan<Tensor>)[queries, keys, values])[..Projections.Length]);
+        if (Projections.Length == 2) backend.Copy(keys, values);
         if (Bias is not null) backend.AddBias(all, Bias);
         if (QueryBias is not null) backend.AddBias(queries, QueryBias);
         if (KeyBias is not null) backend.AddBias(keys, KeyBias);
@@ -116,17 +121,14 @@ internal sealed class AttentionLayer : Mixer
             gate = pairs.Reshape(x.Rows * Options.Heads, 2 * Kv.KeySize).SliceColumns(Kv.KeySize, Kv.KeySize);
         }
 
-        if (!IsNormedAfterRope) NormHeads(backend, queries, keys);
-        ValueNorm?.Apply(backend, values, values);
-        if (Rope is not null)
+        Turn(step, queries, QueryNorm);
+        if (!ReusesKv)
         {
-            RopeTable rope = Rope.For(step.Sequence.Cache.Capacity);
-            backend.Rope(queries, Kv.KeySize, step.FirstPosition, rope);
-            backend.Rope(keys, Kv.KeySize, step.FirstPosition, rope);
+            Turn(step, keys, KeyNorm);
+            ValueNorm?.Apply(backend, values, values);
+            backend.StoreKv(keys, values, step.Sequence.Cache, KvIndex, step.FirstPosition);
         }
 
-        if (IsNormedAfterRope) NormHeads(backend, queries, keys);
-        backend.StoreKv(keys, values, step.Sequence.Cache, KvIndex, step.FirstPosition);
         Tensor attended = scratch.Take(x.Rows, AttendedWidth);
         backend.Attention(queries, step.Sequence.Cache, KvIndex, step.FirstPosition, Options, attended);
         if (GateProjection is not null)
@@ -152,9 +154,11 @@ internal sealed class AttentionLayer : Mixer
         Output.Apply(backend, attended, y);
     }
 
-    private void NormHeads(Backend backend, Tensor queries, Tensor keys)
+    // Norm and RoPE, in the layer's order.
+    private void Turn(in Step step, Tensor heads, Norm? norm)
     {
-        QueryNorm?.Apply(backend, queries, queries);
-        KeyNorm?.Apply(backend, keys, keys);
+        if (!IsNormedAfterRope) norm?.Apply(step.Backend, heads, heads);
+        if (Rope is not null) step.Backend.Rope(heads, Kv.KeySize, step.FirstPosition, Rope.For(step.Sequence.Cache.Capacity));
+        if (IsNormedAfterRope) norm?.Apply(step.Backend, heads, heads);
     }
 }

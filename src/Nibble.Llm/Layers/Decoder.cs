@@ -31,8 +31,14 @@ internal sealed record DecoderLayer
     /// <summary>What both outputs are multiplied by before they are added.</summary>
     public float ResidualScale { get; init; } = 1;
 
+    /// <summary>How the layer takes in an input of its own, or null.</summary>
+    public LayerInput? Input { get; init; }
+
+    /// <summary>What the state is multiplied by at last.</summary>
+    public float OutputScale { get; init; } = 1;
+
     /// <summary>Values a token that it takes of <see cref="Scratch"/>.</summary>
-    public int WorkColumns => (Mixer?.WorkColumns ?? 0) + (FeedForward?.WorkColumns ?? 0);
+    public int WorkColumns => (Mixer?.WorkColumns ?? 0) + (FeedForward?.WorkColumns ?? 0) + (Input?.WorkColumns ?? 0);
 
     /// <summary>Ids a token that it takes of <see cref="Scratch"/>.</summary>
     public int IdColumns => (Mixer?.IdColumns ?? 0) + (FeedForward?.IdColumns ?? 0);
@@ -69,6 +75,9 @@ internal sealed record DecoderLayer
             FeedForward.Run(step, Normed(backend, FeedForwardNorm, state, normed), delta);
             Add(backend, FeedForwardPostNorm, delta, state);
         }
+
+        Input?.Run(step, state, delta);
+        if (OutputScale != 1) backend.Scale(state, OutputScale, state);
     }
 
     private static Tensor Normed(Backend backend, Norm? norm, Tensor state, Tensor normed)
@@ -104,6 +113,9 @@ internal sealed class Decoder
     /// <summary>Norm of the embeddings, or null.</summary>
     public Norm? EmbeddingNorm { get; init; }
 
+    /// <summary>Embeddings that each layer has of its own, or null.</summary>
+    public LayerInputs? LayerInputs { get; init; }
+
     /// <summary>The layers.</summary>
     public required ImmutableArray<DecoderLayer> Layers { get; init; }
 
@@ -123,7 +135,12 @@ internal sealed class Decoder
     public required SequenceShape Sequence { get; init; }
 
     /// <summary>Widths for a <see cref="Scratch"/>.</summary>
-    public ScratchShape Shape => new(Embedding.Columns, Layers.Max(layer => layer.WorkColumns), Layers.Max(layer => layer.IdColumns), Output.Weight.Rows);
+    public ScratchShape Shape => new(
+        Embedding.Columns,
+        Math.Max(Layers.Max(layer => layer.WorkColumns), LayerInputs?.Table.Columns ?? 0),
+        Layers.Max(layer => layer.IdColumns),
+        LayerInputs?.Table.Columns ?? 0,
+        Output.Weight.Rows);
 
     /// <summary>Runs a batch: afterwards the sequence holds what later tokens need, and <see cref="Scratch.State"/> the state of each of its tokens.</summary>
     /// <param name="ids">[tokens] ids, at most <see cref="Scratch.Tokens"/>.</param>
@@ -146,6 +163,13 @@ internal sealed class Decoder
         }
 
         EmbeddingNorm?.Apply(Backend, state, state);
+        if (LayerInputs is not null)
+        {
+            scratch.BeginLayer();
+            Tensor inputs = scratch.LayerInputs.SliceRows(0, ids.Length);
+            LayerInputs.Run(Backend, ids, state, scratch.Take(ids.Length, inputs.Columns), inputs);
+        }
+
         foreach (DecoderLayer layer in Layers)
         {
             cancellation.ThrowIfCancellationRequested();

@@ -30,6 +30,15 @@ internal sealed class ExpertFeedForward : FeedForward
     /// <summary>[experts x width].</summary>
     public required Linear Router { get; init; }
 
+    /// <summary>Norm of what the router reads; null for what the experts read.</summary>
+    public Norm? RouterNorm { get; init; }
+
+    /// <summary>What the router's logits are multiplied by.</summary>
+    public float RouterScale { get; init; } = 1;
+
+    /// <summary>Norm of what the experts read, where the network is given the state itself; else null.</summary>
+    public Norm? InputNorm { get; init; }
+
     /// <summary>Whether the router reads what the layer was given, before attention and without a norm.</summary>
     public bool IsRoutedEarly { get; init; }
 
@@ -66,7 +75,7 @@ internal sealed class ExpertFeedForward : FeedForward
         get
         {
             int width = Down.Weight.Rows, used = Routing.Used;
-            return Router.Weight.Rows + used + (used * (Up.Weight.Rows + (Gate?.Weight.Rows ?? 0) + width))
+            return (RouterNorm is null ? 0 : width) + (InputNorm is null ? 0 : width) + Router.Weight.Rows + used + (used * (Up.Weight.Rows + (Gate?.Weight.Rows ?? 0) + width))
                 + (IsInputWeighted ? used * Up.Weight.Columns : 0) + (Shared is null ? 0 : Shared.WorkColumns + width + 1);
         }
     }
@@ -89,10 +98,13 @@ internal sealed class ExpertFeedForward : FeedForward
         Scratch scratch = step.Scratch;
         int used = Routing.Used, products = x.Rows * used, hidden = Down.Weight.Columns;
         Tensor logits = _early;
+        Tensor routed = Normed(step, RouterNorm, x);
+        x = Normed(step, InputNorm, x);
         if (!IsRoutedEarly)
         {
             logits = scratch.Take(x.Rows, Router.Weight.Rows);
-            Router.Apply(backend, x, logits);
+            Router.Apply(backend, RouterNorm is null ? x : routed, logits);
+            if (RouterScale != 1) backend.Scale(logits, RouterScale, logits);
         }
 
         Tensor ids = scratch.TakeIds(x.Rows, used);
@@ -129,6 +141,14 @@ internal sealed class ExpertFeedForward : FeedForward
         else backend.Combine(output, weights, y);
 
         if (Shared is not null) AddShared(step, x, y);
+    }
+
+    private static Tensor Normed(in Step step, Norm? norm, Tensor x)
+    {
+        if (norm is null) return x;
+        Tensor normed = step.Scratch.Take(x.Rows, x.Columns);
+        norm.Apply(step.Backend, x, normed);
+        return normed;
     }
 
     private static Tensor EveryRow(Tensor x, int first, int step) => new(x.Buffer, x.Offset + ((long)first * x.Stride), x.Rows / step, x.Columns, x.Stride * step);

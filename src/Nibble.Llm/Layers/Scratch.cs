@@ -6,14 +6,15 @@ namespace Nibble.Llm.Layers;
 /// <param name="Width">Values of a token's state.</param>
 /// <param name="Work">Values a token that the layer with most of them takes.</param>
 /// <param name="Ids">Ids a token that the layer with most of them takes.</param>
+/// <param name="LayerInputs">Values a token of all layers' own inputs.</param>
 /// <param name="Vocabulary">Logits of a token.</param>
-internal readonly record struct ScratchShape(int Width, int Work, int Ids, int Vocabulary)
+internal readonly record struct ScratchShape(int Width, int Work, int Ids, int LayerInputs, int Vocabulary)
 {
     /// <summary>Bytes that a <see cref="Scratch"/> of this shape takes.</summary>
     /// <param name="tokens">Tokens of a batch.</param>
     /// <param name="logitRows">Rows of logits at a time.</param>
     public long Bytes(int tokens, int logitRows) =>
-        4L * ((long)tokens * ((4L * Width) + Work + Ids + 1) + ((long)logitRows * (Vocabulary + Width)));
+        4L * ((long)tokens * ((4L * Width) + Work + Ids + LayerInputs + 1) + ((long)logitRows * (Vocabulary + Width)));
 }
 
 /// <summary>The activations of one batch, allocated once and used by every layer in turn.</summary>
@@ -41,6 +42,7 @@ internal sealed class Scratch : IDisposable
         Parallel = Float(tokens, shape.Width);
         _work = Float(tokens, shape.Work);
         _ids = backend.Allocate(ElementType.Int32, tokens, shape.Ids);
+        LayerInputs = Float(tokens, shape.LayerInputs);
         LogitState = Float(logitRows, shape.Width);
         Logits = Float(logitRows, shape.Vocabulary);
         _positions = new int[tokens];
@@ -63,6 +65,9 @@ internal sealed class Scratch : IDisposable
 
     /// <summary>[tokens x width] what the network beside attention adds.</summary>
     public Tensor Parallel { get; }
+
+    /// <summary>[tokens x layers of size] the inputs that layers have of their own.</summary>
+    public Tensor LayerInputs { get; }
 
     /// <summary>[logit rows x width] normed states of the tokens whose logits are wanted.</summary>
     public Tensor LogitState { get; }
@@ -112,7 +117,7 @@ internal sealed class Scratch : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[State, Normed, Delta, Parallel, _work, _ids, LogitState, Logits])
+        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[State, Normed, Delta, Parallel, _work, _ids, LayerInputs, LogitState, Logits])
             tensor.Buffer.Dispose();
     }
 }

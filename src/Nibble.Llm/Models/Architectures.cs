@@ -32,6 +32,7 @@ public static class Architectures
     [
         new("gemma2", "Gemma 2", Gemma2.Build),
         new("gemma3", "Gemma 3", Gemma3.Build),
+        new("gemma4", "Gemma 4", Gemma4.Build),
         new("gpt-oss", "gpt-oss 20B and 120B", GptOss.Build),
         new("granite", "Granite 3 and 4", Granite.Build),
         new("llama", "Llama 1 to 3.3, Mistral 7B, Mixtral, SmolLM, SmolLM2, TinyLlama, DeepSeek-R1-Distill-Llama", Llama.Build),

@@ -34,6 +34,15 @@ internal sealed record AttentionTraits
     /// <summary>Bias of <c>attn_output</c>.</summary>
     public Presence OutputBias { get; init; }
 
+    /// <summary>The matrix <c>attn_v</c>; without it values are the keys before norm and RoPE.</summary>
+    public Presence Values { get; init; } = Presence.Required;
+
+    /// <summary>Whether values are normed head by head, without a gain.</summary>
+    public bool IsValueNormed { get; init; }
+
+    /// <summary>The earlier layer's place in the KV cache that this layer reads instead of one of its own; null for its own.</summary>
+    public int? SharedKv { get; init; }
+
     /// <summary>Norms <c>attn_q_norm</c> and <c>attn_k_norm</c>.</summary>
     public HeadNorm QueryKeyNorm { get; init; }
 

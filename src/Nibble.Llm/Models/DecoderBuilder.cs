@@ -104,6 +104,9 @@ internal sealed class DecoderBuilder
     /// <summary>Norm of the embeddings, or null.</summary>
     public Norm? EmbeddingNorm { get; set; }
 
+    /// <summary>Embeddings that each layer has of its own, or null.</summary>
+    public LayerInputs? LayerInputs { get; set; }
+
     /// <summary>What logits are multiplied by.</summary>
     public float LogitScale { get; init; } = 1;
 
@@ -181,6 +184,7 @@ internal sealed class DecoderBuilder
             EmbeddingScale = EmbeddingScale,
             PositionEmbedding = PositionEmbedding,
             EmbeddingNorm = EmbeddingNorm,
+            LayerInputs = LayerInputs,
             Layers = [.. _layers],
             OutputNorm = OutputNormName.Length == 0 ? null : Norm(OutputNormName),
             Output = new Linear(output, Reader.Vector("output.bias", Vocabulary, OutputBias)),

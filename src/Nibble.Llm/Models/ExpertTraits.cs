@@ -30,6 +30,15 @@ internal sealed record ExpertTraits
     /// <summary>Bias of the router.</summary>
     public Presence RouterBias { get; init; }
 
+    /// <summary>Norm of what the router reads; null for what the experts read.</summary>
+    public Norm? RouterNorm { get; init; }
+
+    /// <summary>What the router's logits are multiplied by.</summary>
+    public float RouterScale { get; init; } = 1;
+
+    /// <summary>Norm of what the experts read, where the network is given the state itself.</summary>
+    public Norm? InputNorm { get; init; }
+
     /// <summary>Bias <c>exp_probs_b</c> of the choice.</summary>
     public Presence SelectionBias { get; init; }
 

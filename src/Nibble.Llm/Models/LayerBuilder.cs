@@ -53,8 +53,9 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <param name="columns">Inputs.</param>
     /// <param name="rows">Outputs.</param>
     /// <param name="bias">Whether there is a bias.</param>
-    public Linear Linear(string name, int columns, int rows, Presence bias) =>
-        new(Reader.Matrix(Name(name) + ".weight", columns, rows), Reader.Vector(Name(name) + ".bias", rows, bias));
+    /// <param name="isScaled">Whether a scale beside it counts or is passed over; null where the architecture knows none.</param>
+    public Linear Linear(string name, int columns, int rows, Presence bias, bool? isScaled = true) =>
+        new(Reader.Matrix(Name(name) + ".weight", columns, rows, isScaled), Reader.Vector(Name(name) + ".bias", rows, bias));
 
     /// <summary>Attention.</summary>
     /// <param name="traits">How it differs from the plainest one.</param>
@@ -72,18 +73,22 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         bool isBiasFused = isFused && (Reader.Has(Name("attn_qkv.bias")) || !Reader.Has(Name("attn_q.bias")));
         Weight? Bias(string name, int rows) => isBiasFused ? null : Reader.Vector(Name(name) + ".bias", rows, traits.Bias);
         KvLayer kv = new(KvHeads, keySize, valueSize, traits.Window, traits.IsChunked);
+        bool hasValues = traits.Values == Presence.Required || (traits.Values == Presence.Optional && Reader.Has(Name("attn_v.weight")));
         int gateRows = traits.Gate == OutputGate.Values ? Heads * valueSize : traits.Gate == OutputGate.Heads ? Heads : 0;
         return new AttentionLayer
         {
-            KvIndex = model.AddKv(kv),
+            KvIndex = traits.SharedKv ?? model.AddKv(kv),
             Kv = kv,
+            ReusesKv = traits.SharedKv is not null,
             Projections = isFused
                 ? [Reader.Matrix(Name("attn_qkv.weight"), model.Width, allRows)]
+                : traits.SharedKv is not null
+                ? [Reader.Matrix(Name("attn_q.weight"), model.Width, projected)]
                 :
                 [
                     Reader.Matrix(Name("attn_q.weight"), model.Width, projected),
                     Reader.Matrix(Name("attn_k.weight"), model.Width, keyRows),
-                    Reader.Matrix(Name("attn_v.weight"), model.Width, valueRows),
+                    .. hasValues ? (Weight[])[Reader.Matrix(Name("attn_v.weight"), model.Width, valueRows)] : [],
                 ],
             Bias = isBiasFused ? Reader.Vector(Name("attn_qkv.bias"), allRows, traits.Bias) : null,
             QueryBias = Bias("attn_q", projected),
@@ -91,7 +96,8 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             ValueBias = Bias("attn_v", valueRows),
             ClampLimit = traits.ClampLimit,
             QueryNorm = HeadNorm(traits, "attn_q_norm", Heads, keySize),
-            KeyNorm = HeadNorm(traits, "attn_k_norm", KvHeads, keySize),
+            KeyNorm = traits.SharedKv is null ? HeadNorm(traits, "attn_k_norm", KvHeads, keySize) : null,
+            ValueNorm = traits.IsValueNormed ? new Norm(new NormOptions(model.NormKind, model.NormEpsilon, valueSize), null, null) : null,
             IsNormedAfterRope = traits.IsNormedAfterRope,
             Rope = traits.Pairing is { } pairing ? model.Rotations.For(keySize, pairing, traits.Rope) : null,
             Options = new AttentionOptions(Heads, traits.Scale ?? (1 / MathF.Sqrt(keySize)))
@@ -163,7 +169,10 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         return new ExpertFeedForward
         {
             Activation = traits.Activation,
-            Router = Linear("ffn_gate_inp", width, experts, traits.RouterBias),
+            Router = Linear("ffn_gate_inp", width, experts, traits.RouterBias, isScaled: null),
+            RouterNorm = traits.RouterNorm,
+            RouterScale = traits.RouterScale,
+            InputNorm = traits.InputNorm,
             IsRoutedEarly = traits.IsRoutedEarly,
             Routing = new Routing(used, traits.Normalize, traits.Scale, traits.Gating)
             {

@@ -179,10 +179,14 @@ internal class ModelReader
     }
 
     /// <summary>Uploads a matrix [columns x rows], with the scale beside it where there is one and it counts.</summary>
-    public Weight Matrix(string name, int columns, int rows, bool isScaled = true)
+    /// <param name="name">Name.</param>
+    /// <param name="columns">Inputs.</param>
+    /// <param name="rows">Outputs.</param>
+    /// <param name="isScaled">Whether a scale counts or is passed over (<see cref="Scales"/>); null where the architecture knows none.</param>
+    public Weight Matrix(string name, int columns, int rows, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
-        return Upload(source, Scales(source, 1, isScaled));
+        return Upload(source, isScaled is { } used ? Scales(source, 1, used) : []);
     }
 
     /// <summary>Uploads a table whose rows are looked up.</summary>

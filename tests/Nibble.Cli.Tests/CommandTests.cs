@@ -168,6 +168,44 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public void Inspect_lists_every_tensor_that_is_in_the_way()
+    {
+        string path = Path.Combine(_folder, "incomplete.gguf");
+        using (GgufFile original = GgufFile.Open(Dense))
+        {
+            GgufWriter writer = new();
+            foreach (GgufEntry entry in original.Metadata)
+                writer.Set(entry.Key, entry.Value);
+            foreach (GgufTensor tensor in original.Tensors)
+                if (tensor.Name == "blk.1.attn_k.weight")
+                    writer.AddTensor("blk.1.attn_key.weight", tensor.Format, tensor.Dimensions.AsSpan(), new byte[tensor.ByteLength]);
+                else if (tensor.Name is not ("blk.0.ffn_up.weight" or "blk.1.attn_norm.weight"))
+                    writer.AddTensor(tensor);
+            writer.Write(path);
+        }
+
+        JsonElement json = JsonDocument.Parse(Cli.Run("inspect", path, "--json").Succeeded().Output).RootElement;
+        Assert.False(json.GetProperty("runs").GetBoolean());
+        string[] problems = [.. json.GetProperty("problems").EnumerateArray().Select(problem => problem.GetString()!)];
+        Assert.Collection(
+            problems,
+            problem => Assert.Contains("'blk.0.ffn_up.weight' is missing", problem, StringComparison.Ordinal),
+            problem => Assert.Contains("'blk.1.attn_norm.weight' is missing", problem, StringComparison.Ordinal),
+            problem => Assert.Contains("'blk.1.attn_k.weight' is missing", problem, StringComparison.Ordinal),
+            problem => Assert.Contains("'blk.1.attn_key.weight' is not part of architecture llama", problem, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Architectures_lists_a_table_json_and_markdown()
+    {
+        Assert.Contains("SmolLM2", Cli.Run("architectures").Succeeded().Output, StringComparison.Ordinal);
+        JsonElement json = JsonDocument.Parse(Cli.Run("architectures", "--json").Succeeded().Output).RootElement;
+        Assert.Equal(Llm.Models.Architectures.Names, json.EnumerateArray().Select(row => row.GetProperty("name").GetString()));
+        Assert.StartsWith("| architecture | models |\n|---|---|\n| `", Cli.Run("architectures", "--markdown").Succeeded().Output.ReplaceLineEndings("\n"), StringComparison.Ordinal);
+        Assert.Equal(2, Cli.Run("architectures", "--json", "--markdown").ExitCode);
+    }
+
+    [Fact]
     public void Devices_lists_devices_paths_and_kernels()
     {
         Cli.Result tables = Cli.Run("devices").Succeeded();
@@ -227,6 +265,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("logits")]
     [InlineData("evaluate")]
     [InlineData("inspect")]
+    [InlineData("architectures")]
     [InlineData("devices")]
     public void Help_shows_examples(string command)
     {

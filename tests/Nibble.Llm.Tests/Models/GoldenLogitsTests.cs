@@ -42,6 +42,35 @@ public class GoldenLogitsTests
         Assert.Equal(expected, TestModels.Greedy(session, TestModels.Tokens.AsSpan(0, 16), expected.Length));
     }
 
+    public static TheoryData<string, string> SharedCases => new(
+        from model in (string[])
+        [
+            "gemma2-dense", "gemma3-dense", "gpt-oss-moe", "granite-dense", "llama-dense", "llama-moe", "mistral3-dense", "phi3-dense", "qwen2-dense", "qwen3-dense",
+            "qwen3moe-moe", "smollm3-dense",
+        ]
+        from backend in (string[])["reference", "cpu-exact"]
+        select (model, backend));
+
+    [Theory]
+    [MemberData(nameof(SharedCases))]
+    public void Shared_models_give_the_logits_and_greedy_ids_of_llama_cpp(string name, string device)
+    {
+        using Backend backend = TestModels.Open(device);
+        using LanguageModel model = TestModels.Load(Fixtures.Shared("fixtures", "architectures", name + ".gguf"), backend);
+        using Session session = TestModels.ExactSession(model);
+        float[] theirs = Nmse.ReadFloats(Fixtures.Shared("fixtures", "architectures", name + ".logits.f32"));
+        float[] ours = TestModels.Logits(session, TestModels.Tokens);
+        for (int position = 0; position < TestModels.Tokens.Length; position++)
+        {
+            Range row = (position * model.VocabularySize)..((position + 1) * model.VocabularySize);
+            Assert.True(Nmse.Of(ours[row], theirs[row]) < Bound, $"position {position}: NMSE {Nmse.Of(ours[row], theirs[row]):E3}");
+        }
+
+        string line = File.ReadLines(Fixtures.Shared("fixtures", "architectures", "greedy.txt")).Single(text => text.StartsWith(name + " ", StringComparison.Ordinal));
+        int[] expected = TestModels.ParseIds(line[name.Length..]);
+        Assert.Equal(expected, TestModels.Greedy(session, TestModels.Tokens.AsSpan(0, 16), expected.Length));
+    }
+
     public static TheoryData<string, string, string[]> Variants => new(
         ("llama-dense", "linear", ["llama.rope.scaling.factor=2"]),
         ("llama-dense", "none", ["llama.rope.scaling.type=none", "llama.rope.scaling.factor=4"]),

@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
 
 namespace Nibble.Cpu;
@@ -62,8 +63,7 @@ public sealed unsafe partial class CpuBackend
         {
             foreach (int expert in HostTensorBuffer.IntRow(experts, t))
             {
-                if ((uint)expert >= (uint)weight.Matrices)
-                    throw new ArgumentOutOfRangeException(nameof(experts), $"token {t} asks {weight.Name} for expert {expert}; it has 0 to {weight.Matrices - 1}.");
+                CheckExpert(expert, t, weight, weight.Matrices);
                 ends[expert]++;
             }
         }
@@ -97,11 +97,11 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
-    public override void RmsNorm(Tensor x, Weight? gain, float epsilon, Tensor y)
+    public override void Norm(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor y)
     {
-        Shapes.CheckNorm(x, gain, y);
+        int size = Shapes.CheckNorm(x, options, gain, bias, y);
         using Call call = Enter();
-        _norm.Prepare(x, gain is null ? null : CpuWeight.Of(gain).Vector, epsilon, y);
+        _norm.Prepare(x, in options, size, gain is null ? null : CpuWeight.Of(gain), bias is null ? null : CpuWeight.Of(bias), y);
         Start(_norm, (long)x.Rows * x.Columns * 2);
         GC.KeepAlive(x.Buffer);
         GC.KeepAlive(y.Buffer);
@@ -135,7 +135,6 @@ public sealed unsafe partial class CpuBackend
         Shapes.CheckAttention(queries, cache, layer, firstPosition, options, y);
         using Call call = Enter();
         HostKvCache memory = HostKvCache.Of(cache);
-        KvLayer shape = cache.Layers[layer];
         AttentionArguments arguments = new()
         {
             Queries = HostTensorBuffer.Pointer(queries),
@@ -146,14 +145,13 @@ public sealed unsafe partial class CpuBackend
             Values = memory.Pointer(layer, true),
             KeyBytes = memory.RowBytes(layer, false),
             ValueBytes = memory.RowBytes(layer, true),
+            Rows = memory.Rows(layer),
             Format = memory.Format,
             FirstPosition = firstPosition,
             Tokens = queries.Rows,
-            KvHeads = shape.Heads,
-            GroupHeads = options.Heads / shape.Heads,
-            KeySize = shape.KeySize,
-            ValueSize = shape.ValueSize,
-            Scale = options.Scale,
+            Layer = cache.Layers[layer],
+            Options = options,
+            Sinks = options.Sinks is null ? null : CpuWeight.Of(options.Sinks).Vector,
         };
         _attention.Prepare(in arguments, _team.Threads);
         Start(_attention, _attention.Parts, _attention.Work);
@@ -163,11 +161,20 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
+    public override void Activate(Activation activation, Tensor x, Tensor y)
+    {
+        Shapes.CheckActivate(activation, x, y);
+        using Call call = Enter();
+        _activation.Prepare(activation, x, y);
+        Start(_activation, (long)x.Rows * x.Columns * 8);
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    /// <inheritdoc/>
     public override void GatedActivation(Activation activation, Tensor gate, Tensor up, Tensor y)
     {
         Shapes.CheckSame(gate, up, y);
-        if (activation is not (Activation.Silu or Activation.Gelu))
-            throw new ArgumentOutOfRangeException(nameof(activation), activation, "there is no such activation.");
         using Call call = Enter();
         _activation.Prepare(activation, gate, up, y);
         Start(_activation, (long)gate.Rows * gate.Columns * 8);
@@ -199,24 +206,73 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
-    public override void Scale(Tensor x, float factor, Tensor y)
+    /// <exception cref="ArgumentOutOfRangeException">A token asks for an expert that is not there.</exception>
+    public override void AddExpertBias(Tensor x, Weight biases, Tensor experts)
     {
-        Shapes.CheckSame(x, x, y);
+        Shapes.CheckAddExpertBias(x, biases, experts);
         using Call call = Enter();
-        _scale.Prepare(x, factor, y);
-        Start(_scale, (long)x.Rows * x.Columns);
+        for (int t = 0; t < experts.Rows; t++)
+            foreach (int expert in HostTensorBuffer.IntRow(experts, t))
+                CheckExpert(expert, t, biases, biases.Rows);
+        _addExpertBias.Prepare(x, CpuWeight.Of(biases).Vector, experts);
+        Start(_addExpertBias, (long)x.Rows * x.Columns);
         GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(experts.Buffer);
+    }
+
+    /// <inheritdoc/>
+    public override void Scale(Tensor x, float factor, Tensor y) => Each(Change.Scale, x, factor, y);
+
+    /// <inheritdoc/>
+    public override void Clamp(Tensor x, float limit, Tensor y)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(limit);
+        Each(Change.Clamp, x, limit, y);
+    }
+
+    /// <inheritdoc/>
+    public override void SoftCap(Tensor x, float cap, Tensor y)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(cap);
+        Each(Change.SoftCap, x, cap, y);
+    }
+
+    /// <inheritdoc/>
+    public override void Copy(Tensor x, Tensor y) => Each(Change.Copy, x, 0, y);
+
+    /// <inheritdoc/>
+    public override void Convolve(Tensor x, Weight kernel, Weight? bias, Activation activation, Tensor state, Tensor y)
+    {
+        Shapes.CheckConvolve(x, kernel, bias, activation, state, y);
+        using Call call = Enter();
+        ConvolutionArguments arguments = new()
+        {
+            X = HostTensorBuffer.Pointer(x),
+            XStride = x.Stride,
+            State = HostTensorBuffer.Pointer(state),
+            StateStride = state.Stride,
+            Kernel = CpuWeight.Of(kernel).Transposed,
+            Bias = bias is null ? null : CpuWeight.Of(bias).Vector,
+            Y = HostTensorBuffer.Pointer(y),
+            YStride = y.Stride,
+            Tokens = x.Rows,
+            Taps = kernel.Columns,
+            Channels = x.Columns,
+        };
+        _convolution.Prepare(in arguments, activation);
+        Start(_convolution, (long)x.Rows * x.Columns * (kernel.Columns + 8));
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(state.Buffer);
         GC.KeepAlive(y.Buffer);
     }
 
     /// <inheritdoc/>
-    public override void Route(Tensor logits, in Routing routing, Tensor experts, Tensor weights)
+    public override void Route(Tensor logits, in Routing routing, Weight? bias, Tensor experts, Tensor weights)
     {
-        Shapes.CheckRoute(logits, routing, experts, weights);
+        Shapes.CheckRoute(logits, routing, bias, experts, weights);
         using Call call = Enter();
-        Span<float> probabilities = new(_lists.Reserve(logits.Columns * 4L), logits.Columns);
-        for (int t = 0; t < logits.Rows; t++)
-            Route(HostTensorBuffer.Row(logits, t), in routing, probabilities, HostTensorBuffer.IntRow(experts, t), HostTensorBuffer.Row(weights, t));
+        _route.Prepare(logits, in routing, bias is null ? null : CpuWeight.Of(bias).Vector, experts, weights);
+        Start(_route, (long)logits.Rows * logits.Columns * (8 + routing.Used));
         GC.KeepAlive(logits.Buffer);
         GC.KeepAlive(experts.Buffer);
         GC.KeepAlive(weights.Buffer);
@@ -234,30 +290,20 @@ public sealed unsafe partial class CpuBackend
         GC.KeepAlive(y.Buffer);
     }
 
-    // One token: softmax, then the best experts. A chosen probability is marked by -1, below every other.
-    private static void Route(ReadOnlySpan<float> logits, in Routing routing, Span<float> probabilities, Span<int> ids, Span<float> chosen)
+    private static void CheckExpert(int expert, int token, Weight weight, int count)
     {
-        float highest = float.NegativeInfinity, total = 0, sum = 0;
-        foreach (float value in logits)
-            highest = MathF.Max(highest, value);
-        for (int e = 0; e < logits.Length; e++)
-            total += probabilities[e] = MathF.Exp(logits[e] - highest);
-        for (int e = 0; e < logits.Length; e++)
-            probabilities[e] /= total;
-        for (int i = 0; i < ids.Length; i++)
-        {
-            int best = 0;
-            while (probabilities[best] == -1) best++;
-            for (int e = best + 1; e < probabilities.Length; e++)
-                if (probabilities[e] > probabilities[best]) best = e;
-            ids[i] = best;
-            sum += chosen[i] = probabilities[best];
-            probabilities[best] = -1;
-        }
+        if ((uint)expert >= (uint)count)
+            throw new ArgumentOutOfRangeException(nameof(expert), $"token {token} asks {weight.Name} for expert {expert}; it has 0 to {count - 1}.");
+    }
 
-        float factor = routing.Normalize ? routing.Scale / MathF.Max(sum, 1f / (1 << 14)) : routing.Scale;
-        foreach (ref float value in chosen)
-            value *= factor;
+    private void Each(Change change, Tensor x, float number, Tensor y)
+    {
+        Shapes.CheckSame(x, x, y);
+        using Call call = Enter();
+        _change.Prepare(change, x, number, y);
+        Start(_change, (long)x.Rows * x.Columns * (change == Change.SoftCap ? 8 : 1));
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(y.Buffer);
     }
 
     private void Begin(Tensor x) => _matMul.Begin(HostTensorBuffer.Pointer(x), x.Stride, x.Rows, x.Columns);

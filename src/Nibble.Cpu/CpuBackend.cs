@@ -34,9 +34,12 @@ public sealed partial class CpuBackend : Backend
     private readonly StoreJob _store = new();
     private readonly GetRowsJob _getRows;
     private readonly AddJob _add;
-    private readonly ScaleJob _scale;
+    private readonly AddExpertBiasJob _addExpertBias;
+    private readonly ChangeJob _change;
     private readonly ActivationJob _activation;
     private readonly CombineJob _combine;
+    private readonly ConvolutionJob _convolution;
+    private readonly RouteJob _route;
     private int _busy;
     private bool _disposed;
 
@@ -61,9 +64,12 @@ public sealed partial class CpuBackend : Backend
         _norm = new NormJob(kernels);
         _getRows = new GetRowsJob(kernels, _threadScratch);
         _add = new AddJob(kernels);
-        _scale = new ScaleJob(kernels);
+        _addExpertBias = new AddExpertBiasJob(kernels);
+        _change = new ChangeJob(kernels);
         _activation = new ActivationJob(kernels);
         _combine = new CombineJob(kernels);
+        _convolution = new ConvolutionJob(kernels);
+        _route = new RouteJob(_threadScratch);
     }
 
     /// <inheritdoc/>
@@ -132,7 +138,8 @@ public sealed partial class CpuBackend : Backend
     public override Tensor Allocate(ElementType type, int rows, int columns) => HostTensorBuffer.NewTensor(type, rows, columns);
 
     /// <inheritdoc/>
-    public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format) => new HostKvCache(layers, capacity, format);
+    public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch) =>
+        new HostKvCache(layers, capacity, format, batch);
 
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<float> values, Tensor y)
@@ -141,6 +148,15 @@ public sealed partial class CpuBackend : Backend
         using Call call = Enter();
         for (int row = 0; row < y.Rows; row++)
             values.Slice(row * y.Columns, y.Columns).CopyTo(HostTensorBuffer.Row(y, row));
+    }
+
+    /// <inheritdoc/>
+    public override void Write(ReadOnlySpan<int> values, Tensor y)
+    {
+        Shapes.CheckWriteIds(y, values.Length);
+        using Call call = Enter();
+        for (int row = 0; row < y.Rows; row++)
+            values.Slice(row * y.Columns, y.Columns).CopyTo(HostTensorBuffer.IntRow(y, row));
     }
 
     /// <inheritdoc/>

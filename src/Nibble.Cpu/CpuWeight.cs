@@ -11,7 +11,7 @@ internal sealed unsafe class CpuWeight : Weight
 {
     private readonly IWeightSource _source;
     private readonly float[] _scales;
-    private readonly NativeBuffer? _vector;
+    private NativeBuffer? _vector, _transposed;
 
     public CpuWeight(IWeightSource source, ReadOnlySpan<float> scales)
         : base(source)
@@ -21,12 +21,7 @@ internal sealed unsafe class CpuWeight : Weight
         _scales = scales.ToArray();
         Codes = CodeFormats.Find(Format);
         RowBytes = Format.RowBytes(Columns);
-        if (Rows != 1 || Matrices != 1) return;
-        _vector = new NativeBuffer(VectorBytes(source));
-        Span<float> values = _vector.Span<float>(0, Columns);
-        Format.Decode(source.Row(0), values);
-        foreach (ref float value in values)
-            value *= ScaleOf(0);
+        if (VectorBytes(source) > 0) _vector = Decoded();
     }
 
     /// <summary>How the format unpacks; null for F32, F16 and BF16.</summary>
@@ -35,8 +30,14 @@ internal sealed unsafe class CpuWeight : Weight
     /// <summary>Bytes of a row.</summary>
     public long RowBytes { get; }
 
-    /// <summary>[columns] decoded values times the scale, of a weight with one row.</summary>
-    public float* Vector => (float*)_vector!.Pointer;
+    /// <summary>
+    /// [rows x columns] decoded values times the scale, of one matrix. Vectors are decoded when they are uploaded; of tables (a gain for each head, biases of experts) float32 ones
+    /// are used where they are, and others decoded when first asked for.
+    /// </summary>
+    public float* Vector => _vector is null && Format.Name == "F32" && ScaleOf(0) == 1 ? (float*)Matrix(0) : (float*)(_vector ??= Decoded()).Pointer;
+
+    /// <summary>[columns x rows] what <see cref="Vector"/> has, turned when first asked for: a convolution's taps, each for all channels.</summary>
+    public float* Transposed => (float*)(_transposed ??= Turned()).Pointer;
 
     /// <summary>Bytes that <see cref="Vector"/> takes.</summary>
     public static long VectorBytes(IWeightSource source) => source.Rows == 1 && source.Matrices == 1 ? source.Columns * 4L : 0;
@@ -52,5 +53,33 @@ internal sealed unsafe class CpuWeight : Weight
     /// <summary>What the products of a matrix are multiplied by.</summary>
     public float ScaleOf(int matrix) => _scales.Length == 0 ? 1f : _scales[matrix];
 
-    protected override void Dispose(bool disposing) => _vector?.Dispose();
+    protected override void Dispose(bool disposing)
+    {
+        _vector?.Dispose();
+        _transposed?.Dispose();
+    }
+
+    private NativeBuffer Decoded()
+    {
+        NativeBuffer decoded = new((long)Rows * Columns * 4);
+        for (int r = 0; r < Rows; r++)
+        {
+            Span<float> values = decoded.Span<float>((long)r * Columns, Columns);
+            Format.Decode(_source.Row(r), values);
+            foreach (ref float value in values)
+                value *= ScaleOf(0);
+        }
+
+        return decoded;
+    }
+
+    private NativeBuffer Turned()
+    {
+        NativeBuffer turned = new((long)Rows * Columns * 4);
+        float* from = Vector, to = (float*)turned.Pointer;
+        for (int r = 0; r < Rows; r++)
+            for (int c = 0; c < Columns; c++)
+                to[((long)c * Rows) + r] = from[((long)r * Columns) + c];
+        return turned;
+    }
 }

@@ -26,10 +26,11 @@ internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch)
         _groups = (arguments.Tokens + _arguments.GroupTokens - 1) / _arguments.GroupTokens;
 
         // Units are query heads. Few pieces are cut evenly, even inside a KV head whose tiles are then decoded twice.
-        int units = _groups * arguments.KvHeads * arguments.GroupHeads;
-        _step = _groups * arguments.KvHeads >= 4 * threads ? arguments.GroupHeads : Math.Max(1, (units + threads - 1) / threads);
+        int units = _groups * arguments.Layer.Heads * arguments.GroupHeads;
+        _step = _groups * arguments.Layer.Heads >= 4 * threads ? arguments.GroupHeads : Math.Max(1, (units + threads - 1) / threads);
         Parts = (units + _step - 1) / _step;
-        Work = (long)arguments.Tokens * (arguments.FirstPosition + arguments.Tokens) * arguments.KvHeads * arguments.GroupHeads * (arguments.KeySize + arguments.ValueSize);
+        int window = arguments.Layer.Window, last = arguments.FirstPosition + arguments.Tokens;
+        Work = (long)arguments.Tokens * (window == 0 ? last : Math.Min(window, last)) * arguments.Layer.Heads * arguments.GroupHeads * (arguments.Layer.KeySize + arguments.Layer.ValueSize);
         foreach (Scratch own in scratch)
             own.Reserve(_arguments.ScratchBytes);
     }
@@ -37,7 +38,7 @@ internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch)
     public override void Run(int part, int parts, int thread)
     {
         // The pieces were fixed when the number of parts was; one part may hold several of them.
-        int perGroup = _arguments.KvHeads * _arguments.GroupHeads, units = _groups * perGroup;
+        int perGroup = _arguments.Layer.Heads * _arguments.GroupHeads, units = _groups * perGroup;
         int unit = Share(Parts, part, parts) * _step, end = Math.Min(units, Share(Parts, part + 1, parts) * _step);
         while (unit < end)
         {

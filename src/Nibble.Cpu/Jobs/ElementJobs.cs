@@ -54,35 +54,101 @@ internal sealed unsafe class AddJob(CpuKernels kernels) : ElementJob
         kernels.Add(_a[row] + first, (_bias == null ? _b[row] : _bias) + first, _y[row] + first, count);
 }
 
-/// <summary><see cref="Backend.Scale"/>.</summary>
-internal sealed unsafe class ScaleJob(CpuKernels kernels) : ElementJob
+/// <summary><see cref="Backend.AddExpertBias"/>.</summary>
+internal sealed unsafe class AddExpertBiasJob(CpuKernels kernels) : ElementJob
 {
-    private Rows _x, _y;
-    private float _factor;
+    private Rows _x, _experts;
+    private float* _biases;
 
-    public void Prepare(Tensor x, float factor, Tensor y)
+    /// <summary>x[row] = x[row] + the bias of its expert; the experts were checked.</summary>
+    public void Prepare(Tensor x, float* biases, Tensor experts)
     {
-        (_x, _factor, _y) = (new Rows(x), factor, new Rows(y));
+        (_x, _experts) = (new Rows(x), new Rows(experts));
+        _biases = biases;
         Shape(x.Rows, x.Columns);
     }
 
-    protected override void Values(int row, int first, int count) => kernels.Scale(_x[row] + first, _factor, _y[row] + first, count);
+    protected override void Values(int row, int first, int count)
+    {
+        int expert = ((int*)_experts[row / _experts.Columns])[row % _experts.Columns];
+        float* x = _x[row] + first;
+        kernels.Add(x, _biases + ((long)expert * _x.Columns) + first, x, count);
+    }
 }
 
-/// <summary><see cref="Backend.GatedActivation"/>.</summary>
+/// <summary>What an operation of one input and one number does to values.</summary>
+internal enum Change
+{
+    /// <summary><see cref="Backend.Copy"/>.</summary>
+    Copy,
+
+    /// <summary><see cref="Backend.Scale"/>.</summary>
+    Scale,
+
+    /// <summary><see cref="Backend.Clamp"/>.</summary>
+    Clamp,
+
+    /// <summary><see cref="Backend.SoftCap"/>.</summary>
+    SoftCap,
+}
+
+/// <summary>The operations of <see cref="Change"/>.</summary>
+internal sealed unsafe class ChangeJob(CpuKernels kernels) : ElementJob
+{
+    private Change _change;
+    private Rows _x, _y;
+    private float _number;
+
+    public void Prepare(Change change, Tensor x, float number, Tensor y)
+    {
+        (_change, _x, _number, _y) = (change, new Rows(x), number, new Rows(y));
+        Shape(x.Rows, x.Columns);
+    }
+
+    protected override void Values(int row, int first, int count)
+    {
+        float* x = _x[row] + first, y = _y[row] + first;
+        switch (_change)
+        {
+            case Change.Scale:
+                kernels.Scale(x, _number, y, count);
+                break;
+            case Change.Clamp:
+                kernels.Clamp(x, _number, y, count);
+                break;
+            case Change.SoftCap:
+                kernels.SoftCap(x, _number, y, count);
+                break;
+            default:
+                new Span<float>(x, count).CopyTo(new Span<float>(y, count));
+                break;
+        }
+    }
+}
+
+/// <summary><see cref="Backend.GatedActivation"/> and <see cref="Backend.Activate"/>.</summary>
 internal sealed unsafe class ActivationJob(CpuKernels kernels) : ElementJob
 {
     private Activation _activation;
     private Rows _gate, _up, _y;
+    private bool _gated;
 
+    /// <summary>y = activation(gate) x up.</summary>
     public void Prepare(Activation activation, Tensor gate, Tensor up, Tensor y)
     {
-        (_activation, _gate, _up, _y) = (activation, new Rows(gate), new Rows(up), new Rows(y));
+        (_activation, _gate, _up, _y, _gated) = (activation, new Rows(gate), new Rows(up), new Rows(y), true);
         Shape(gate.Rows, gate.Columns);
     }
 
+    /// <summary>y = activation(x).</summary>
+    public void Prepare(Activation activation, Tensor x, Tensor y)
+    {
+        (_activation, _gate, _y, _gated) = (activation, new Rows(x), new Rows(y), false);
+        Shape(x.Rows, x.Columns);
+    }
+
     protected override void Values(int row, int first, int count) =>
-        kernels.Activate(_activation, _gate[row] + first, _up[row] + first, _y[row] + first, count);
+        kernels.Activate(_activation, _gate[row] + first, _gated ? _up[row] + first : null, _y[row] + first, count);
 }
 
 /// <summary><see cref="Backend.Combine"/>.</summary>

@@ -6,20 +6,35 @@ using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu.Jobs;
 
-/// <summary><see cref="Backend.RmsNorm"/>, a row at a time.</summary>
+/// <summary><see cref="Backend.Norm"/>, a group of a row at a time.</summary>
 internal sealed unsafe class NormJob(CpuKernels kernels) : UnitJob
 {
     private Rows _x, _y;
-    private float* _gain;
-    private float _epsilon;
+    private NormOptions _options;
+    private float* _gain, _bias;
+    private int _size, _groups, _gainStep, _biasStep;
 
-    public void Prepare(Tensor x, float* gain, float epsilon, Tensor y)
+    /// <summary>Describes the operation.</summary>
+    public void Prepare(Tensor x, in NormOptions options, int size, CpuWeight? gain, CpuWeight? bias, Tensor y)
     {
-        (_x, _y, _epsilon, Units) = (new Rows(x), new Rows(y), epsilon, x.Rows);
-        _gain = gain;
+        (_x, _y, _options, _size, _groups) = (new Rows(x), new Rows(y), options, size, size == 0 ? 0 : x.Columns / size);
+        _gain = gain is null ? null : gain.Vector;
+        _bias = bias is null ? null : bias.Vector;
+        (_gainStep, _biasStep) = (Step(gain), Step(bias));
+        Units = x.Rows * _groups;
+
+        // A vector as long as a group serves every group.
+        int Step(CpuWeight? vector) => vector is null || vector.Rows * vector.Columns == size ? 0 : size;
     }
 
-    protected override void Unit(int unit, int thread) => kernels.Norm(_x[unit], _gain, _epsilon, _y[unit], _x.Columns);
+    protected override void Unit(int unit, int thread)
+    {
+        int row = unit / _groups, group = unit % _groups;
+        long start = (long)group * _size;
+        kernels.Norm(_x[row] + start, in _options, Part(_gain, group * (long)_gainStep), Part(_bias, group * (long)_biasStep), _y[row] + start, _size);
+    }
+
+    private static float* Part(float* vector, long start) => vector == null ? null : vector + start;
 }
 
 /// <summary><see cref="Backend.Rope"/>, a row at a time. The rotations of the last positions are kept for the next call.</summary>
@@ -56,8 +71,8 @@ internal sealed unsafe class RopeJob : TeamJob, IDisposable
             if (!_known) _rope!.Rotation(_firstPosition + row, new Span<float>(cosine, _pairs), new Span<float>(sine, _pairs));
             float* x = _x[row];
             for (int head = 0; head < _x.Columns; head += _headSize)
-                if (_rope!.Pairing == RopePairing.Halves) Rotation.Halves(x + head, cosine, sine, _pairs);
-                else Rotation.Adjacent(x + head, cosine, sine, _pairs);
+                if (_rope!.Pairing == RopePairing.Halves) Rotation.Halves(x + head + _rope.Offset, cosine, sine, _pairs);
+                else Rotation.Adjacent(x + head + _rope.Offset, cosine, sine, _pairs);
         }
     }
 
@@ -69,7 +84,7 @@ internal sealed unsafe class StoreJob : UnitJob
 {
     private Rows _keys, _values;
     private byte* _keyRows, _valueRows;
-    private int _keyBytes, _valueBytes;
+    private int _keyBytes, _valueBytes, _firstPosition, _rows;
     private BlockFormat _format = BlockFormats.F32;
 
     /// <summary>Describes the operation.</summary>
@@ -77,14 +92,75 @@ internal sealed unsafe class StoreJob : UnitJob
     {
         (_keys, _values, _format, Units) = (new Rows(keys), new Rows(values), cache.Format, keys.Rows);
         (_keyBytes, _valueBytes) = (cache.RowBytes(layer, false), cache.RowBytes(layer, true));
-        _keyRows = cache.Pointer(layer, false) + ((long)firstPosition * _keyBytes);
-        _valueRows = cache.Pointer(layer, true) + ((long)firstPosition * _valueBytes);
+        (_firstPosition, _rows) = (firstPosition, cache.Rows(layer));
+        _keyRows = cache.Pointer(layer, false);
+        _valueRows = cache.Pointer(layer, true);
     }
 
     protected override void Unit(int unit, int thread)
     {
-        KvRows.Encode(_format, _keys[unit], _keys.Columns, _keyRows + ((long)unit * _keyBytes));
-        KvRows.Encode(_format, _values[unit], _values.Columns, _valueRows + ((long)unit * _valueBytes));
+        long row = (_firstPosition + unit) % _rows;
+        KvRows.Encode(_format, _keys[unit], _keys.Columns, _keyRows + (row * _keyBytes));
+        KvRows.Encode(_format, _values[unit], _values.Columns, _valueRows + (row * _valueBytes));
+    }
+}
+
+/// <summary><see cref="Backend.Convolve"/>, some neighbouring channels of all tokens at a time, which then shift their state.</summary>
+internal sealed unsafe class ConvolutionJob(CpuKernels kernels) : UnitJob
+{
+    private const int RunChannels = 128;
+
+    private ConvolutionArguments _arguments;
+    private Activation _activation;
+
+    /// <summary>Describes the operation.</summary>
+    public void Prepare(in ConvolutionArguments arguments, Activation activation)
+    {
+        (_arguments, _activation) = (arguments, activation);
+        Units = (arguments.Channels + RunChannels - 1) / RunChannels;
+    }
+
+    protected override void Unit(int unit, int thread)
+    {
+        int first = unit * RunChannels, count = Math.Min(RunChannels, _arguments.Channels - first), kept = _arguments.Taps - 1;
+        for (int t = 0; t < _arguments.Tokens; t++)
+        {
+            kernels.Convolve(in _arguments, t, first, count);
+            float* y = _arguments.Y + (t * _arguments.YStride) + first;
+            if (_activation != Activation.Identity) kernels.Activate(_activation, y, null, y, count);
+        }
+
+        // From the oldest row on, so that a row is read before it is overwritten.
+        for (int i = 0; i < kept; i++)
+            new Span<float>(_arguments.Row(_arguments.Tokens + i - kept) + first, count).CopyTo(new Span<float>(_arguments.Row(i - kept) + first, count));
+    }
+}
+
+/// <summary><see cref="Backend.Route"/>, a token at a time.</summary>
+internal sealed unsafe class RouteJob(Scratch[] scratch) : UnitJob
+{
+    private Rows _logits, _experts, _weights;
+    private Routing _routing;
+    private float* _bias;
+
+    /// <summary>Describes the operation.</summary>
+    public void Prepare(Tensor logits, in Routing routing, float* bias, Tensor experts, Tensor weights)
+    {
+        (_logits, _experts, _weights, _routing, Units) = (new Rows(logits), new Rows(experts), new Rows(weights), routing, logits.Rows);
+        _bias = bias;
+        foreach (Scratch own in scratch)
+            own.Reserve(logits.Columns * 8L);
+    }
+
+    protected override void Unit(int unit, int thread)
+    {
+        int count = _logits.Columns;
+        Span<float> values = new(scratch[thread].Pointer, count), ranks = new((float*)scratch[thread].Pointer + count, count);
+        new Span<float>(_logits[unit], count).CopyTo(values);
+        RoutingMath.Gate(_routing.Gating, values);
+        for (int e = 0; e < count; e++)
+            ranks[e] = _bias == null ? values[e] : values[e] + _bias[e];
+        RoutingMath.Choose(in _routing, ranks, values, new Span<int>(_experts[unit], _experts.Columns), new Span<float>(_weights[unit], _weights.Columns));
     }
 }
 

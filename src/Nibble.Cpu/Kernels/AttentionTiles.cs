@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
 
@@ -23,7 +24,8 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
     /// <param name="heads">Query heads.</param>
     public static void Run(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads)
     {
-        int keySize = arguments.KeySize, valueSize = arguments.ValueSize, paddedValue = arguments.PaddedValue;
+        KvLayer layer = arguments.Layer;
+        int keySize = layer.KeySize, valueSize = layer.ValueSize, paddedValue = arguments.PaddedValue;
         int rows = tokens * heads, maxRows = arguments.GroupTokens * arguments.GroupHeads;
         float* keys = (float*)scratch;                      // [padded key x Tile], a column a position
         float* keyRows = keys + (arguments.PaddedKey * Tile); // [4 x padded key]
@@ -33,39 +35,63 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
         float* queries = scores + ((long)maxRows * Tile);   // [rows x key]
         float* highest = queries + ((long)maxRows * keySize); // [rows]
         float* totals = highest + maxRows;                  // [rows]
-        float* lanes = totals + maxRows;                    // [16]
+        float* factors = totals + maxRows;                  // [rows]
+        float* slopes = factors + maxRows;                  // [rows]
+        float* ramp = slopes + maxRows;                     // [Tile]
+        float* lanes = ramp + Tile;                         // [16]
 
+        int position = arguments.FirstPosition + firstToken; // of the first of these tokens
         int queryHead = (kvHead * arguments.GroupHeads) + firstHead;
         for (int t = 0; t < tokens; t++)
         {
             float* source = arguments.Queries + ((firstToken + t) * arguments.QueryStride) + ((long)queryHead * keySize);
             new Span<float>(source, heads * keySize).CopyTo(new Span<float>(queries + ((long)t * heads * keySize), heads * keySize));
+            new Span<float>(factors + (t * heads), heads).Fill(arguments.Options.Scale * arguments.Options.Temperature.At(position + t));
         }
 
+        for (int i = 0; i < Tile; i++)
+            ramp[i] = i;
         new Span<float>(sums, rows * paddedValue).Clear();
-        new Span<float>(highest, rows).Fill(float.NegativeInfinity);
-        new Span<float>(totals, rows).Clear();
-
-        int position = arguments.FirstPosition + firstToken; // of the first of these tokens
-        int end = position + tokens;
-        for (int start = 0; start < end; start += Tile)
+        for (int i = 0; i < rows; i++)
         {
-            int count = Math.Min(Tile, end - start);
-            DecodeKeys(in arguments, kvHead, start, count, keyRows, keys);
-            DecodeValues(in arguments, kvHead, start, count, paddedValue, values);
+            // A sink is a position that was seen first, and whose value is 0.
+            int head = queryHead + (i % heads);
+            slopes[i] = arguments.Options.Slope(head);
+            highest[i] = arguments.Sinks == null ? float.NegativeInfinity : arguments.Sinks[head];
+            totals[i] = arguments.Sinks == null ? 0 : 1;
+        }
 
-            // Tokens before the tile have nothing to see in it.
-            int row = Math.Max(0, start - position) * heads;
-            new Span<float>(scores + ((long)row * Tile), (rows - row) * Tile).Clear();
-            OuterProduct<TLanes, TVector>.Add(queries + ((long)row * keySize), keySize, keys, scores + ((long)row * Tile), rows - row, keySize, Tile);
-            while (row < rows)
+        int end = position + tokens;
+        for (int start = layer.FirstVisible(position) / Tile * Tile; start < end; start += Tile)
+        {
+            // Tokens before the tile have nothing to see in it, nor have those whose window begins behind it; the first one that sees it begins first.
+            int token = Math.Max(0, start - position), last = tokens;
+            while (layer.FirstVisible(position + last - 1) >= start + Tile)
+                last--;
+            int from = Math.Max(0, layer.FirstVisible(position + token) - start), to = Math.Min(Tile, position + last - start);
+            DecodeKeys(in arguments, kvHead, start, from, to, keyRows, keys);
+            DecodeValues(in arguments, kvHead, start, from, to, paddedValue, values);
+
+            int row = token * heads, count = (last - token) * heads;
+            new Span<float>(scores + ((long)row * Tile), count * Tile).Clear();
+            OuterProduct<TLanes, TVector>.Add(queries + ((long)row * keySize), keySize, keys, scores + ((long)row * Tile), count, keySize, Tile);
+            while (token < last)
             {
-                int visible = Math.Min(Tile, position + (row / heads) + 1 - start);
-                int next = visible == Tile ? rows : Math.Min(rows, ((row / heads) + 1) * heads);
-                for (int i = row; i < next; i++)
-                    Weigh(scores + ((long)i * Tile), visible, arguments.Scale, highest + i, totals + i, sums + ((long)i * paddedValue), paddedValue, lanes);
-                OuterProduct<TLanes, TVector>.Add(scores + ((long)row * Tile), Tile, values, sums + ((long)row * paddedValue), next - row, visible, paddedValue);
-                row = next;
+                (int low, int high) = Visible(in layer, position + token, start);
+                int next = token + 1;
+                while (next < last && Visible(in layer, position + next, start) == (low, high))
+                    next++;
+                for (int i = token * heads; i < next * heads; i++)
+                {
+                    float* line = scores + ((long)i * Tile);
+                    Score(line, factors[i], arguments.Options.SoftCap, slopes[i], position + (i / heads) - start, ramp);
+                    Weigh(line, low, high, highest + i, totals + i, sums + ((long)i * paddedValue), paddedValue, lanes);
+                }
+
+                row = token * heads;
+                OuterProduct<TLanes, TVector>.Add(
+                    scores + ((long)row * Tile) + low, Tile, values + ((long)low * paddedValue), sums + ((long)row * paddedValue), (next - token) * heads, high - low, paddedValue);
+                token = next;
             }
         }
 
@@ -76,15 +102,36 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
         }
     }
 
-    // Scores become weights relative to the highest score so far; what was summed up before is scaled to it.
+    // The positions of a tile that a token sees: from the first to before the second, counted from the tile's first.
+    private static (int Low, int High) Visible(in KvLayer layer, int position, int start) =>
+        (Math.Max(0, layer.FirstVisible(position) - start), Math.Min(Tile, position + 1 - start));
+
+    // Products become scores: scaled, capped, and less the slope times the distance from the token, which stands so many positions after the tile's first.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Weigh(float* scores, int visible, float scale, float* highest, float* total, float* sums, int size, float* lanes)
+    private static void Score(float* scores, float scale, float cap, float slope, int place, float* ramp)
     {
-        TVector factor = TLanes.Broadcast(scale), most = TLanes.Broadcast(float.NegativeInfinity);
+        TVector factor = TLanes.Broadcast(scale);
         for (int i = 0; i < Tile; i += TLanes.Count)
             TLanes.Store(TLanes.Multiply(TLanes.Load(scores + i), factor), scores + i);
-        for (int i = visible; i < Tile; i++)
+        if (cap > 0) Elements<TLanes, TVector>.SoftCap(scores, cap, scores, Tile);
+        if (slope == 0) return;
+        TVector own = TLanes.Broadcast(place), fall = TLanes.Broadcast(slope);
+        for (int i = 0; i < Tile; i += TLanes.Count)
+        {
+            TVector distance = TLanes.Subtract(own, TLanes.Load(ramp + i));
+            TLanes.Store(TLanes.Subtract(TLanes.Load(scores + i), TLanes.Multiply(fall, distance)), scores + i);
+        }
+    }
+
+    // Scores become weights relative to the highest score so far; what was summed up before is scaled to it. What the token does not see weighs 0.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Weigh(float* scores, int low, int high, float* highest, float* total, float* sums, int size, float* lanes)
+    {
+        for (int i = 0; i < low; i++)
             scores[i] = float.NegativeInfinity;
+        for (int i = high; i < Tile; i++)
+            scores[i] = float.NegativeInfinity;
+        TVector most = TLanes.Broadcast(float.NegativeInfinity);
         for (int i = 0; i < Tile; i += TLanes.Count)
             most = TLanes.Max(most, TLanes.Load(scores + i));
         TLanes.Store(most, lanes);
@@ -120,19 +167,19 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
         *total += weights;
     }
 
-    // Four positions at a time are decoded to rows and turned into columns.
-    private static void DecodeKeys(in AttentionArguments arguments, int kvHead, int start, int count, float* rows, float* keys)
+    // Four positions at a time are decoded to rows and turned into columns. Columns before the first position are left as they are: nobody sees them.
+    private static void DecodeKeys(in AttentionArguments arguments, int kvHead, int start, int from, int to, float* rows, float* keys)
     {
-        int padded = arguments.PaddedKey;
-        for (int p = 0; p < Tile; p += 4)
+        int padded = arguments.PaddedKey, size = arguments.Layer.KeySize;
+        for (int p = from & -4; p < Tile; p += 4)
         {
             for (int i = 0; i < 4; i++)
             {
                 float* row = rows + (i * padded);
-                if (p + i < count)
-                    Decode(arguments.Format, arguments.Keys + ((start + p + i) * arguments.KeyBytes), kvHead, arguments.KeySize, row);
+                if (p + i >= from && p + i < to)
+                    Decode(in arguments, arguments.Keys, arguments.KeyBytes, start + p + i, kvHead, size, row);
                 else
-                    new Span<float>(row, arguments.KeySize).Clear();
+                    new Span<float>(row, size).Clear();
             }
 
             Turn(rows, padded, keys + p);
@@ -154,19 +201,21 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
         }
     }
 
-    private static void DecodeValues(in AttentionArguments arguments, int kvHead, int start, int count, int padded, float* values)
+    private static void DecodeValues(in AttentionArguments arguments, int kvHead, int start, int from, int to, int padded, float* values)
     {
-        for (int p = 0; p < count; p++)
+        int size = arguments.Layer.ValueSize;
+        for (int p = from; p < to; p++)
         {
             float* row = values + (p * (long)padded);
-            Decode(arguments.Format, arguments.Values + ((start + p) * arguments.ValueBytes), kvHead, arguments.ValueSize, row);
-            new Span<float>(row + arguments.ValueSize, padded - arguments.ValueSize).Clear();
+            Decode(in arguments, arguments.Values, arguments.ValueBytes, start + p, kvHead, size, row);
+            new Span<float>(row + size, padded - size).Clear();
         }
     }
 
-    private static void Decode(BlockFormat format, byte* position, int head, int size, float* values)
+    private static void Decode(in AttentionArguments arguments, byte* first, long rowBytes, int position, int head, int size, float* values)
     {
-        int bytes = size / format.BlockValues * format.BlockBytes;
-        KvRows.Decode(format, position + ((long)head * bytes), size, values);
+        BlockFormat format = arguments.Format;
+        int bytes = size / format.BlockValues * format.BlockBytes, row = position < arguments.Rows ? position : position % arguments.Rows;
+        KvRows.Decode(format, first + (row * rowBytes) + ((long)head * bytes), size, values);
     }
 }

@@ -26,11 +26,20 @@ internal abstract unsafe class CpuKernels
     /// <inheritdoc cref="Elements{TLanes, TVector}.Combine"/>
     public abstract void Combine(float* x, long stride, float* weights, int terms, float* y, int count);
 
-    /// <inheritdoc cref="Elements{TLanes, TVector}.Activate"/>
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Activate(Activation, float*, float*, float*, int)"/>
     public abstract void Activate(Activation activation, float* gate, float* up, float* y, int count);
 
     /// <inheritdoc cref="Elements{TLanes, TVector}.Norm"/>
-    public abstract void Norm(float* x, float* gain, float epsilon, float* y, int count);
+    public abstract void Norm(float* x, in NormOptions options, float* gain, float* bias, float* y, int count);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.Clamp"/>
+    public abstract void Clamp(float* x, float limit, float* y, int count);
+
+    /// <inheritdoc cref="Elements{TLanes, TVector}.SoftCap"/>
+    public abstract void SoftCap(float* x, float cap, float* y, int count);
+
+    /// <inheritdoc cref="Convolution{TLanes, TVector}.Run"/>
+    public abstract void Convolve(in ConvolutionArguments arguments, int token, int first, int count);
 }
 
 /// <summary>The kernels of a path, made of its vectors and its integer tiles.</summary>
@@ -60,5 +69,13 @@ internal sealed unsafe class CpuKernels<TLanes, TVector, TTiles> : CpuKernels
     public override void Activate(Activation activation, float* gate, float* up, float* y, int count) =>
         Elements<TLanes, TVector>.Activate(activation, gate, up, y, count);
 
-    public override void Norm(float* x, float* gain, float epsilon, float* y, int count) => Elements<TLanes, TVector>.Norm(x, gain, epsilon, y, count);
+    public override void Norm(float* x, in NormOptions options, float* gain, float* bias, float* y, int count) =>
+        Elements<TLanes, TVector>.Norm(x, in options, gain, bias, y, count);
+
+    public override void Clamp(float* x, float limit, float* y, int count) => Elements<TLanes, TVector>.Clamp(x, limit, y, count);
+
+    public override void SoftCap(float* x, float cap, float* y, int count) => Elements<TLanes, TVector>.SoftCap(x, cap, y, count);
+
+    public override void Convolve(in ConvolutionArguments arguments, int token, int first, int count) =>
+        Convolution<TLanes, TVector>.Run(in arguments, token, first, count);
 }

@@ -60,69 +60,144 @@ internal static unsafe class Elements<TLanes, TVector>
     }
 
     /// <summary>y = activation(gate) up.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    /// <param name="activation">The activation.</param>
+    /// <param name="gate">[count].</param>
+    /// <param name="up">[count], or null for 1.</param>
+    /// <param name="y">[count], overwritten; may be gate or up.</param>
+    /// <param name="count">Values.</param>
     public static void Activate(Activation activation, float* gate, float* up, float* y, int count)
     {
-        bool gelu = activation == Activation.Gelu;
-        int i = 0;
-        for (; i <= count - TLanes.Count; i += TLanes.Count)
+        switch (activation)
         {
-            TVector g = TLanes.Load(gate + i);
-            TLanes.Store(TLanes.Multiply(gelu ? Gelu(g) : Silu(g), TLanes.Load(up + i)), y + i);
-        }
-
-        for (; i < count; i++)
-        {
-            TVector g = TLanes.Broadcast(gate[i]);
-            y[i] = TLanes.First(gelu ? Gelu(g) : Silu(g)) * up[i];
+            case Activation.Identity:
+                Activate<Identity<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.Silu:
+                Activate<Silu<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.Gelu:
+                Activate<Gelu<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.Relu:
+                Activate<Relu<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.ReluSquared:
+                Activate<ReluSquared<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.Sigmoid:
+                Activate<Sigmoid<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.Softplus:
+                Activate<Softplus<TLanes, TVector>>(gate, up, y, count);
+                break;
+            case Activation.SwigluOai:
+                Activate<SwigluOai<TLanes, TVector>>(gate, up, y, count);
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(activation), activation, "there is no such activation.");
         }
     }
 
-    /// <summary>y = x / sqrt(mean of x^2 + epsilon), times the gain where there is one.</summary>
+    /// <summary>y = min(max(x, -limit), limit).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Clamp(float* x, float limit, float* y, int count)
+    {
+        TVector most = TLanes.Broadcast(limit), least = TLanes.Broadcast(-limit);
+        int i = 0;
+        for (; i <= count - TLanes.Count; i += TLanes.Count)
+            TLanes.Store(TLanes.Min(most, TLanes.Max(least, TLanes.Load(x + i))), y + i);
+        for (; i < count; i++)
+            y[i] = TLanes.First(TLanes.Min(most, TLanes.Max(least, TLanes.Broadcast(x[i]))));
+    }
+
+    /// <summary>y = cap tanh(x / cap).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void SoftCap(float* x, float cap, float* y, int count)
+    {
+        TVector c = TLanes.Broadcast(cap);
+        int i = 0;
+        for (; i <= count - TLanes.Count; i += TLanes.Count)
+            TLanes.Store(TLanes.Multiply(c, VectorMath<TLanes, TVector>.Tanh(TLanes.Divide(TLanes.Load(x + i), c))), y + i);
+        for (; i < count; i++)
+            y[i] = TLanes.First(TLanes.Multiply(c, VectorMath<TLanes, TVector>.Tanh(TLanes.Divide(TLanes.Broadcast(x[i]), c))));
+    }
+
+    /// <summary>y = norm of x, times the gain and plus the bias where there are some.</summary>
     /// <param name="x">[count].</param>
+    /// <param name="options">Kind and epsilon; the size is count.</param>
     /// <param name="gain">[count], or null.</param>
-    /// <param name="epsilon">Added to the mean square.</param>
+    /// <param name="bias">[count], or null.</param>
     /// <param name="y">[count], overwritten; may be x.</param>
     /// <param name="count">Values.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Norm(float* x, float* gain, float epsilon, float* y, int count)
+    public static void Norm(float* x, in NormOptions options, float* gain, float* bias, float* y, int count)
     {
         float* buffer = stackalloc float[32];
+        float* tail = buffer + 16;
         int whole = count & -16;
-        new Span<float>(x + whole, count - whole).CopyTo(new Span<float>(buffer + 16, 16));
+        TVector mean = TLanes.Zero;
+        if (options.Kind == NormKind.Layer)
+        {
+            new Span<float>(tail, 16).Clear();
+            new Span<float>(x + whole, count - whole).CopyTo(new Span<float>(tail, 16));
+            for (int pass = 0; pass < 16; pass += TLanes.Count)
+            {
+                TVector sum = TLanes.Zero;
+                for (int k = pass; k < whole; k += 16)
+                    sum = TLanes.Add(sum, TLanes.Load(x + k));
+                TLanes.Store(TLanes.Add(sum, TLanes.Load(tail + pass)), buffer + pass);
+            }
+
+            mean = TLanes.Broadcast(Lanes16.Sum(buffer) / count);
+        }
+
+        // Lanes past the end hold the mean: they add nothing.
+        new Span<float>(tail, 16).Fill(TLanes.First(mean));
+        new Span<float>(x + whole, count - whole).CopyTo(new Span<float>(tail, 16));
         for (int pass = 0; pass < 16; pass += TLanes.Count)
         {
             TVector sum = TLanes.Zero;
             for (int k = pass; k < whole; k += 16)
-                sum = TLanes.MultiplyAdd(TLanes.Load(x + k), TLanes.Load(x + k), sum);
-            TVector tail = TLanes.Load(buffer + 16 + pass);
-            TLanes.Store(TLanes.MultiplyAdd(tail, tail, sum), buffer + pass);
+            {
+                TVector value = TLanes.Subtract(TLanes.Load(x + k), mean);
+                sum = TLanes.MultiplyAdd(value, value, sum);
+            }
+
+            TVector last = TLanes.Subtract(TLanes.Load(tail + pass), mean);
+            TLanes.Store(TLanes.MultiplyAdd(last, last, sum), buffer + pass);
         }
 
-        float factor = 1 / MathF.Sqrt((Lanes16.Sum(buffer) / count) + epsilon);
+        float squares = Lanes16.Sum(buffer);
+        float factor = options.Kind == NormKind.Euclidean ? 1 / MathF.Max(MathF.Sqrt(squares), options.Epsilon) : 1 / MathF.Sqrt((squares / count) + options.Epsilon);
         TVector f = TLanes.Broadcast(factor);
         int i = 0;
         for (; i <= count - TLanes.Count; i += TLanes.Count)
         {
-            TVector scaled = TLanes.Multiply(TLanes.Load(x + i), f);
-            TLanes.Store(gain == null ? scaled : TLanes.Multiply(scaled, TLanes.Load(gain + i)), y + i);
+            TVector value = TLanes.Multiply(TLanes.Subtract(TLanes.Load(x + i), mean), f);
+            if (gain != null) value = TLanes.Multiply(value, TLanes.Load(gain + i));
+            if (bias != null) value = TLanes.Add(value, TLanes.Load(bias + i));
+            TLanes.Store(value, y + i);
         }
 
+        float middle = TLanes.First(mean);
         for (; i < count; i++)
-            y[i] = x[i] * factor * (gain == null ? 1 : gain[i]);
+        {
+            float value = (x[i] - middle) * factor;
+            if (gain != null) value *= gain[i];
+            if (bias != null) value += bias[i];
+            y[i] = value;
+        }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector Silu(TVector x) => TLanes.Divide(x, OnePlusExp(TLanes.Subtract(TLanes.Zero, x)));
-
-    // 1 + tanh(u) = 2 / (1 + e^-2u), so the tanh form is x / (1 + e^-2u).
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector Gelu(TVector x)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Activate<TActivation>(float* gate, float* up, float* y, int count)
+        where TActivation : struct, IActivation<TVector>
     {
-        TVector inner = TLanes.MultiplyAdd(TLanes.Multiply(TLanes.Multiply(x, x), TLanes.Broadcast(0.044715f)), x, x);
-        return TLanes.Divide(x, OnePlusExp(TLanes.Multiply(inner, TLanes.Broadcast(-2 * 0.797884560802865f))));
+        TVector one = TLanes.Broadcast(1f);
+        int i = 0;
+        for (; i <= count - TLanes.Count; i += TLanes.Count)
+            TLanes.Store(TActivation.Of(TLanes.Load(gate + i), up == null ? one : TLanes.Load(up + i)), y + i);
+        for (; i < count; i++)
+            y[i] = TLanes.First(TActivation.Of(TLanes.Broadcast(gate[i]), up == null ? one : TLanes.Broadcast(up[i])));
     }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector OnePlusExp(TVector x) => TLanes.Add(TLanes.Broadcast(1f), VectorMath<TLanes, TVector>.Exp(x));
 }

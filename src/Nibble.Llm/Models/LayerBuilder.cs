@@ -61,7 +61,9 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <param name="traits">How it differs from the plainest one.</param>
     public AttentionLayer Attention(AttentionTraits traits)
     {
-        if (Heads == 0 || KvHeads == 0 || Heads % KvHeads != 0)
+        if (Heads == 0) throw Reader.Error("attention.head_count", $"{Reader.Architecture}.attention.head_count is 0 for layer {index}, which has attention; it must be 1 or more.");
+        if (KvHeads == 0) throw Reader.Error("attention.head_count_kv", $"{Reader.Architecture}.attention.head_count_kv is 0 for layer {index}, which has attention; it must be 1 or more.");
+        if (Heads % KvHeads != 0)
             throw Reader.Error("attention.head_count_kv", $"layer {index} has {Heads} heads on {KvHeads} KV heads; the first must be a multiple of the second.");
         int keySize = traits.KeySize ?? Reader.Integer("attention.key_length", 1, 4096, model.Width / Heads);
         int valueSize = traits.ValueSize ?? Reader.Integer("attention.value_length", 1, 4096, model.Width / Heads);

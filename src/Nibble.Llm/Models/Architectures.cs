@@ -30,17 +30,28 @@ public static class Architectures
     /// <summary>The architectures that run.</summary>
     public static ImmutableArray<Architecture> All { get; } =
     [
+        new("bailingmoe2", "Ling 2, Ring 2", BailingMoe2.Build),
+        new("deepseek", "DeepSeek LLM MoE 16B", DeepSeek.Build),
+        new("dots1", "dots.llm1", Dots1.Build),
+        new("ernie4_5", "ERNIE 4.5 0.3B", Ernie45.Build),
+        new("ernie4_5-moe", "ERNIE 4.5 21B-A3B, 300B-A47B", Ernie45.Build),
         new("gemma2", "Gemma 2", Gemma2.Build),
         new("gemma3", "Gemma 3", Gemma3.Build),
         new("gemma4", "Gemma 4", Gemma4.Build),
+        new("glm4moe", "GLM-4.5, GLM-4.5-Air, GLM-4.6", Glm4Moe.Build),
         new("gpt-oss", "gpt-oss 20B and 120B", GptOss.Build),
         new("granite", "Granite 3 and 4", Granite.Build),
+        new("granitemoe", "Granite 3 and 4 MoE", Granite.Build),
         new("llama", "Llama 1 to 3.3, Mistral 7B, Mixtral, SmolLM, SmolLM2, TinyLlama, DeepSeek-R1-Distill-Llama", Llama.Build),
         new("mistral3", "Ministral 3, Mistral Small 3", Mistral3.Build),
+        new("olmoe", "OLMoE", OlMoe.Build),
         new("phi3", "Phi-3, Phi-3.5, Phi-4", Phi3.Build),
+        new("phimoe", "Phi-3.5-MoE", PhiMoe.Build),
         new("qwen2", "Qwen2, Qwen2.5, DeepSeek-R1-Distill-Qwen", Qwen2.Build),
+        new("qwen2moe", "Qwen1.5-MoE, Qwen2-57B-A14B", Qwen2Moe.Build),
         new("qwen3", "Qwen3", Qwen3.Build),
         new("qwen3moe", "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder", Qwen3Moe.Build),
+        new("smallthinker", "SmallThinker", SmallThinker.Build),
         new("smollm3", "SmolLM3", SmolLm3.Build),
     ];
 

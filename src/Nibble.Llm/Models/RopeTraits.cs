@@ -13,6 +13,15 @@ internal sealed record RopeTraits
     public static RopeTraits Sliding(ModelReader reader, float? fallbackBase = null, float? factor = null) =>
         new() { FrequencyBase = reader.Positive("rope.freq_base_swa", fallbackBase ?? reader.Positive("rope.freq_base", 10000)), Factor = factor };
 
+    /// <summary>Multimodal RoPE where the file has <c>rope.dimension_sections</c>.</summary>
+    /// <param name="reader">The file.</param>
+    /// <param name="isInterleaved">Whether the axes take turns pair by pair.</param>
+    public static RopeTraits Multimodal(ModelReader reader, bool isInterleaved)
+    {
+        if (reader.FindIntegers("rope.dimension_sections") is not [int time, int height, int width, ..] sections || time <= 0 || height <= 0) return Plain;
+        return new RopeTraits { Sections = (time, height, width, sections.Length > 3 ? sections[3] : 0), IsInterleaved = isInterleaved };
+    }
+
     /// <summary>YaRN by the file's own numbers.</summary>
     /// <remarks>The magnitude is the one that llama.cpp v0.5.0 makes of <c>yarn_log_multiplier</c> (llama_context): where that is m, YaRN's magnitude is divided by that of m.</remarks>
     /// <param name="reader">The file.</param>

@@ -32,6 +32,7 @@ public static class Architectures
     [
         new("bailingmoe2", "Ling 2, Ring 2", BailingMoe2.Build),
         new("deepseek", "DeepSeek LLM MoE 16B", DeepSeek.Build),
+        new("deepseek2", "DeepSeek-V2, V3, R1, GLM-4.7-Flash, Kimi K2", DeepSeek2.Build),
         new("dots1", "dots.llm1", Dots1.Build),
         new("ernie4_5", "ERNIE 4.5 0.3B", Ernie45.Build),
         new("ernie4_5-moe", "ERNIE 4.5 21B-A3B, 300B-A47B", Ernie45.Build),

@@ -35,6 +35,8 @@ public static class Architectures
         new("gemma4", "Gemma 4", Gemma4.Build),
         new("gpt-oss", "gpt-oss 20B and 120B", GptOss.Build),
         new("granite", "Granite 3 and 4", Granite.Build),
+        new("lfm2", "LFM2 350M to 2.6B", Lfm2.Build),
+        new("lfm2moe", "LFM2-8B-A1B", Lfm2.Build),
         new("llama", "Llama 1 to 3.3, Mistral 7B, Mixtral, SmolLM, SmolLM2, TinyLlama, DeepSeek-R1-Distill-Llama", Llama.Build),
         new("mistral3", "Ministral 3, Mistral Small 3", Mistral3.Build),
         new("phi3", "Phi-3, Phi-3.5, Phi-4", Phi3.Build),

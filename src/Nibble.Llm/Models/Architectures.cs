@@ -42,7 +42,10 @@ public static class Architectures
         new("phi3", "Phi-3, Phi-3.5, Phi-4", Phi3.Build),
         new("qwen2", "Qwen2, Qwen2.5, DeepSeek-R1-Distill-Qwen", Qwen2.Build),
         new("qwen3", "Qwen3", Qwen3.Build),
+        new("qwen35", "Qwen3.5, Qwen3.6", Qwen35.Build),
+        new("qwen35moe", "Qwen3.5-35B-A3B, Qwen3.5-122B-A10B, Qwen3.5-397B-A17B, Qwen3.6-35B-A3B", Qwen35.Build),
         new("qwen3moe", "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder", Qwen3Moe.Build),
+        new("qwen3next", "Qwen3-Next, Qwen3-Coder-Next", Qwen35.Build),
         new("smollm3", "SmolLM3", SmolLm3.Build),
     ];
 

@@ -86,7 +86,7 @@ public abstract class Backend : IDisposable
     /// <summary>y = norm of each row of x, or of each group of <see cref="NormOptions.Size"/> columns, times the gain, plus the bias. In place allowed.</summary>
     /// <param name="x">[tokens x columns].</param>
     /// <param name="options">How.</param>
-    /// <param name="gain">[size], the same for all groups, or all [columns]; null for none.</param>
+    /// <param name="gain">[size], the same for all groups, or all [columns], in one row or several; null for none.</param>
     /// <param name="bias">As the gain.</param>
     /// <param name="y">[tokens x columns], overwritten.</param>
     public abstract void Norm(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor y);

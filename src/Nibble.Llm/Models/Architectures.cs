@@ -30,14 +30,19 @@ public static class Architectures
     /// <summary>The architectures that run.</summary>
     public static ImmutableArray<Architecture> All { get; } =
     [
+        new("falcon-h1", "Falcon-H1", FalconH1.Build),
         new("gemma2", "Gemma 2", Gemma2.Build),
         new("gemma3", "Gemma 3", Gemma3.Build),
         new("gemma4", "Gemma 4", Gemma4.Build),
         new("gpt-oss", "gpt-oss 20B and 120B", GptOss.Build),
         new("granite", "Granite 3 and 4", Granite.Build),
+        new("granitehybrid", "Granite 4.0 H", GraniteHybrid.Build),
+        new("jamba", "Jamba", Jamba.Build),
         new("lfm2", "LFM2 350M to 2.6B", Lfm2.Build),
         new("lfm2moe", "LFM2-8B-A1B", Lfm2.Build),
         new("llama", "Llama 1 to 3.3, Mistral 7B, Mixtral, SmolLM, SmolLM2, TinyLlama, DeepSeek-R1-Distill-Llama", Llama.Build),
+        new("mamba", "Mamba, Falcon Mamba", Mamba.Build),
+        new("mamba2", "Mamba-2, Mamba-Codestral", Mamba.Build),
         new("mistral3", "Ministral 3, Mistral Small 3", Mistral3.Build),
         new("phi3", "Phi-3, Phi-3.5, Phi-4", Phi3.Build),
         new("qwen2", "Qwen2, Qwen2.5, DeepSeek-R1-Distill-Qwen", Qwen2.Build),

@@ -44,6 +44,12 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
     public Norm Norm(string name) => model.Norm(Name(name));
 
+    /// <summary>A norm of the whole state whose tensor has no <c>.weight</c> after its name.</summary>
+    /// <param name="name">The part of its name after <c>blk.N.</c>.</param>
+    /// <param name="columns">Values of its gain; null for the whole state.</param>
+    public Norm BareNorm(string name, int? columns = null) =>
+        new(new NormOptions(model.NormKind, model.NormEpsilon), Reader.Vector(Name(name), columns ?? model.Width), null);
+
     /// <summary>A norm of the whole state, where the file has it.</summary>
     /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
     public Norm? OptionalNorm(string name) => Reader.Has(Name(name) + ".weight") ? Norm(name) : null;

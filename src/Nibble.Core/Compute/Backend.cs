@@ -199,7 +199,7 @@ public abstract class Backend : IDisposable
     /// <remarks>Dao and Gu, Mamba-2, arXiv 2405.21060: a rate a head. Gu and Dao, Mamba, arXiv 2312.00752: heads of one value, with a rate for each value of the state.</remarks>
     /// <param name="x">[tokens x heads of head size].</param>
     /// <param name="steps">[tokens x heads].</param>
-    /// <param name="rates">[1] or [state size] a head.</param>
+    /// <param name="rates">[state size] a head, or [heads] a value each, in rows or columns.</param>
     /// <param name="inputs">B: [tokens x groups of state size]; neighbouring heads share a group.</param>
     /// <param name="outputs">C: [tokens x groups of state size].</param>
     /// <param name="skips">[heads] a value each, in rows or columns.</param>

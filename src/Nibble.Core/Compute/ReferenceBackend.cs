@@ -301,7 +301,7 @@ public sealed class ReferenceBackend : Backend
                     Span<float> row = HostTensorBuffer.Row(state, j);
                     float value = HostTensorBuffer.Row(x, t)[j];
                     for (int i = 0; i < stateSize; i++)
-                        row[i] = (MathF.Exp(rate[rates.Columns == 1 ? h : (h * stateSize) + i] * step) * row[i]) + (step * value * b[i]);
+                        row[i] = (MathF.Exp(rate[rate.Length == heads ? h : (h * stateSize) + i] * step) * row[i]) + (step * value * b[i]);
                     HostTensorBuffer.Row(y, t)[j] = Dot(row, c) + (skip[h] * value);
                 }
             }

@@ -192,8 +192,7 @@ public static class Shapes
             throw new ArgumentException($"{heads} heads cannot share {groups} groups; they must be a multiple.", nameof(steps));
         Expect(x, tokens, heads * headSize);
         Expect(steps, tokens, heads);
-        if (rates.Matrices != 1 || rates.Rows != heads || (rates.Columns != 1 && rates.Columns != stateSize))
-            throw new ArgumentException($"{rates.Name} is [{rates.Columns} x {rates.Rows} x {rates.Matrices}]; [1 x {heads}] or [{stateSize} x {heads}] is needed.", nameof(rates));
+        if (rates.Matrices != 1 || rates.Rows != heads || rates.Columns != stateSize) ExpectValues(rates, heads);
         Expect(inputs, tokens, groups * stateSize);
         Expect(outputs, tokens, groups * stateSize);
         ExpectValues(skips, heads);

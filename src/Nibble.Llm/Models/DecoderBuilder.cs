@@ -32,7 +32,8 @@ internal sealed class DecoderBuilder
     /// <param name="reader">The file.</param>
     /// <param name="norm">Kind of the norms.</param>
     /// <param name="normBias">Whether the norms have biases.</param>
-    public DecoderBuilder(ModelReader reader, NormKind norm = NormKind.Rms, Presence normBias = Presence.Absent)
+    /// <param name="epsilon">Key of what keeps the norms' divisors from 0; null for the one of their kind.</param>
+    public DecoderBuilder(ModelReader reader, NormKind norm = NormKind.Rms, Presence normBias = Presence.Absent, string? epsilon = null)
     {
         Reader = reader;
         NormKind = norm;
@@ -44,7 +45,7 @@ internal sealed class DecoderBuilder
             reader.Ignore($"blk.{i}.");
         Width = reader.Width("embedding_length");
         Vocabulary = reader.VocabularySize();
-        NormEpsilon = reader.NormEpsilon(norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
+        NormEpsilon = reader.NormEpsilon(epsilon ?? (norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"));
         if (reader.HasKey("attention.head_count"))
         {
             Heads = reader.PerLayer("attention.head_count", LayerCount, 0, 1024);

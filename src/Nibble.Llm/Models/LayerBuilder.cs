@@ -30,7 +30,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     public int ExpertHidden()
     {
         int hidden = Reader.HasKey("expert_feed_forward_length") ? Reader.PerLayer("expert_feed_forward_length", model.LayerCount, 0, 1 << 20)[index] : 0;
-        return hidden > 0 ? hidden : Math.Max(1, Hidden / Reader.PerLayer("expert_used_count", model.LayerCount, 1, 1024)[index]);
+        return hidden > 0 ? hidden : Math.Max(1, Hidden / ExpertsUsed(1024));
     }
 
     /// <summary>What the experts' weights are multiplied by.</summary>
@@ -69,6 +69,12 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <summary>A norm of the whole state.</summary>
     /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
     public Norm Norm(string name) => model.Norm(Name(name));
+
+    /// <summary>A norm of the whole state whose tensor has no <c>.weight</c> after its name.</summary>
+    /// <param name="name">The part of its name after <c>blk.N.</c>.</param>
+    /// <param name="columns">Values of its gain; null for the whole state.</param>
+    public Norm BareNorm(string name, int? columns = null) =>
+        new(new NormOptions(model.NormKind, model.NormEpsilon), Reader.Vector(Name(name), columns ?? model.Width), null);
 
     /// <summary>A norm of the whole state, where the file has it.</summary>
     /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
@@ -187,8 +193,8 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     public ExpertFeedForward Experts(ExpertTraits traits)
     {
         int experts = Reader.Integer("expert_count", 1, 1024);
-        int used = Reader.PerLayer("expert_used_count", model.LayerCount, 1, experts)[index];
-        int width = model.Width, hidden = traits.Hidden ?? Hidden;
+        int used = ExpertsUsed(experts), hidden = traits.Hidden ?? Hidden;
+        int width = traits.LatentSize > 0 ? traits.LatentSize : model.Width;
         bool isFused = traits.HasGate && Reader.Has(Name("ffn_gate_up_exps.weight"));
         ExpertLinear Part(string name, int columns, int rows) =>
             new(Reader.Experts($"{Name(name)}.weight", columns, rows, experts, (model.Scales & NetworkScales.Experts) != 0), traits.Bias == Presence.Absent || (traits.Bias == Presence.Optional && !Reader.Has(Name(name) + ".bias"))
@@ -197,7 +203,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         return new ExpertFeedForward
         {
             Activation = traits.Activation,
-            Router = Linear("ffn_gate_inp", width, experts, traits.RouterBias, isScaled: null),
+            Router = Linear("ffn_gate_inp", model.Width, experts, traits.RouterBias, isScaled: null),
             RouterNorm = traits.RouterNorm,
             RouterScale = traits.RouterScale,
             InputNorm = traits.InputNorm,
@@ -213,9 +219,18 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             Gate = traits.HasGate && !isFused ? Part("ffn_gate_exps", width, hidden) : null,
             Up = isFused ? Part("ffn_gate_up_exps", width, 2 * hidden) : Part("ffn_up_exps", width, hidden),
             Down = Part("ffn_down_exps", hidden, width),
+            LatentDown = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_down.weight"), model.Width, width, isScaled: null) : null,
+            LatentUp = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_up.weight"), width, model.Width, isScaled: null) : null,
             Shared = traits.Shared,
-            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), width, 1) : null,
+            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), model.Width, 1) : null,
         };
+    }
+
+    // Layers without experts may say 0.
+    private int ExpertsUsed(int highest)
+    {
+        int used = Reader.PerLayer("expert_used_count", model.LayerCount, 0, highest)[index];
+        return used > 0 ? used : throw Reader.Error("expert_used_count", $"layer {index} has experts and uses 0 of them; it must be 1 to {highest}.");
     }
 
     private bool IsScaled(string suffix) => (model.Scales & (suffix.Length == 0 ? NetworkScales.Dense : NetworkScales.Shared)) != 0;

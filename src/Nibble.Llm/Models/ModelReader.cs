@@ -119,6 +119,21 @@ internal class ModelReader
     /// <summary>Whole numbers of an array, or null where the key is absent.</summary>
     public int[]? FindIntegers(string key) => _file.Metadata.FindInt32Array(Key(key));
 
+    /// <summary>What a router's logits become.</summary>
+    /// <param name="fallback">Where the file does not say; null where it must.</param>
+    public GatingFunction Gating(GatingFunction? fallback = null)
+    {
+        int function = Integer("expert_gating_func", 0, 4, fallback is null ? null : 0);
+        return function switch
+        {
+            0 => fallback ?? throw Error("expert_gating_func", "expert_gating_func is 0; it must name a function, 1 to 4."),
+            1 => GatingFunction.Softmax,
+            2 => GatingFunction.Sigmoid,
+            3 => GatingFunction.SoftmaxOfChosen,
+            _ => GatingFunction.SqrtSoftplus,
+        };
+    }
+
     /// <summary>A positive number.</summary>
     public float Positive(string key, float? fallback = null)
     {

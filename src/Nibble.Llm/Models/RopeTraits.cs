@@ -40,6 +40,17 @@ internal sealed record RopeTraits
         };
     }
 
+    /// <summary>Multimodal RoPE by the file's <c>rope.dimension_sections</c>.</summary>
+    /// <param name="reader">The file.</param>
+    /// <param name="isInterleaved">Whether the axes take turns pair by pair.</param>
+    public static RopeTraits Axes(ModelReader reader, bool isInterleaved)
+    {
+        int[]? sections = reader.FindIntegers("rope.dimension_sections");
+        if (sections is null || sections.Length < 3 || sections.Any(pairs => pairs is < 0 or > 4096) || sections[..3].All(pairs => pairs == 0))
+            throw reader.Error("rope.dimension_sections", "rope.dimension_sections must be the pairs of three or four axes, not all 0.");
+        return new RopeTraits { Sections = (sections[0], sections[1], sections[2], sections.Length > 3 ? sections[3] : 0), IsInterleaved = isInterleaved };
+    }
+
     /// <summary>Base of the angles; null for <c>rope.freq_base</c>.</summary>
     public float? FrequencyBase { get; init; }
 

@@ -17,7 +17,7 @@ internal static class Glm4Moe
             Pairing = RopePairing.Halves,
             QueryKeyNorm = HeadNorm.Head,
             IsQueryKeyNormOptional = true,
-            Rope = RopeTraits.Multimodal(reader, isInterleaved: false),
+            Rope = RopeTraits.HasAxes(reader) ? RopeTraits.Axes(reader, isInterleaved: false) : RopeTraits.Plain,
         };
         int shared = reader.Integer("expert_shared_count", 0, 1024);
         int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);

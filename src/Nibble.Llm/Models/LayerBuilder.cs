@@ -97,8 +97,8 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         if (KvHeads == 0) throw Reader.Error("attention.head_count_kv", $"{Reader.Architecture}.attention.head_count_kv is 0 for layer {index}, which has attention; it must be 1 or more.");
         if (Heads % KvHeads != 0)
             throw Reader.Error("attention.head_count_kv", $"layer {index} has {Heads} heads on {KvHeads} KV heads; the first must be a multiple of the second.");
-        int keySize = traits.KeySize ?? Reader.Integer("attention.key_length", 1, 4096, model.Width / Heads);
-        int valueSize = traits.ValueSize ?? Reader.Integer("attention.value_length", 1, 4096, model.Width / Heads);
+        int keySize = traits.KeySize ?? model.HeadSize("attention.key_length");
+        int valueSize = traits.ValueSize ?? model.HeadSize("attention.value_length");
         int queryRows = Heads * keySize, keyRows = KvHeads * keySize, valueRows = KvHeads * valueSize;
         int projected = traits.Gate == OutputGate.InQuery ? 2 * queryRows : queryRows;
         int allRows = projected + keyRows + valueRows;
@@ -253,6 +253,6 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             Models.HeadNorm.EachHead => Reader.Vectors(Name(name) + ".weight", size, heads),
             _ => Reader.Vector(Name(name) + ".weight", heads * size),
         };
-        return new Norm(options, gain, null);
+        return new Norm(options, gain, Reader.Vector(Name(name) + ".bias", gain.Columns, traits.QueryKeyNormBias));
     }
 }

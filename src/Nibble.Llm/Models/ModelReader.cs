@@ -114,7 +114,7 @@ internal class ModelReader
     public bool HasKey(string key) => _file.Metadata.Contains(Key(key));
 
     /// <summary>A flag.</summary>
-    public bool Flag(string key, bool fallback) => _file.Metadata.GetBoolean(Key(key), fallback);
+    public bool Flag(string key, bool? fallback = null) => fallback is { } f ? _file.Metadata.GetBoolean(Key(key), f) : _file.Metadata.GetBoolean(Key(key));
 
     /// <summary>Whole numbers of an array, or null where the key is absent.</summary>
     public int[]? FindIntegers(string key) => _file.Metadata.FindInt32Array(Key(key));
@@ -310,6 +310,9 @@ internal class ModelReader
 
     private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales)
     {
+        // Layers that run several times share their weights.
+        foreach (Weight known in _weights)
+            if (known.Name == tensor.Name) return known;
         Weight weight = _backend.Upload(tensor, scales);
         _weights.Add(weight);
         _loadedBytes += tensor.Format.RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices;

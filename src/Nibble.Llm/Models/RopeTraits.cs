@@ -6,21 +6,18 @@ internal sealed record RopeTraits
     /// <summary>Not at all.</summary>
     public static RopeTraits Plain { get; } = new();
 
+    /// <summary>No frequency factors.</summary>
+    public static RopeTraits WithoutFactors { get; } = new() { HasFrequencyFactors = false };
+
+    /// <summary>No frequency factors, and heads turn whole.</summary>
+    public static RopeTraits Whole { get; } = new() { HasFrequencyFactors = false, IsWhole = true };
+
     /// <summary>The rotation of layers with a sliding window, whose base may be its own.</summary>
     /// <param name="reader">The file.</param>
     /// <param name="fallbackBase">Base where the file names none; null for that of the other layers.</param>
     /// <param name="factor">Factor of the context; null for that of the other layers.</param>
     public static RopeTraits Sliding(ModelReader reader, float? fallbackBase = null, float? factor = null) =>
         new() { FrequencyBase = reader.Positive("rope.freq_base_swa", fallbackBase ?? reader.Positive("rope.freq_base", 10000)), Factor = factor };
-
-    /// <summary>Multimodal RoPE where the file has <c>rope.dimension_sections</c>.</summary>
-    /// <param name="reader">The file.</param>
-    /// <param name="isInterleaved">Whether the axes take turns pair by pair.</param>
-    public static RopeTraits Multimodal(ModelReader reader, bool isInterleaved)
-    {
-        if (reader.FindIntegers("rope.dimension_sections") is not [int time, int height, int width, ..] sections || time <= 0 || height <= 0) return Plain;
-        return new RopeTraits { Sections = (time, height, width, sections.Length > 3 ? sections[3] : 0), IsInterleaved = isInterleaved };
-    }
 
     /// <summary>YaRN by the file's own numbers.</summary>
     /// <remarks>The magnitude is the one that llama.cpp v0.5.0 makes of <c>yarn_log_multiplier</c> (llama_context): where that is m, YaRN's magnitude is divided by that of m.</remarks>
@@ -39,6 +36,9 @@ internal sealed record RopeTraits
             Magnitude = isYarn && multiplier != 0 ? Magnitude(isBothScaled ? multiplier : 1) / Magnitude(multiplier) / Magnitude(1) : 1,
         };
     }
+
+    /// <summary>Whether a file has multimodal RoPE where its architecture leaves that to it: pairs of at least two axes.</summary>
+    public static bool HasAxes(ModelReader reader) => reader.FindIntegers("rope.dimension_sections") is [> 0, > 0, ..];
 
     /// <summary>Multimodal RoPE by the file's <c>rope.dimension_sections</c>.</summary>
     /// <param name="reader">The file.</param>
@@ -77,6 +77,9 @@ internal sealed record RopeTraits
 
     /// <summary>Values that turn; null for <c>rope.dimension_count</c>.</summary>
     public int? Dimensions { get; init; }
+
+    /// <summary>Whether the architecture turns whole heads only: a file that says otherwise is refused.</summary>
+    public bool IsWhole { get; init; }
 
     /// <summary>Values at the start of a head that stay as they are.</summary>
     public int Offset { get; init; }

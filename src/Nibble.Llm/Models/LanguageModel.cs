@@ -132,7 +132,7 @@ public sealed class LanguageModel : IDisposable
     /// <exception cref="InsufficientMemoryException">The device has not enough memory for its keys and values.</exception>
     public Session NewSession(SessionOptions? options = null) => new(this, options ?? new SessionOptions());
 
-    /// <summary>Bytes that a session's keys and values, and its recurrent states, take.</summary>
+    /// <summary>Bytes that a session's keys and values, and its recurrent states with their copies, take.</summary>
     /// <param name="positions">Positions.</param>
     /// <param name="format">F32, F16 or Q8_0.</param>
     /// <exception cref="ArgumentException">The format does not suit the model's heads.</exception>

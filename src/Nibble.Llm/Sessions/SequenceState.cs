@@ -17,21 +17,48 @@ internal sealed record SequenceShape(ImmutableArray<KvLayer> Kv, ImmutableArray<
     /// <summary>Values of all recurrent states together.</summary>
     public long StateValues => States.Sum(state => (long)state.Rows * state.Columns);
 
-    /// <summary>Bytes that a sequence takes.</summary>
+    /// <summary>Bytes that a sequence takes, with copies of its recurrent states.</summary>
     /// <param name="capacity">Positions.</param>
     /// <param name="format">Format of keys and values.</param>
     /// <param name="batch">Tokens of a batch at most.</param>
     /// <exception cref="ArgumentException">The format does not suit the heads.</exception>
-    public long Bytes(int capacity, BlockFormat format, int batch) => KvCache.Bytes(Kv.AsSpan(), capacity, format, batch) + (4 * StateValues);
+    public long Bytes(int capacity, BlockFormat format, int batch) =>
+        KvCache.Bytes(Kv.AsSpan(), capacity, format, batch) + (4 * StateValues * (1 + SequenceState.MaxCopies));
+}
+
+/// <summary>A copy of a sequence's recurrent states, and the logits that went with them.</summary>
+/// <param name="length">Positions that the states are of.</param>
+/// <param name="states">The states.</param>
+/// <param name="logits">[vocabulary], or empty.</param>
+internal sealed class StateCopy(int length, ImmutableArray<Tensor> states, float[] logits) : IDisposable
+{
+    /// <summary>Positions that the states are of.</summary>
+    public int Length => length;
+
+    /// <summary>The states.</summary>
+    public ImmutableArray<Tensor> States => states;
+
+    /// <summary>[vocabulary], or empty where there were none.</summary>
+    public ReadOnlySpan<float> Logits => logits;
+
+    /// <summary>Frees the memory.</summary>
+    public void Dispose()
+    {
+        foreach (Tensor state in states)
+            state.Buffer.Dispose();
+    }
 }
 
 /// <summary>What the layers of one sequence remember: keys and values, and recurrent states (convolutions, state space models, delta rules).</summary>
 /// <remarks>
 /// Keys and values of a position stay until a layer with a window overwrites them, so a sequence can mostly go back to any length. A recurrent state knows only its
-/// newest position: going back needs a copy of it from then (<see cref="CaptureStates"/>), or a new start.
+/// newest position: going back needs a copy of it from then (<see cref="StateCopy"/>), or a new start.
 /// </remarks>
 internal sealed class SequenceState : IDisposable
 {
+    /// <summary>Copies of the recurrent states that a session keeps at most.</summary>
+    public const int MaxCopies = 4;
+
     private readonly Backend _backend;
 
     // The end of the positions that were ever stored since the start, and the first one that a restored layer with a window has.
@@ -48,7 +75,7 @@ internal sealed class SequenceState : IDisposable
     {
         _backend = backend;
         Cache = backend.AllocateKv(shape.Kv.AsSpan(), capacity, format, batch);
-        States = [.. shape.States.Select(state => backend.Allocate(ElementType.Float32, state.Rows, state.Columns))];
+        States = AllocateStates(shape.States);
     }
 
     /// <summary>Keys and values.</summary>
@@ -83,35 +110,37 @@ internal sealed class SequenceState : IDisposable
     public void Clear()
     {
         (_stored, _restoredFrom) = (0, 0);
+        float[] zeros = new float[States.Select(state => state.Rows * state.Columns).DefaultIfEmpty().Max()];
         foreach (Tensor state in States)
-            _backend.Write(new float[state.Rows * state.Columns], state);
+            _backend.Write(zeros.AsSpan(0, state.Rows * state.Columns), state);
     }
 
-    /// <summary>The recurrent states, one after the other, copied to the host.</summary>
-    public float[] CaptureStates()
-    {
-        float[] values = new float[States.Sum(state => state.Rows * state.Columns)];
-        int start = 0;
-        foreach (Tensor state in States)
-        {
-            _backend.Read(state, values.AsSpan(start, state.Rows * state.Columns));
-            start += state.Rows * state.Columns;
-        }
+    /// <summary>A copy of the recurrent states.</summary>
+    /// <param name="length">Positions that they are of.</param>
+    /// <param name="logits">The logits of the last one; empty for none.</param>
+    public StateCopy CopyStates(int length, ReadOnlySpan<float> logits) => CopyStates(States, length, logits);
 
+    /// <summary>A copy of a copy, which may be another sequence's.</summary>
+    /// <param name="source">The copy.</param>
+    public StateCopy CopyStates(StateCopy source) => CopyStates(source.States, source.Length, source.Logits);
+
+    /// <summary>Puts copied states back.</summary>
+    /// <param name="copy">The copy.</param>
+    public void RestoreStates(StateCopy copy) => Copy(copy.States, States);
+
+    /// <summary>A recurrent state, copied to the host.</summary>
+    /// <param name="index">Which.</param>
+    public float[] ReadState(int index)
+    {
+        float[] values = new float[States[index].Rows * States[index].Columns];
+        _backend.Read(States[index], values);
         return values;
     }
 
-    /// <summary>Puts captured states back.</summary>
-    /// <param name="values">What <see cref="CaptureStates"/> gave.</param>
-    public void RestoreStates(ReadOnlySpan<float> values)
-    {
-        int start = 0;
-        foreach (Tensor state in States)
-        {
-            _backend.Write(values.Slice(start, state.Rows * state.Columns), state);
-            start += state.Rows * state.Columns;
-        }
-    }
+    /// <summary>Overwrites a recurrent state.</summary>
+    /// <param name="index">Which.</param>
+    /// <param name="values">[rows x columns].</param>
+    public void WriteState(int index, ReadOnlySpan<float> values) => _backend.Write(values, States[index]);
 
     /// <summary>The first position of a layer that a saved sequence holds: a layer with a window keeps no more than that.</summary>
     /// <param name="layer">Layer of the cache.</param>
@@ -128,8 +157,7 @@ internal sealed class SequenceState : IDisposable
     public void CopyFrom(SequenceState source, int length)
     {
         Cache.CopyFrom(source.Cache, length);
-        for (int i = 0; i < States.Length; i++)
-            _backend.Copy(source.States[i], States[i]);
+        Copy(source.States, States);
         (_stored, _restoredFrom) = (source._stored, source._restoredFrom);
     }
 
@@ -139,5 +167,20 @@ internal sealed class SequenceState : IDisposable
         Cache.Dispose();
         foreach (Tensor state in States)
             state.Buffer.Dispose();
+    }
+
+    private ImmutableArray<Tensor> AllocateStates(IEnumerable<StateShape> shapes) => [.. shapes.Select(shape => _backend.Allocate(ElementType.Float32, shape.Rows, shape.Columns))];
+
+    private StateCopy CopyStates(ImmutableArray<Tensor> states, int length, ReadOnlySpan<float> logits)
+    {
+        StateCopy copy = new(length, AllocateStates(states.Select(state => new StateShape(state.Rows, state.Columns))), logits.ToArray());
+        Copy(states, copy.States);
+        return copy;
+    }
+
+    private void Copy(ImmutableArray<Tensor> from, ImmutableArray<Tensor> to)
+    {
+        for (int i = 0; i < from.Length; i++)
+            _backend.Copy(from[i], to[i]);
     }
 }

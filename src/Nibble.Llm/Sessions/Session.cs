@@ -13,20 +13,18 @@ public delegate void LogitsHandler(int position, ReadOnlySpan<float> logits);
 /// <remarks>One thread at a time uses a session. Sessions of one model may be used by several threads: their batches take turns.</remarks>
 public sealed class Session : IDisposable
 {
-    private const int MaxCheckpoints = 4;
-
     private readonly int[] _tokens;
     private readonly NativeBuffer _logits;
     private bool _hasLogits;
 
-    // Copies of the recurrent states, by length, the oldest first.
-    private readonly List<(int Length, float[] States)> _checkpoints = [];
+    // Copies of the recurrent states, the shortest first.
+    private readonly List<StateCopy> _checkpoints = [];
 
     // Whether a batch was broken off, so that the recurrent states are of no position.
     private bool _isBroken;
 
-    // Tokens that a context shift kept and that are not evaluated again yet: a cancelled call leaves them for the next one.
-    private int[] _shifted = [];
+    // Tokens that belong behind those that the session holds and that are not evaluated again yet: a cancelled call leaves them for the next one.
+    private int[] _pending = [];
 
     internal Session(LanguageModel model, SessionOptions options)
     {
@@ -99,13 +97,13 @@ public sealed class Session : IDisposable
     public void Evaluate(ReadOnlySpan<int> ids, int logitsFrom, LogitsHandler? handler, CancellationToken cancellation = default)
     {
         CheckIds(ids);
-        Mend(cancellation);
-        MakeRoom(ids.Length, cancellation);
-        while (_shifted.Length > 0)
+        MakeRoom(ids.Length);
+        if (_isBroken) _pending = [.. GoBack(Length), .. _pending];
+        while (_pending.Length > 0)
         {
-            int count = Math.Min(Model.Scratch.Tokens, _shifted.Length);
-            RunBatch(_shifted.AsSpan(0, count), 0, 0, null, cancellation);
-            _shifted = _shifted[count..];
+            int count = Math.Min(Model.Scratch.Tokens, _pending.Length);
+            RunBatch(_pending.AsSpan(0, count), 0, ids.Length, null, cancellation);
+            _pending = _pending[count..];
         }
 
         EvaluateBatches(ids, logitsFrom, handler, cancellation);
@@ -123,13 +121,19 @@ public sealed class Session : IDisposable
         CheckIds(prompt);
         if (prompt.Length > Capacity) throw new ContextOverflowException(0, prompt.Length, Capacity, Options.ContextShift);
         int reused = Tokens.CommonPrefixLength(prompt);
-        if (reused == prompt.Length && !(_hasLogits && reused == Length)) reused--;
-        if (reused == prompt.Length) return reused;
+        if (reused == prompt.Length)
+        {
+            if (reused == Length && _hasLogits) return reused;
+            if (!HasLogitsOf(reused)) reused--;
+        }
+
         // Tokens that going back has to evaluate again were not reused.
-        int again = Rewind(reused, cancellation);
+        reused -= GoBack(reused).Length;
+        _pending = [];
+        if (reused == prompt.Length) return reused;
         Evaluate(prompt[reused..], cancellation);
         Checkpoint();
-        return reused - again;
+        return reused;
     }
 
     /// <summary>Forgets all positions from <paramref name="length"/> on. Where what the model remembers cannot be taken back, tokens are evaluated again.</summary>
@@ -140,13 +144,8 @@ public sealed class Session : IDisposable
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public int Rewind(int length, CancellationToken cancellation = default)
     {
-        int from = RewindBase(length);
-        if (length == Length && _shifted.Length == 0 && !_isBroken) return 0;
-        _shifted = [];
-        if (from == length && (length != Length || _isBroken)) Return(length);
-        if (from == length) return 0;
-        int[] again = _tokens[from..length];
-        Return(from);
+        int[] again = GoBack(length);
+        _pending = [];
         EvaluateBatches(again, again.Length, null, cancellation);
         return again.Length;
     }
@@ -160,14 +159,15 @@ public sealed class Session : IDisposable
     /// <exception cref="ArgumentOutOfRangeException">Negative, or more than there are.</exception>
     public int RewindCost(int length) => length - RewindBase(length);
 
-    /// <summary>Remembers the recurrent states of this length, so that <see cref="Rewind"/> comes back here at no cost. The newest four are kept; without such states it does nothing.</summary>
+    /// <summary>
+    /// Remembers the recurrent states of this length and the logits, so that <see cref="Rewind"/> comes back here at no cost. The newest four are kept;
+    /// without such states, or after a call that was cancelled, it does nothing. <see cref="Prefill"/> does it by itself.
+    /// </summary>
     public void Checkpoint()
     {
-        if (!State.IsRecurrent || _isBroken || _checkpoints.Exists(checkpoint => checkpoint.Length == Length) || Length == 0) return;
-        float[] states;
-        lock (Model.Turn) states = State.CaptureStates();
-        if (_checkpoints.Count == MaxCheckpoints) _checkpoints.RemoveAt(0);
-        _checkpoints.Add((Length, states));
+        if (!State.IsRecurrent || _isBroken || Length == 0 || _checkpoints.Exists(checkpoint => checkpoint.Length == Length)) return;
+        if (_checkpoints.Count == SequenceState.MaxCopies) Forget(0);
+        lock (Model.Turn) _checkpoints.Add(State.CopyStates(Length, _hasLogits ? Logits : default));
     }
 
     /// <summary>A second session that holds the same tokens and goes its own way.</summary>
@@ -176,14 +176,18 @@ public sealed class Session : IDisposable
         Session copy = new(Model, Options);
         try
         {
-            Mend();
-            lock (Model.Turn) copy.State.CopyFrom(State, Length);
-            copy._checkpoints.AddRange(_checkpoints);
+            lock (Model.Turn)
+            {
+                copy.State.CopyFrom(State, Length);
+                foreach (StateCopy checkpoint in _checkpoints)
+                    copy._checkpoints.Add(State.CopyStates(checkpoint));
+            }
+
             Tokens.CopyTo(copy._tokens);
             copy.Length = Length;
-            copy._hasLogits = _hasLogits;
-            if (_hasLogits) Logits.CopyTo(copy._logits.Span<float>(0, Model.VocabularySize));
-            copy._shifted = _shifted;
+            copy._isBroken = _isBroken;
+            copy._pending = _pending;
+            copy.KeepLogits(_hasLogits ? Logits : default);
             return copy;
         }
         catch
@@ -196,14 +200,14 @@ public sealed class Session : IDisposable
     /// <summary>Writes tokens, keys, values and logits to a file: first beside it, then in its place.</summary>
     /// <param name="path">The file.</param>
     /// <param name="attachment">Bytes of the caller's own that travel with it.</param>
-    /// <exception cref="InvalidOperationException">A context shift was cancelled and is not finished.</exception>
+    /// <exception cref="InvalidOperationException">A call was cancelled while it evaluated tokens again, for a context shift or to mend the recurrent states, and that is not finished.</exception>
     /// <exception cref="SessionStateException">There is a file of that name that is no saved session.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     public void Save(string path, ReadOnlySpan<byte> attachment = default)
     {
-        if (_shifted.Length > 0)
-            throw new InvalidOperationException("a cancelled context shift is unfinished, and its tokens would be lost in the file; evaluate a token first.");
-        Mend();
+        if (_pending.Length > 0)
+            throw new InvalidOperationException("a cancelled call left tokens that must be evaluated again, and they would be lost in the file; evaluate a token first.");
+        if (_isBroken) Rewind(Length);
         lock (Model.Turn) SessionStateFile.Write(this, path, attachment);
     }
 
@@ -221,18 +225,21 @@ public sealed class Session : IDisposable
     public void Dispose()
     {
         State.Dispose();
+        foreach (StateCopy checkpoint in _checkpoints)
+            checkpoint.Dispose();
+        _checkpoints.Clear();
         _logits.Dispose();
     }
 
     internal void SetState(ReadOnlySpan<int> tokens, ReadOnlySpan<float> logits)
     {
-        _checkpoints.Clear();
+        while (_checkpoints.Count > 0)
+            Forget(0);
         _isBroken = false;
         tokens.CopyTo(_tokens);
         Length = tokens.Length;
-        _hasLogits = !logits.IsEmpty;
-        if (_hasLogits) logits.CopyTo(_logits.Span<float>(0, Model.VocabularySize));
-        _shifted = [];
+        KeepLogits(logits);
+        _pending = [];
     }
 
     /// <summary>Evaluates a batch and appends it; when none is to follow, keeps the logits of its last token.</summary>
@@ -287,46 +294,57 @@ public sealed class Session : IDisposable
             throw new ArgumentOutOfRangeException(nameof(length), $"the session holds {Length} positions and cannot be rewound to {length}.");
         if (length == Length && !_isBroken) return length;
         if (!State.IsRecurrent) return State.HasKv(length) ? length : 0;
-        for (int i = _checkpoints.Count - 1; i >= 0; i--)
-            if (_checkpoints[i].Length <= length && State.HasKv(_checkpoints[i].Length)) return _checkpoints[i].Length;
-        return 0;
+        return _checkpoints.FindLast(checkpoint => checkpoint.Length <= length && State.HasKv(checkpoint.Length))?.Length ?? 0;
     }
 
-    /// <summary>Goes back to a length that <see cref="RewindBase"/> gave.</summary>
-    private void Return(int length)
+    /// <summary>Goes back to <see cref="RewindBase"/> of a length.</summary>
+    /// <returns>The tokens from there to the length, to be evaluated again.</returns>
+    private int[] GoBack(int length)
     {
-        _checkpoints.RemoveAll(checkpoint => checkpoint.Length > length);
+        int from = RewindBase(length);
+        int[] again = _tokens[from..length];
+        if (from == Length && !_isBroken) return again;
+        while (_checkpoints.Count > 0 && _checkpoints[^1].Length > from)
+            Forget(_checkpoints.Count - 1);
+        StateCopy? copy = from > 0 && State.IsRecurrent ? _checkpoints[^1] : null;
         lock (Model.Turn)
         {
-            if (length == 0) State.Clear();
-            else if (State.IsRecurrent) State.RestoreStates(_checkpoints[^1].States);
+            if (from == 0) State.Clear();
+            else if (copy is not null) State.RestoreStates(copy);
         }
 
         _isBroken = false;
-        _hasLogits = false;
-        Length = length;
+        Length = from;
+        KeepLogits(copy is null ? default : copy.Logits);
+        return again;
     }
 
-    /// <summary>After a batch was broken off, brings the recurrent states back to where the tokens are.</summary>
-    private void Mend(CancellationToken cancellation = default)
+    /// <summary>Whether going back to a length brings its logits back.</summary>
+    private bool HasLogitsOf(int length) =>
+        State.HasKv(length) && _checkpoints.Exists(checkpoint => checkpoint.Length == length && !checkpoint.Logits.IsEmpty);
+
+    private void KeepLogits(ReadOnlySpan<float> logits)
     {
-        if (!_isBroken) return;
-        int[] shifted = _shifted;
-        Rewind(Length, cancellation);
-        _shifted = shifted;
+        _hasLogits = !logits.IsEmpty;
+        if (_hasLogits) logits.CopyTo(_logits.Span<float>(0, Model.VocabularySize));
     }
 
-    private void MakeRoom(int count, CancellationToken cancellation)
+    private void Forget(int checkpoint)
     {
-        if (count <= Capacity - Length - _shifted.Length) return;
+        _checkpoints[checkpoint].Dispose();
+        _checkpoints.RemoveAt(checkpoint);
+    }
+
+    private void MakeRoom(int count)
+    {
+        if (count <= Capacity - Length - _pending.Length) return;
         int keep = Math.Min(Options.Keep, Length);
         if (!Options.ContextShift || count > Capacity - keep)
-            throw new ContextOverflowException(Length + _shifted.Length, count, Capacity, Options.ContextShift);
+            throw new ContextOverflowException(Length + _pending.Length, count, Capacity, Options.ContextShift);
         // Recomputing what stays is exact, unlike turning old keys to new positions, and needs no operation of its own.
-        int[] after = [.. _tokens[keep..Length], .. _shifted];
+        int[] after = [.. _tokens[keep..Length], .. _pending];
         int drop = Math.Min(after.Length, Math.Max(count - (Capacity - keep - after.Length), after.Length / 2));
-        Rewind(keep, cancellation);
-        _shifted = after[drop..];
+        _pending = [.. GoBack(keep), .. after[drop..]];
         ContextShifts++;
     }
 

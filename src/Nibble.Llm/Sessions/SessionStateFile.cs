@@ -58,7 +58,8 @@ internal static class SessionStateFile
                     }
                 }
 
-                Put(MemoryMarshal.AsBytes<float>(session.State.CaptureStates()));
+                for (int i = 0; i < session.State.States.Length; i++)
+                    Put(MemoryMarshal.AsBytes<float>(session.State.ReadState(i)));
                 file.Write(hash.GetHashAndReset());
             }
 
@@ -112,7 +113,6 @@ internal static class SessionStateFile
             if ((uint)id >= (uint)session.Model.VocabularySize)
                 throw new SessionStateException($"'{name}' holds token {id}, which the model's vocabulary of {session.Model.VocabularySize} does not have.");
         takeAttachment?.Invoke(attachment);
-        float[] states = new float[session.Model.Decoder.Sequence.StateValues];
         session.SetState([], []);
         session.State.Clear();
         for (int layer = 0; layer < cache.Layers.Length; layer++)
@@ -128,8 +128,13 @@ internal static class SessionStateFile
             }
         }
 
-        file.ReadExactly(MemoryMarshal.AsBytes(states.AsSpan()));
-        session.State.RestoreStates(states);
+        for (int i = 0; i < session.State.States.Length; i++)
+        {
+            float[] state = new float[session.State.States[i].Rows * session.State.States[i].Columns];
+            file.ReadExactly(MemoryMarshal.AsBytes(state.AsSpan()));
+            session.State.WriteState(i, state);
+        }
+
         session.State.NoteRestored(tokens.Length);
         session.SetState(tokens, logits);
     }
@@ -192,7 +197,6 @@ internal static class SessionStateFile
         }
 
         writer.Write((uint)session.Model.Decoder.Sequence.StateValues);
-
         writer.Write((uint)session.Length);
         writer.Write((uint)logits);
         writer.Write((uint)attachment);

@@ -19,7 +19,7 @@ public class AllocationTests
         using TestWeights q4 = new(BlockFormats.Q4_1, 576, 576, 1), half = new(BlockFormats.F16, 577, 576, 2), gainSource = new(BlockFormats.F32, 1, 576, 3);
         using TestWeights expertSource = new(BlockFormats.Q4_0, 64, 576, 4, 4);
         using Weight a = backend.Upload(q4), b = backend.Upload(half), gain = backend.Upload(gainSource), experts = backend.Upload(expertSource);
-        using KvCache cache = backend.AllocateKv([new KvLayer(3, 64, 64)], 128, BlockFormats.F16), small = backend.AllocateKv([new KvLayer(3, 64, 64)], 128, BlockFormats.Q8_0);
+        using KvCache cache = backend.AllocateKv([new KvLayer(3, 64, 64)], 128, BlockFormats.F16, 7), small = backend.AllocateKv([new KvLayer(3, 64, 64)], 128, BlockFormats.Q8_0, 7);
         RopeTable rope = new(RopePairing.Halves, [.. Enumerable.Range(0, 32).Select(i => Math.Pow(1e4, -i / 32.0))], 1);
         RopeTable other = new(RopePairing.Adjacent, [1, 0.5], 1);
         int[] rows = [1, 2, 3, 4, 5, 6, 7];
@@ -37,7 +37,7 @@ public class AllocationTests
             {
                 backend.Write(values, y);
                 backend.GetRows(a, rows.AsSpan(0, tokens), y);
-                backend.RmsNorm(x, gain, 1e-5f, y);
+                backend.Norm(x, new NormOptions(NormKind.Rms, 1e-5f), gain, null, y);
                 backend.MatMul(x, a, y);
                 backend.MatMul(x, b, z);
                 backend.MatMul(x, weights, results);
@@ -51,7 +51,7 @@ public class AllocationTests
                 backend.Add(x, y, y);
                 backend.AddBias(y, gain);
                 backend.Scale(y, 0.5f, y);
-                backend.Route(logits, new Routing(2, true, 1), ids, shares);
+                backend.Route(logits, new Routing(2, true, 1), null, ids, shares);
                 backend.MatMulExperts(x, experts, ids, outputs);
                 backend.Combine(outputs, shares, combined);
                 backend.Read(y, values);

@@ -87,7 +87,7 @@ public class AttentionTests
     public void Scores_far_apart_neither_overflow_nor_lose_the_best()
     {
         using CpuBackend backend = new();
-        using KvCache cache = backend.AllocateKv([new KvLayer(1, 1, 1)], 200, BlockFormats.F32);
+        using KvCache cache = backend.AllocateKv([new KvLayer(1, 1, 1)], 200, BlockFormats.F32, 200);
         float[] keys = new float[200], values = new float[200];
         for (int i = 0; i < 200; i++)
             (keys[i], values[i]) = (i * 50 - 3000, i);
@@ -98,7 +98,7 @@ public class AttentionTests
 
     private static KvCache Filled(CpuBackend backend, KvLayer layer, int capacity, string format, int positions)
     {
-        KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32), layer], capacity, BlockFormats.Find(format)!);
+        KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32), layer], capacity, BlockFormats.Find(format)!, capacity);
         Random random = new(positions);
         Tensor keys = Values.Tensor(backend, positions, layer.Heads * layer.KeySize, 0, Values.Random(random, positions * layer.Heads * layer.KeySize));
         Tensor values = Values.Tensor(backend, positions, layer.Heads * layer.ValueSize, 0, Values.Random(random, positions * layer.Heads * layer.ValueSize));

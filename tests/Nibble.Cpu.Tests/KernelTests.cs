@@ -70,7 +70,7 @@ public unsafe class KernelTests
                 kernels.Combine(tall.Pointer, count, three.Pointer, 3, y.Pointer, count);
                 kernels.Activate(Activation.Silu, a.Pointer, b.Pointer, y.Pointer, count);
                 kernels.Activate(Activation.Gelu, a.Pointer, b.Pointer, y.Pointer, count);
-                kernels.Norm(a.Pointer, b.Pointer, 1, y.Pointer, count);
+                kernels.Norm(a.Pointer, new NormOptions(NormKind.Rms, 1), b.Pointer, null, y.Pointer, count);
                 Rotation.Halves(tall.Pointer, a.Pointer, b.Pointer, count);
                 Rotation.Adjacent(tall.Pointer, a.Pointer, b.Pointer, count);
                 foreach (float value in y.Span)
@@ -108,11 +108,9 @@ public unsafe class KernelTests
                     Format = format,
                     FirstPosition = 68,
                     Tokens = 2,
-                    KvHeads = 1,
-                    GroupHeads = 1,
-                    KeySize = size,
-                    ValueSize = size,
-                    Scale = 0.1f,
+                    Rows = positions,
+                    Layer = new KvLayer(1, size, size),
+                    Options = new AttentionOptions(1, 0.1f),
                     GroupTokens = 2,
                 };
                 using GuardedMemory<byte> scratch = new((int)arguments.ScratchBytes, side);

@@ -42,9 +42,9 @@ public class OperationTests
             using TestWeights gain = new(BlockFormats.F32, 1, columns, 8);
             using Weight weight = backend.Upload(gain, [1.5f]);
             Tensor input = Values.Tensor(backend, rows, columns, 2, x), y = Values.Tensor(backend, rows, columns, 1), bare = Values.Tensor(backend, rows, columns);
-            backend.RmsNorm(input, weight, 1e-5f, y);
-            backend.RmsNorm(input, null, 1e-6f, bare);
-            backend.RmsNorm(input, weight, 1e-5f, input);
+            backend.Norm(input, new NormOptions(NormKind.Rms, 1e-5f), weight, null, y);
+            backend.Norm(input, new NormOptions(NormKind.Rms, 1e-6f), null, null, bare);
+            backend.Norm(input, new NormOptions(NormKind.Rms, 1e-5f), weight, null, input);
             Assert.Equal(Values.Read(backend, y), Values.Read(backend, input));
             return [.. Values.Read(backend, y), .. Values.Read(backend, bare)];
         });
@@ -147,7 +147,7 @@ public class OperationTests
     {
         BlockFormat format = BlockFormats.Find(formatName)!;
         using CpuBackend backend = new(new CpuOptions { Threads = 3 });
-        using KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32), new KvLayer(3, 64, 96)], 80, format);
+        using KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32), new KvLayer(3, 64, 96)], 80, format, 80);
         float[] k = Values.Random(new Random(1), 70 * 192), v = Values.Random(new Random(2), 70 * 288);
         Special(k);
         Special(v);
@@ -197,14 +197,14 @@ public class OperationTests
             (int[] Ids, float[] Weights) Run(Backend by)
             {
                 Tensor ids = Values.Tensor(by, 9, used, 1, type: ElementType.Int32), weights = Values.Tensor(by, 9, used, 2);
-                by.Route(Values.Tensor(by, 9, experts, 3, logits), in routing, ids, weights);
+                by.Route(Values.Tensor(by, 9, experts, 3, logits), in routing, null, ids, weights);
                 return ([.. Enumerable.Range(0, 9).SelectMany(t => HostTensorBuffer.IntRow(ids, t).ToArray())], Values.Read(by, weights));
             }
         }
 
         // 2 of 8: e^0.5 and e^0.25 over their sum.
         Tensor best = Values.Tensor(backend, 1, 2, type: ElementType.Int32), shares = Values.Tensor(backend, 1, 2);
-        backend.Route(Values.Tensor(backend, 1, 8, 0, [-1, 0.5f, 0, -2, -3, 0.25f, 0, 0.1f]), new Routing(2, true, 1), best, shares);
+        backend.Route(Values.Tensor(backend, 1, 8, 0, [-1, 0.5f, 0, -2, -3, 0.25f, 0, 0.1f]), new Routing(2, true, 1), null, best, shares);
         Assert.Equal([1, 5], HostTensorBuffer.IntRow(best, 0).ToArray());
         Assert.Equal(Math.Exp(0.5) / (Math.Exp(0.5) + Math.Exp(0.25)), Values.Read(backend, shares)[0], 1e-6);
         Assert.Equal(Math.Exp(0.25) / (Math.Exp(0.5) + Math.Exp(0.25)), Values.Read(backend, shares)[1], 1e-6);
@@ -216,14 +216,14 @@ public class OperationTests
         using CpuBackend backend = new();
         using TestWeights source = new(BlockFormats.Q8_0, 4, 32, 1), vector = new(BlockFormats.F32, 1, 8, 1);
         using Weight weight = backend.Upload(source), gain = backend.Upload(vector);
-        using KvCache cache = backend.AllocateKv([new KvLayer(2, 32, 32)], 4, BlockFormats.F16);
+        using KvCache cache = backend.AllocateKv([new KvLayer(2, 32, 32)], 4, BlockFormats.F16, 4);
         Tensor a = backend.Allocate(ElementType.Float32, 2, 7), b = backend.Allocate(ElementType.Float32, 2, 8), ids = backend.Allocate(ElementType.Int32, 2, 1);
         Assert.ThrowsAny<ArgumentException>(() => backend.GetRows(weight, [4], backend.Allocate(ElementType.Float32, 1, 32)));
         Assert.ThrowsAny<ArgumentException>(() => backend.MatMul(a, weight, b));
         Assert.ThrowsAny<ArgumentException>(() => backend.MatMul(a, [weight], [b]));
         Assert.ThrowsAny<ArgumentException>(() => backend.MatMul(a, [weight], []));
         Assert.ThrowsAny<ArgumentException>(() => backend.MatMulExperts(a, weight, ids, b));
-        Assert.ThrowsAny<ArgumentException>(() => backend.RmsNorm(a, gain, 0, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Norm(a, new NormOptions(NormKind.Rms, 0), gain, null, a));
         Assert.ThrowsAny<ArgumentException>(() => backend.Rope(a, 2, 0, new RopeTable(RopePairing.Halves, [1], 1)));
         Assert.ThrowsAny<ArgumentException>(() => backend.StoreKv(a, b, cache, 0, 0));
         Assert.ThrowsAny<ArgumentException>(() => backend.Attention(a, cache, 0, 0, new AttentionOptions(2, 1), b));
@@ -232,7 +232,7 @@ public class OperationTests
         Assert.ThrowsAny<ArgumentException>(() => backend.Add(a, b, b));
         Assert.ThrowsAny<ArgumentException>(() => backend.AddBias(a, gain));
         Assert.ThrowsAny<ArgumentException>(() => backend.Scale(a, 1, b));
-        Assert.ThrowsAny<ArgumentException>(() => backend.Route(a, new Routing(9, true, 1), ids, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Route(a, new Routing(9, true, 1), null, ids, a));
         Assert.ThrowsAny<ArgumentException>(() => backend.Combine(a, b, b));
         Assert.ThrowsAny<ArgumentException>(() => backend.Write([1], a));
         Assert.ThrowsAny<ArgumentException>(() => backend.Read(a, new float[3]));
@@ -250,11 +250,11 @@ public class OperationTests
         using CpuBackend backend = new(new CpuOptions { Threads = 2 });
         using TestWeights source = new(BlockFormats.Q4_0, 4, 32, 1);
         using Weight weight = backend.Upload(source);
-        using KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32)], 4, BlockFormats.F16);
+        using KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32)], 4, BlockFormats.F16, 4);
         Tensor x = backend.Allocate(ElementType.Float32, 0, 32), y = backend.Allocate(ElementType.Float32, 0, 4);
         backend.MatMul(x, weight, y);
         backend.Add(x, x, x);
-        backend.RmsNorm(x, null, 1, x);
+        backend.Norm(x, new NormOptions(NormKind.Rms, 1), null, null, x);
         backend.GetRows(weight, [], x);
         backend.StoreKv(x, x, cache, 0, 0);
         backend.Attention(x, cache, 0, 0, new AttentionOptions(1, 1), x);

@@ -46,7 +46,7 @@ public static class RoutingMath
         {
             int best = -1;
             for (int e = 0; e < ranks.Length; e++)
-                if (!ids[..i].Contains(e) && (best < 0 || ranks[e] > ranks[best])) best = e;
+                if ((best < 0 || ranks[e] > ranks[best]) && !ids[..i].Contains(e)) best = e;
             ids[i] = best;
             weights[i] = values[best];
             sum += values[best];

@@ -48,7 +48,7 @@ public sealed class ReferenceBackendTests : IDisposable
         // Token 0: e^3 and e^2 win: weights e/(e+1) and 1/(e+1). Token 1: a tie of 0 and 5, the lower id goes first.
         Tensor logits = Tensor([0, 3, -1, 2, 1, 0, -5, 1, 4, 0, 0, 0, 0, 4, 0, 0], 2, 8);
         Tensor experts = _backend.Allocate(ElementType.Int32, 2, 2), weights = _backend.Allocate(ElementType.Float32, 2, 2);
-        _backend.Route(logits, new Routing(2, Normalize: true, 1), experts, weights);
+        _backend.Route(logits, new Routing(2, Normalize: true, 1), null, experts, weights);
         Assert.Equal([1, 3], HostTensorBuffer.IntRow(experts, 0).ToArray());
         Assert.Equal([0, 5], HostTensorBuffer.IntRow(experts, 1).ToArray());
         float[] chosen = Read(weights);
@@ -59,7 +59,7 @@ public sealed class ReferenceBackendTests : IDisposable
 
         // Without normalizing: probabilities among all eight, times the scale. Sum of e^logit of token 0 by hand:
         double sum = 1 + Math.Exp(3) + Math.Exp(-1) + Math.Exp(2) + Math.E + 1 + Math.Exp(-5) + Math.E;
-        _backend.Route(logits, new Routing(2, Normalize: false, 3), experts, weights);
+        _backend.Route(logits, new Routing(2, Normalize: false, 3), null, experts, weights);
         Assert.Equal(3 * Math.Exp(3) / sum, Read(weights)[0], 1e-6);
         Assert.Equal(3 * Math.Exp(2) / sum, Read(weights)[1], 1e-6);
     }
@@ -74,7 +74,7 @@ public sealed class ReferenceBackendTests : IDisposable
         Tensor experts = _backend.Allocate(ElementType.Int32, 2, 2), weights = _backend.Allocate(ElementType.Float32, 2, 2);
         Tensor products = _backend.Allocate(ElementType.Float32, 4, 1), y = _backend.Allocate(ElementType.Float32, 2, 1);
         _backend.MatMul(x, router, logits);
-        _backend.Route(logits, new Routing(2, Normalize: true, 1), experts, weights);
+        _backend.Route(logits, new Routing(2, Normalize: true, 1), null, experts, weights);
         _backend.MatMulExperts(x, network, experts, products);
         _backend.Combine(products, weights, y);
         double high = Math.E / (Math.E + 1), low = 1 / (Math.E + 1);
@@ -83,11 +83,11 @@ public sealed class ReferenceBackendTests : IDisposable
     }
 
     [Fact]
-    public void RmsNorm_divides_by_the_root_mean_square()
+    public void Rms_norm_divides_by_the_root_mean_square()
     {
         // mean(3^2, 4^2) = 12.5; epsilon 12.5 makes the root 5.
         Tensor x = Tensor([3, 4], 1, 2);
-        _backend.RmsNorm(x, _backend.Upload(new Matrix([10, 100], columns: 2, rows: 1)), 12.5f, x);
+        _backend.Norm(x, new NormOptions(NormKind.Rms, 12.5f), _backend.Upload(new Matrix([10, 100], columns: 2, rows: 1)), null, x);
         Assert.Equal([6, 80], Read(x).Select(value => MathF.Round(value, 4)));
     }
 
@@ -107,7 +107,7 @@ public sealed class ReferenceBackendTests : IDisposable
     public void Attention_is_causal_shares_kv_heads_and_weighs_by_softmax()
     {
         // Two query heads on one KV head of size 1. Keys 0 and ln 3, values 10 and 20, scale 1.
-        using KvCache cache = _backend.AllocateKv([new KvLayer(1, 1, 1)], 4, BlockFormats.F32);
+        using KvCache cache = _backend.AllocateKv([new KvLayer(1, 1, 1)], 4, BlockFormats.F32, 4);
         _backend.StoreKv(Tensor([0, MathF.Log(3)], 2, 1), Tensor([10, 20], 2, 1), cache, 0, 0);
         Tensor y = _backend.Allocate(ElementType.Float32, 2, 2);
         _backend.Attention(Tensor([1, 0, 1, 0], 2, 2), cache, 0, 0, new AttentionOptions(2, 1), y);
@@ -152,12 +152,12 @@ public sealed class ReferenceBackendTests : IDisposable
         Assert.Throws<ArgumentException>(() => _backend.MatMul(Ints([1, 2, 3], 1, 3), weight, Tensor([0, 0], 1, 2)));
         Assert.Throws<ArgumentOutOfRangeException>(() => _backend.GetRows(weight, [2], Tensor([0, 0, 0], 1, 3)));
         Assert.Throws<ArgumentException>(() => _backend.Upload(new Matrix([1, 2], columns: 2, rows: 1), [1, 2]));
-        Assert.Throws<ArgumentException>(() => _backend.RmsNorm(Tensor([1, 2], 1, 2), weight, 1, Tensor([1, 2], 1, 2)));
-        using KvCache cache = _backend.AllocateKv([new KvLayer(2, 1, 1)], 4, BlockFormats.F32);
+        Assert.Throws<ArgumentException>(() => _backend.Norm(Tensor([1, 2], 1, 2), new NormOptions(NormKind.Rms, 1), weight, null, Tensor([1, 2], 1, 2)));
+        using KvCache cache = _backend.AllocateKv([new KvLayer(2, 1, 1)], 4, BlockFormats.F32, 4);
         Assert.Throws<ArgumentOutOfRangeException>(() => _backend.StoreKv(Tensor([1, 2], 1, 2), Tensor([1, 2], 1, 2), cache, 0, 4));
         Assert.Throws<ArgumentException>(() => _backend.Attention(Tensor([1, 2, 3], 1, 3), cache, 0, 0, new AttentionOptions(3, 1), Tensor([1, 2, 3], 1, 3)));
-        Assert.Throws<ArgumentException>(() => _backend.AllocateKv([new KvLayer(1, 48, 64)], 4, BlockFormats.Q8_0));
-        Assert.Throws<ArgumentException>(() => _backend.AllocateKv([new KvLayer(1, 64, 64)], 4, BlockFormats.BF16));
+        Assert.Throws<ArgumentException>(() => _backend.AllocateKv([new KvLayer(1, 48, 64)], 4, BlockFormats.Q8_0, 4));
+        Assert.Throws<ArgumentException>(() => _backend.AllocateKv([new KvLayer(1, 64, 64)], 4, BlockFormats.BF16, 4));
     }
 
     private Tensor Tensor(float[] values, int rows, int columns)

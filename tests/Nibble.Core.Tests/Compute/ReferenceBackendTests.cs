@@ -1,32 +1,27 @@
-using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 
 namespace Nibble.Core.Tests.Compute;
 
 /// <summary>Each operation on numbers small enough to check by hand.</summary>
-public sealed class ReferenceBackendTests : IDisposable
+public sealed class ReferenceBackendTests : ReferenceTestBase
 {
-    private readonly ReferenceBackend _backend = new();
-
-    public void Dispose() => _backend.Dispose();
-
     [Fact]
     public void MatMul_multiplies_each_row_and_applies_the_scale()
     {
         // [1 2 3; 4 5 6] . [1 0 -1] = [-2 -2]; . [1 1 1] = [6 15]; times 2.
-        Weight weight = _backend.Upload(new Matrix([1, 2, 3, 4, 5, 6], columns: 3, rows: 2), [2f]);
-        Tensor x = Tensor([1, 0, -1, 1, 1, 1], 2, 3), y = _backend.Allocate(ElementType.Float32, 2, 2);
-        _backend.MatMul(x, weight, y);
+        Weight weight = Backend.Upload(new Matrix([1, 2, 3, 4, 5, 6], columns: 3, rows: 2), [2f]);
+        Tensor x = Tensor([1, 0, -1, 1, 1, 1], 2, 3), y = Backend.Allocate(ElementType.Float32, 2, 2);
+        Backend.MatMul(x, weight, y);
         Assert.Equal([-4, -4, 12, 30], Read(y));
     }
 
     [Fact]
     public void MatMul_of_several_weights_equals_each_alone()
     {
-        Weight a = _backend.Upload(new Matrix([1, 2], columns: 2, rows: 1)), b = _backend.Upload(new Matrix([3, 4, 5, 6], columns: 2, rows: 2));
-        Tensor both = _backend.Allocate(ElementType.Float32, 1, 3);
-        _backend.MatMul(Tensor([10, 100], 1, 2), [a, b], [both.SliceColumns(0, 1), both.SliceColumns(1, 2)]);
+        Weight a = Backend.Upload(new Matrix([1, 2], columns: 2, rows: 1)), b = Backend.Upload(new Matrix([3, 4, 5, 6], columns: 2, rows: 2));
+        Tensor both = Backend.Allocate(ElementType.Float32, 1, 3);
+        Backend.MatMul(Tensor([10, 100], 1, 2), [a, b], [both.SliceColumns(0, 1), both.SliceColumns(1, 2)]);
         Assert.Equal([210, 430, 650], Read(both));
     }
 
@@ -34,11 +29,11 @@ public sealed class ReferenceBackendTests : IDisposable
     public void MatMulExperts_uses_each_token_s_experts_and_their_scales()
     {
         // Three experts of one row: [1 1], [2 0], [0 3], scaled by 1, 10, 100.
-        Weight weight = _backend.Upload(new Matrix([1, 1, 2, 0, 0, 3], columns: 2, rows: 1, matrices: 3), [1, 10, 100]);
-        Tensor experts = Ints([2, 0, 1, 1], 2, 2), y = _backend.Allocate(ElementType.Float32, 4, 1);
-        _backend.MatMulExperts(Tensor([1, 2, 3, 4], 2, 2), weight, experts, y);
+        Weight weight = Backend.Upload(new Matrix([1, 1, 2, 0, 0, 3], columns: 2, rows: 1, matrices: 3), [1, 10, 100]);
+        Tensor experts = Ints([2, 0, 1, 1], 2, 2), y = Backend.Allocate(ElementType.Float32, 4, 1);
+        Backend.MatMulExperts(Tensor([1, 2, 3, 4], 2, 2), weight, experts, y);
         Assert.Equal([600, 3, 60, 60], Read(y));
-        _backend.MatMulExperts(Tensor([1, 1, 1, 1, 2, 2, 3, 3], 4, 2), weight, experts, y);
+        Backend.MatMulExperts(Tensor([1, 1, 1, 1, 2, 2, 3, 3], 4, 2), weight, experts, y);
         Assert.Equal([300, 2, 40, 60], Read(y));
     }
 
@@ -47,8 +42,8 @@ public sealed class ReferenceBackendTests : IDisposable
     {
         // Token 0: e^3 and e^2 win: weights e/(e+1) and 1/(e+1). Token 1: a tie of 0 and 5, the lower id goes first.
         Tensor logits = Tensor([0, 3, -1, 2, 1, 0, -5, 1, 4, 0, 0, 0, 0, 4, 0, 0], 2, 8);
-        Tensor experts = _backend.Allocate(ElementType.Int32, 2, 2), weights = _backend.Allocate(ElementType.Float32, 2, 2);
-        _backend.Route(logits, new Routing(2, Normalize: true, 1), null, experts, weights);
+        Tensor experts = Backend.Allocate(ElementType.Int32, 2, 2), weights = Backend.Allocate(ElementType.Float32, 2, 2);
+        Backend.Route(logits, new Routing(2, Normalize: true, 1), null, experts, weights);
         Assert.Equal([1, 3], HostTensorBuffer.IntRow(experts, 0).ToArray());
         Assert.Equal([0, 5], HostTensorBuffer.IntRow(experts, 1).ToArray());
         float[] chosen = Read(weights);
@@ -59,7 +54,7 @@ public sealed class ReferenceBackendTests : IDisposable
 
         // Without normalizing: probabilities among all eight, times the scale. Sum of e^logit of token 0 by hand:
         double sum = 1 + Math.Exp(3) + Math.Exp(-1) + Math.Exp(2) + Math.E + 1 + Math.Exp(-5) + Math.E;
-        _backend.Route(logits, new Routing(2, Normalize: false, 3), null, experts, weights);
+        Backend.Route(logits, new Routing(2, Normalize: false, 3), null, experts, weights);
         Assert.Equal(3 * Math.Exp(3) / sum, Read(weights)[0], 1e-6);
         Assert.Equal(3 * Math.Exp(2) / sum, Read(weights)[1], 1e-6);
     }
@@ -68,15 +63,15 @@ public sealed class ReferenceBackendTests : IDisposable
     public void A_mixture_of_2_of_8_experts_equals_the_sum_computed_by_hand()
     {
         // Expert e multiplies by e + 1; router logits are the input times [0 1 2 3 4 5 6 7] / 10, so experts 7 and 6 win for a positive input.
-        Weight router = _backend.Upload(new Matrix([0, 0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f], columns: 1, rows: 8));
-        Weight network = _backend.Upload(new Matrix([1, 2, 3, 4, 5, 6, 7, 8], columns: 1, rows: 1, matrices: 8));
-        Tensor x = Tensor([10, -10], 2, 1), logits = _backend.Allocate(ElementType.Float32, 2, 8);
-        Tensor experts = _backend.Allocate(ElementType.Int32, 2, 2), weights = _backend.Allocate(ElementType.Float32, 2, 2);
-        Tensor products = _backend.Allocate(ElementType.Float32, 4, 1), y = _backend.Allocate(ElementType.Float32, 2, 1);
-        _backend.MatMul(x, router, logits);
-        _backend.Route(logits, new Routing(2, Normalize: true, 1), null, experts, weights);
-        _backend.MatMulExperts(x, network, experts, products);
-        _backend.Combine(products, weights, y);
+        Weight router = Backend.Upload(new Matrix([0, 0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f], columns: 1, rows: 8));
+        Weight network = Backend.Upload(new Matrix([1, 2, 3, 4, 5, 6, 7, 8], columns: 1, rows: 1, matrices: 8));
+        Tensor x = Tensor([10, -10], 2, 1), logits = Backend.Allocate(ElementType.Float32, 2, 8);
+        Tensor experts = Backend.Allocate(ElementType.Int32, 2, 2), weights = Backend.Allocate(ElementType.Float32, 2, 2);
+        Tensor products = Backend.Allocate(ElementType.Float32, 4, 1), y = Backend.Allocate(ElementType.Float32, 2, 1);
+        Backend.MatMul(x, router, logits);
+        Backend.Route(logits, new Routing(2, Normalize: true, 1), null, experts, weights);
+        Backend.MatMulExperts(x, network, experts, products);
+        Backend.Combine(products, weights, y);
         double high = Math.E / (Math.E + 1), low = 1 / (Math.E + 1);
         Assert.Equal(10 * ((8 * high) + (7 * low)), Read(y)[0], 1e-4);
         Assert.Equal(-10 * ((1 * high) + (2 * low)), Read(y)[1], 1e-4);
@@ -87,7 +82,7 @@ public sealed class ReferenceBackendTests : IDisposable
     {
         // mean(3^2, 4^2) = 12.5; epsilon 12.5 makes the root 5.
         Tensor x = Tensor([3, 4], 1, 2);
-        _backend.Norm(x, new NormOptions(NormKind.Rms, 12.5f), _backend.Upload(new Matrix([10, 100], columns: 2, rows: 1)), null, x);
+        Backend.Norm(x, new NormOptions(NormKind.Rms, 12.5f), Backend.Upload(new Matrix([10, 100], columns: 2, rows: 1)), null, x);
         Assert.Equal([6, 80], Read(x).Select(value => MathF.Round(value, 4)));
     }
 
@@ -99,7 +94,7 @@ public sealed class ReferenceBackendTests : IDisposable
         // A quarter turn a position: (a, b) becomes (-b, a). The fifth value does not turn. At position 0 nothing does.
         RopeTable rope = new(pairing, [Math.PI / 2, Math.PI / 2], 1);
         Tensor x = Tensor([1, 2, 3, 4, 9, 1, 2, 3, 4, 9], 2, 5);
-        _backend.Rope(x, 5, 0, rope);
+        Backend.Rope(x, 5, 0, rope);
         Assert.Equal([1, 2, 3, 4, 9, .. expected], Read(x).Select(value => MathF.Round(value, 5)));
     }
 
@@ -107,10 +102,10 @@ public sealed class ReferenceBackendTests : IDisposable
     public void Attention_is_causal_shares_kv_heads_and_weighs_by_softmax()
     {
         // Two query heads on one KV head of size 1. Keys 0 and ln 3, values 10 and 20, scale 1.
-        using KvCache cache = _backend.AllocateKv([new KvLayer(1, 1, 1)], 4, BlockFormats.F32, 4);
-        _backend.StoreKv(Tensor([0, MathF.Log(3)], 2, 1), Tensor([10, 20], 2, 1), cache, 0, 0);
-        Tensor y = _backend.Allocate(ElementType.Float32, 2, 2);
-        _backend.Attention(Tensor([1, 0, 1, 0], 2, 2), cache, 0, 0, new AttentionOptions(2, 1), y);
+        using KvCache cache = Backend.AllocateKv([new KvLayer(1, 1, 1)], 4, BlockFormats.F32, 4);
+        Backend.StoreKv(Tensor([0, MathF.Log(3)], 2, 1), Tensor([10, 20], 2, 1), cache, 0, 0);
+        Tensor y = Backend.Allocate(ElementType.Float32, 2, 2);
+        Backend.Attention(Tensor([1, 0, 1, 0], 2, 2), cache, 0, 0, new AttentionOptions(2, 1), y);
         // Token 0 sees only itself. Token 1, head 0: weights 1/4 and 3/4; head 1: query 0, weights 1/2 and 1/2.
         Assert.Equal([10, 10, 17.5f, 15], Read(y).Select(value => MathF.Round(value, 4)));
     }
@@ -122,78 +117,41 @@ public sealed class ReferenceBackendTests : IDisposable
     [InlineData(Activation.Gelu, -1, -0.1588080)]
     public void GatedActivation_multiplies_the_activated_gate_by_up(Activation activation, float gate, double expected)
     {
-        Tensor y = _backend.Allocate(ElementType.Float32, 1, 1);
-        _backend.GatedActivation(activation, Tensor([gate], 1, 1), Tensor([2], 1, 1), y);
+        Tensor y = Backend.Allocate(ElementType.Float32, 1, 1);
+        Backend.GatedActivation(activation, Tensor([gate], 1, 1), Tensor([2], 1, 1), y);
         Assert.Equal(2 * expected, Read(y)[0], 1e-6);
     }
 
     [Fact]
     public void Add_AddBias_Scale_and_GetRows_do_what_they_say()
     {
-        Tensor y = _backend.Allocate(ElementType.Float32, 2, 2);
-        _backend.Add(Tensor([1, 2, 3, 4], 2, 2), Tensor([10, 20, 30, 40], 2, 2), y);
+        Tensor y = Backend.Allocate(ElementType.Float32, 2, 2);
+        Backend.Add(Tensor([1, 2, 3, 4], 2, 2), Tensor([10, 20, 30, 40], 2, 2), y);
         Assert.Equal([11, 22, 33, 44], Read(y));
-        _backend.AddBias(y, _backend.Upload(new Matrix([1, -1], columns: 2, rows: 1), [3f]));
+        Backend.AddBias(y, Backend.Upload(new Matrix([1, -1], columns: 2, rows: 1), [3f]));
         Assert.Equal([14, 19, 36, 41], Read(y));
-        _backend.Scale(y, 0.5f, y);
+        Backend.Scale(y, 0.5f, y);
         Assert.Equal([7, 9.5f, 18, 20.5f], Read(y));
-        _backend.GetRows(_backend.Upload(new Matrix([1, 2, 3, 4, 5, 6], columns: 2, rows: 3)), [2, 0], y);
+        Backend.GetRows(Backend.Upload(new Matrix([1, 2, 3, 4, 5, 6], columns: 2, rows: 3)), [2, 0], y);
         Assert.Equal([5, 6, 1, 2], Read(y));
     }
 
     [Fact]
     public void Wrong_shapes_are_refused_with_both_shapes()
     {
-        Weight weight = _backend.Upload(new Matrix([1, 2, 3, 4, 5, 6], columns: 3, rows: 2));
-        ArgumentException error = Assert.Throws<ArgumentException>(() => _backend.MatMul(Tensor([1, 2], 1, 2), weight, Tensor([0, 0], 1, 2)));
+        Weight weight = Backend.Upload(new Matrix([1, 2, 3, 4, 5, 6], columns: 3, rows: 2));
+        ArgumentException error = Assert.Throws<ArgumentException>(() => Backend.MatMul(Tensor([1, 2], 1, 2), weight, Tensor([0, 0], 1, 2)));
         Assert.Contains("[1 x 2]", error.Message, StringComparison.Ordinal);
         Assert.Contains("[1 x 3]", error.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => _backend.MatMul(default, weight, Tensor([0, 0], 1, 2)));
-        Assert.Throws<ArgumentException>(() => _backend.MatMul(Ints([1, 2, 3], 1, 3), weight, Tensor([0, 0], 1, 2)));
-        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.GetRows(weight, [2], Tensor([0, 0, 0], 1, 3)));
-        Assert.Throws<ArgumentException>(() => _backend.Upload(new Matrix([1, 2], columns: 2, rows: 1), [1, 2]));
-        Assert.Throws<ArgumentException>(() => _backend.Norm(Tensor([1, 2], 1, 2), new NormOptions(NormKind.Rms, 1), weight, null, Tensor([1, 2], 1, 2)));
-        using KvCache cache = _backend.AllocateKv([new KvLayer(2, 1, 1)], 4, BlockFormats.F32, 4);
-        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.StoreKv(Tensor([1, 2], 1, 2), Tensor([1, 2], 1, 2), cache, 0, 4));
-        Assert.Throws<ArgumentException>(() => _backend.Attention(Tensor([1, 2, 3], 1, 3), cache, 0, 0, new AttentionOptions(3, 1), Tensor([1, 2, 3], 1, 3)));
-        Assert.Throws<ArgumentException>(() => _backend.AllocateKv([new KvLayer(1, 48, 64)], 4, BlockFormats.Q8_0, 4));
-        Assert.Throws<ArgumentException>(() => _backend.AllocateKv([new KvLayer(1, 64, 64)], 4, BlockFormats.BF16, 4));
-    }
-
-    private Tensor Tensor(float[] values, int rows, int columns)
-    {
-        Tensor tensor = _backend.Allocate(ElementType.Float32, rows, columns);
-        _backend.Write(values, tensor);
-        return tensor;
-    }
-
-    private Tensor Ints(int[] values, int rows, int columns)
-    {
-        Tensor tensor = _backend.Allocate(ElementType.Int32, rows, columns);
-        for (int row = 0; row < rows; row++)
-            values.AsSpan(row * columns, columns).CopyTo(HostTensorBuffer.IntRow(tensor, row));
-        return tensor;
-    }
-
-    private float[] Read(Tensor tensor)
-    {
-        float[] values = new float[tensor.Rows * tensor.Columns];
-        _backend.Read(tensor, values);
-        return values;
-    }
-
-    private sealed class Matrix(float[] values, int columns, int rows, int matrices = 1) : IWeightSource
-    {
-        public string Name => "test";
-
-        public BlockFormat Format => BlockFormats.F32;
-
-        public int Columns => columns;
-
-        public int Rows => rows;
-
-        public int Matrices => matrices;
-
-        public ReadOnlySpan<byte> Row(long row) => MemoryMarshal.AsBytes(values.AsSpan((int)row * columns, columns));
+        Assert.Throws<ArgumentException>(() => Backend.MatMul(default, weight, Tensor([0, 0], 1, 2)));
+        Assert.Throws<ArgumentException>(() => Backend.MatMul(Ints([1, 2, 3], 1, 3), weight, Tensor([0, 0], 1, 2)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Backend.GetRows(weight, [2], Tensor([0, 0, 0], 1, 3)));
+        Assert.Throws<ArgumentException>(() => Backend.Upload(new Matrix([1, 2], columns: 2, rows: 1), [1, 2]));
+        Assert.Throws<ArgumentException>(() => Backend.Norm(Tensor([1, 2], 1, 2), new NormOptions(NormKind.Rms, 1), weight, null, Tensor([1, 2], 1, 2)));
+        using KvCache cache = Backend.AllocateKv([new KvLayer(2, 1, 1)], 4, BlockFormats.F32, 4);
+        Assert.Throws<ArgumentOutOfRangeException>(() => Backend.StoreKv(Tensor([1, 2], 1, 2), Tensor([1, 2], 1, 2), cache, 0, 4));
+        Assert.Throws<ArgumentException>(() => Backend.Attention(Tensor([1, 2, 3], 1, 3), cache, 0, 0, new AttentionOptions(3, 1), Tensor([1, 2, 3], 1, 3)));
+        Assert.Throws<ArgumentException>(() => Backend.AllocateKv([new KvLayer(1, 48, 64)], 4, BlockFormats.Q8_0, 4));
+        Assert.Throws<ArgumentException>(() => Backend.AllocateKv([new KvLayer(1, 64, 64)], 4, BlockFormats.BF16, 4));
     }
 }

@@ -19,6 +19,9 @@ public class AllocationTests
         using TestWeights q4 = new(BlockFormats.Q4_1, 576, 576, 1), half = new(BlockFormats.F16, 577, 576, 2), gainSource = new(BlockFormats.F32, 1, 576, 3);
         using TestWeights expertSource = new(BlockFormats.Q4_0, 64, 576, 4, 4);
         using Weight a = backend.Upload(q4), b = backend.Upload(half), gain = backend.Upload(gainSource), experts = backend.Upload(expertSource);
+        using TestWeights headSource = new(BlockFormats.F32, 9, 64, 5), tapSource = new(BlockFormats.F32, 576, 4, 6), nineSource = new(BlockFormats.F32, 1, 9, 7), fourSource = new(BlockFormats.F32, 1, 4, 8);
+        using Weight heads = backend.Upload(headSource), taps = backend.Upload(tapSource), sinks = backend.Upload(nineSource), four = backend.Upload(fourSource);
+        using KvCache ring = backend.AllocateKv([new KvLayer(3, 64, 64, 9)], 128, BlockFormats.F16, 7);
         using KvCache cache = backend.AllocateKv([new KvLayer(3, 64, 64)], 128, BlockFormats.F16, 7), small = backend.AllocateKv([new KvLayer(3, 64, 64)], 128, BlockFormats.Q8_0, 7);
         RopeTable rope = new(RopePairing.Halves, [.. Enumerable.Range(0, 32).Select(i => Math.Pow(1e4, -i / 32.0))], 1);
         RopeTable other = new(RopePairing.Adjacent, [1, 0.5], 1);
@@ -31,12 +34,16 @@ public class AllocationTests
             float[] values = new float[tokens * 576];
             Weight[] weights = [a, b];
             Tensor[] results = [y, z];
+            int[] ones = [.. Enumerable.Repeat(1, tokens * 2)];
+            Tensor state = Values.Tensor(backend, 3, 576), single = Values.Tensor(backend, tokens, 1, type: ElementType.Int32);
+            AttentionOptions full = new(9, 0.125f) { SoftCap = 5, AlibiBias = 8, Sinks = sinks, Temperature = new QueryTemperature(1, 4, 1) };
             int position = 0;
 
             void All()
             {
                 backend.Write(values, y);
                 backend.GetRows(a, rows.AsSpan(0, tokens), y);
+                backend.Norm(x, new NormOptions(NormKind.Layer, 1e-5f, 64), heads, heads, y);
                 backend.Norm(x, new NormOptions(NormKind.Rms, 1e-5f), gain, null, y);
                 backend.MatMul(x, a, y);
                 backend.MatMul(x, b, z);
@@ -48,6 +55,17 @@ public class AllocationTests
                 backend.Attention(x, cache, 0, position, new AttentionOptions(9, 0.125f), y);
                 backend.Attention(x, small, 0, position, new AttentionOptions(9, 0.125f), y);
                 backend.GatedActivation(Activation.Silu, x, y, y);
+                backend.Activate(Activation.Softplus, y, y);
+                backend.Clamp(y, 2, y);
+                backend.SoftCap(y, 2, y);
+                backend.Copy(x, y);
+                backend.Convolve(x, taps, gain, Activation.Silu, state, y);
+                backend.StoreKv(kv, kv, ring, 0, position);
+                backend.Attention(x, ring, 0, position, in full, y);
+                backend.Write(ones.AsSpan(0, tokens), single);
+                backend.AddExpertBias(y, a, single);
+                backend.Write(ones, ids);
+                backend.Route(logits, new Routing(2, true, 1, GatingFunction.Sigmoid) { Groups = 2, GroupsUsed = 1 }, four, ids, shares);
                 backend.Add(x, y, y);
                 backend.AddBias(y, gain);
                 backend.Scale(y, 0.5f, y);

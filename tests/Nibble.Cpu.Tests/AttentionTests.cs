@@ -96,14 +96,139 @@ public class AttentionTests
         Assert.InRange(Run(backend, cache, [1], 199, 1, new AttentionOptions(1, -1))[0], 0, 2e-22f); // e^-50 of value 1
     }
 
-    private static KvCache Filled(CpuBackend backend, KvLayer layer, int capacity, string format, int positions)
+    // All features at once, in combinations that models have and some that none has.
+    public static TheoryData<int, int, bool, string> Windows => new()
     {
-        KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32), layer], capacity, BlockFormats.Find(format)!, capacity);
+        { 0, 3, false, "sinks" }, { 0, 12, false, "alibi" }, { 0, 6, false, "cap" }, { 0, 6, false, "temperature" },
+        { 1, 3, false, "" }, { 20, 6, false, "sinks" }, { 64, 6, false, "cap" }, { 65, 12, false, "alibi" }, { 100, 3, false, "temperature" },
+        { 48, 6, true, "temperature" }, { 64, 3, true, "" }, { 100, 6, true, "sinks" }, { 7, 12, true, "sinks cap alibi temperature" }, { 33, 12, false, "sinks cap alibi temperature" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Windows))]
+    public void Attention_with_windows_and_the_rest_equals_the_reference(int window, int heads, bool chunked, string features)
+    {
+        using ReferenceBackend reference = new();
+        using TestWeights logits = new(BlockFormats.F32, 1, heads, 4);
+        KvLayer layer = new(3, 16, 24, window, chunked);
+        foreach (string path in Cases.PathNames)
+        {
+            using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 2 });
+            using Weight ourSinks = backend.Upload(logits), theirSinks = reference.Upload(logits);
+            foreach ((int first, int tokens) in new[] { (0, 1), (0, 3), (5, 7), (63, 1), (60, 33), (64, 2), (150, 1), (130, 70) })
+            {
+                using KvCache cache = Filled(backend, layer, 200, "F32", first + tokens, 70);
+                float[] queries = Values.Random(new Random(tokens), tokens * heads * layer.KeySize);
+                float[] ours = Run(backend, cache, queries, first, tokens, Options(features, heads, ourSinks));
+                float[] theirs = Run(reference, cache, queries, first, tokens, Options(features, heads, theirSinks));
+                for (int i = 0; i < ours.Length; i++)
+                    Assert.InRange(ours[i] - theirs[i], -2e-5f, 2e-5f);
+                Assert.InRange(Nmse.Of(ours, theirs), 0, 1e-11);
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Windows))]
+    public void Attention_with_windows_does_not_depend_on_batch_threads_or_rows(int window, int heads, bool chunked, string features)
+    {
+        // A cache for another batch has another number of rows, so that positions lie elsewhere.
+        const int Tokens = 150;
+        KvLayer layer = new(3, 16, 24, window, chunked);
+        using TestWeights logits = new(BlockFormats.F32, 1, heads, 4);
+        float[] queries = Values.Random(new Random(7), Tokens * heads * 16);
+        float[]? expected = null;
+        foreach (int threads in new[] { 1, 3 })
+        {
+            using CpuBackend backend = new(new CpuOptions { Threads = threads });
+            using Weight sinks = backend.Upload(logits);
+            foreach (int batch in threads == 1 ? new[] { Tokens, 1, 64 } : [Tokens, 7])
+            {
+                using KvCache cache = backend.AllocateKv([layer], Tokens, BlockFormats.F16, batch);
+                (Tensor keys, Tensor values) = Random(backend, layer, Tokens);
+                float[] y = new float[Tokens * heads * 24];
+                for (int t = 0; t < Tokens; t += batch)
+                {
+                    int count = Math.Min(batch, Tokens - t);
+                    backend.StoreKv(keys.SliceRows(t, count), values.SliceRows(t, count), cache, 0, t);
+                    Run(backend, cache, queries[(t * heads * 16)..((t + count) * heads * 16)], t, count, Options(features, heads, sinks)).CopyTo(y, t * heads * 24);
+                }
+
+                expected ??= y;
+                Assert.True(Values.SameBits(expected, y), $"{threads} threads, batch {batch}");
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Positions_before_a_window_are_not_read_whatever_they_hold(bool chunked)
+    {
+        // Window 10: token 79 sees 70 and on, a token before it more. In chunks of 10, token 80 begins one.
+        KvLayer layer = new(1, 32, 32, 10, chunked);
+        int clear = chunked ? 80 : 79;
+        using CpuBackend backend = new();
+        float[] queries = Values.Random(new Random(7), 8 * 32);
+        using KvCache clean = Filled(backend, layer, 100, "F32", 100), dirty = Filled(backend, layer, 100, "F32", 100);
+        byte[] nan = new byte[128];
+        Array.Fill(nan, (byte)0xFF);
+        for (int p = 0; p < (chunked ? 80 : 70); p++)
+        {
+            dirty.WriteRow(1, false, p, nan);
+            dirty.WriteRow(1, true, p, nan);
+        }
+
+        AttentionOptions options = new(1, 1) { SoftCap = 3, AlibiBias = 8 };
+        float[] expected = Run(backend, clean, queries, 75, 8, options), ours = Run(backend, dirty, queries, 75, 8, options);
+        int split = (clear - 75) * 32;
+        Assert.All(ours[..split], value => Assert.True(float.IsNaN(value)));
+        Assert.Equal(expected[split..], ours[split..]);
+    }
+
+    [Fact]
+    public void Sinks_far_above_or_below_the_scores_take_all_or_nothing()
+    {
+        using CpuBackend backend = new();
+        KvLayer layer = new(1, 32, 32);
+        using KvCache cache = Filled(backend, layer, 100, "F32", 100);
+        using TestWeights source = new(BlockFormats.F32, 1, 2, 1);
+        BitConverter.TryWriteBytes(source.Bytes, 500f);
+        BitConverter.TryWriteBytes(source.Bytes[4..], float.NegativeInfinity);
+        using Weight sinks = backend.Upload(source);
+        float[] queries = Values.Random(new Random(7), 64);
+        float[] with = Run(backend, cache, queries, 99, 1, new AttentionOptions(2, 0.1f) { Sinks = sinks }), without = Run(backend, cache, queries, 99, 1, new AttentionOptions(2, 0.1f));
+        Assert.All(with[..32], value => Assert.Equal(0, value));
+        Assert.Equal(without[32..], with[32..]);
+    }
+
+    private static AttentionOptions Options(string features, int heads, Weight sinks) => new(heads, 0.125f)
+    {
+        Sinks = features.Contains("sinks", StringComparison.Ordinal) ? sinks : null,
+        SoftCap = features.Contains("cap", StringComparison.Ordinal) ? 1.5f : 0,
+        AlibiBias = features.Contains("alibi", StringComparison.Ordinal) ? 8 : 0,
+        Temperature = features.Contains("temperature", StringComparison.Ordinal) ? new QueryTemperature(0.3f, 16, 1) : default,
+    };
+
+    private static KvCache Filled(CpuBackend backend, KvLayer layer, int capacity, string format, int positions, int batch = 0)
+    {
+        KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32), layer], capacity, BlockFormats.Find(format)!, batch == 0 ? capacity : batch);
+        (Tensor keys, Tensor values) = Random(backend, layer, positions);
+        for (int p = 0; p < positions; p += cache.Batch)
+        {
+            int count = Math.Min(cache.Batch, positions - p);
+            backend.StoreKv(keys.SliceRows(p, count), values.SliceRows(p, count), cache, 1, p);
+        }
+
+        return cache;
+    }
+
+    private static (Tensor Keys, Tensor Values) Random(CpuBackend backend, KvLayer layer, int positions)
+    {
         Random random = new(positions);
         Tensor keys = Values.Tensor(backend, positions, layer.Heads * layer.KeySize, 0, Values.Random(random, positions * layer.Heads * layer.KeySize));
         Tensor values = Values.Tensor(backend, positions, layer.Heads * layer.ValueSize, 0, Values.Random(random, positions * layer.Heads * layer.ValueSize));
-        backend.StoreKv(keys, values, cache, 1, 0);
-        return cache;
+        return (keys, values);
     }
 
     private static float[] Run(Backend backend, KvCache cache, float[] queries, int first, int tokens, AttentionOptions options)

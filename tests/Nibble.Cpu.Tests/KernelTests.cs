@@ -68,9 +68,24 @@ public unsafe class KernelTests
                 kernels.Add(a.Pointer, b.Pointer, y.Pointer, count);
                 kernels.Scale(a.Pointer, 2, y.Pointer, count);
                 kernels.Combine(tall.Pointer, count, three.Pointer, 3, y.Pointer, count);
-                kernels.Activate(Activation.Silu, a.Pointer, b.Pointer, y.Pointer, count);
-                kernels.Activate(Activation.Gelu, a.Pointer, b.Pointer, y.Pointer, count);
+                kernels.Clamp(a.Pointer, 1, y.Pointer, count);
+                kernels.SoftCap(a.Pointer, 1, y.Pointer, count);
+                foreach (Activation activation in Enum.GetValues<Activation>())
+                {
+                    kernels.Activate(activation, a.Pointer, b.Pointer, y.Pointer, count);
+                    kernels.Activate(activation, a.Pointer, null, y.Pointer, count);
+                }
+
                 kernels.Norm(a.Pointer, new NormOptions(NormKind.Rms, 1), b.Pointer, null, y.Pointer, count);
+                kernels.Norm(a.Pointer, new NormOptions(NormKind.Layer, 1), b.Pointer, a.Pointer, y.Pointer, count);
+
+                // Three taps: the state, the one row and its output. The state stays, since only the kernel is called.
+                using GuardedMemory<float> state = new(Values.Random(new Random(3), 2 * count), side);
+                ConvolutionArguments convolution = new()
+                {
+                    X = a.Pointer, XStride = count, State = state.Pointer, StateStride = count, Kernel = tall.Pointer, Bias = b.Pointer, Y = y.Pointer, YStride = count, Tokens = 1, Taps = 3, Channels = count,
+                };
+                kernels.Convolve(in convolution, 0, 0, count);
                 Rotation.Halves(tall.Pointer, a.Pointer, b.Pointer, count);
                 Rotation.Adjacent(tall.Pointer, a.Pointer, b.Pointer, count);
                 foreach (float value in y.Span)
@@ -89,34 +104,41 @@ public unsafe class KernelTests
             BlockFormat format = BlockFormats.Find(name)!;
             foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
             {
-                int size = name == "Q8_0" ? 32 : 33, positions = 70;
-                float[] values = Values.Random(new Random(1), positions * size);
-                byte[] encoded = new byte[format.RowBytes(values.Length)];
-                format.Encode(values, encoded);
-                using GuardedMemory<byte> keys = new(encoded, side), vals = new(encoded, side);
-                using GuardedMemory<float> queries = new(Values.Random(new Random(2), 2 * size), side), y = new(2 * size, side);
-                AttentionArguments arguments = new()
-                {
-                    Queries = queries.Pointer,
-                    QueryStride = size,
-                    Y = y.Pointer,
-                    YStride = size,
-                    Keys = keys.Pointer,
-                    Values = vals.Pointer,
-                    KeyBytes = format.RowBytes(size),
-                    ValueBytes = format.RowBytes(size),
-                    Format = format,
-                    FirstPosition = 68,
-                    Tokens = 2,
-                    Rows = positions,
-                    Layer = new KvLayer(1, size, size),
-                    Options = new AttentionOptions(1, 0.1f),
-                    GroupTokens = 2,
-                };
-                using GuardedMemory<byte> scratch = new((int)arguments.ScratchBytes, side);
-                kernels.Attention(in arguments, scratch.Pointer, 0, 0, 2, 0, 1);
-                Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+                foreach ((int window, int positions) in new[] { (0, 70), (10, 21) })
+                    Check(format, window, positions, side);
             }
+        }
+
+        // Tokens 68 and 69; with a window they see 59 to 69, in rows 17 to 20 and 0 to 6.
+        void Check(BlockFormat format, int window, int positions, GuardSide side)
+        {
+            int size = format.BlockValues == 32 ? 32 : 33;
+            float[] values = Values.Random(new Random(1), positions * size);
+            byte[] encoded = new byte[format.RowBytes(values.Length)];
+            format.Encode(values, encoded);
+            using GuardedMemory<byte> keys = new(encoded, side), vals = new(encoded, side);
+            using GuardedMemory<float> queries = new(Values.Random(new Random(2), 2 * size), side), y = new(2 * size, side);
+            AttentionArguments arguments = new()
+            {
+                Queries = queries.Pointer,
+                QueryStride = size,
+                Y = y.Pointer,
+                YStride = size,
+                Keys = keys.Pointer,
+                Values = vals.Pointer,
+                KeyBytes = format.RowBytes(size),
+                ValueBytes = format.RowBytes(size),
+                Format = format,
+                FirstPosition = 68,
+                Tokens = 2,
+                Rows = positions,
+                Layer = new KvLayer(1, size, size, window),
+                Options = new AttentionOptions(1, 0.1f) { SoftCap = 5, AlibiBias = 1 },
+                GroupTokens = 2,
+            };
+            using GuardedMemory<byte> scratch = new((int)arguments.ScratchBytes, side);
+            kernels.Attention(in arguments, scratch.Pointer, 0, 0, 2, 0, 1);
+            Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
         }
     }
 
@@ -282,6 +304,42 @@ public unsafe class KernelTests
             Assert.Equal(BitConverter.SingleToInt32Bits(theirs), BitConverter.SingleToInt32Bits(ours));
         }
     }
+
+    [Fact]
+    public void Tanh_and_softplus_are_within_their_stated_errors_everywhere()
+    {
+        double tanh = 0, softplus = 0;
+        for (double x = -12; x < 12; x += 0.00037)
+        {
+            float v = (float)x;
+            tanh = Math.Max(tanh, Math.Abs((Tanh128(v) / Math.Tanh(v)) - 1));
+        }
+
+        for (double x = 1e-30; x < 1; x *= 1.1)
+            tanh = Math.Max(tanh, Math.Abs((Tanh128((float)x) / Math.Tanh((float)x)) - 1));
+        for (double x = -80; x < 80; x += 0.0037)
+        {
+            // ln(1 + t) by its series where 1 + t would lose digits.
+            double v = (float)x, t = Math.Exp(-Math.Abs(v)), log = t < 1e-4 ? t - (t * t / 2) + (t * t * t / 3) : Math.Log(1 + t);
+            softplus = Math.Max(softplus, Math.Abs((Softplus128((float)x) / (Math.Max(v, 0) + log)) - 1));
+        }
+
+        Assert.InRange(tanh, 1e-9, 5e-7);
+        Assert.InRange(softplus, 1e-9, 5e-7);
+        Assert.Equal(1f, Tanh128(float.PositiveInfinity));
+        Assert.Equal(-1f, Tanh128(-20));
+        Assert.Equal(0f, Tanh128(0));
+        Assert.True(float.IsNaN(Tanh128(float.NaN)));
+        Assert.Equal(float.PositiveInfinity, Softplus128(float.PositiveInfinity));
+        Assert.Equal(0f, Softplus128(float.NegativeInfinity));
+        Assert.True(float.IsNaN(Softplus128(float.NaN)));
+    }
+
+    private static float Tanh128(float x) =>
+        System.Runtime.Intrinsics.Vector128.ToScalar(VectorMath<Lanes128, System.Runtime.Intrinsics.Vector128<float>>.Tanh(System.Runtime.Intrinsics.Vector128.Create(x)));
+
+    private static float Softplus128(float x) =>
+        System.Runtime.Intrinsics.Vector128.ToScalar(VectorMath<Lanes128, System.Runtime.Intrinsics.Vector128<float>>.Softplus(System.Runtime.Intrinsics.Vector128.Create(x)));
 
     private static float Exp128(float x) =>
         System.Runtime.Intrinsics.Vector128.ToScalar(VectorMath<Lanes128, System.Runtime.Intrinsics.Vector128<float>>.Exp(System.Runtime.Intrinsics.Vector128.Create(x)));

@@ -35,50 +35,222 @@ public class OperationTests
 
     [Theory]
     [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
-    public void RmsNorm_equals_the_reference(string path)
+    public void Norms_equal_the_reference(string path)
     {
-        Compare(path, 4e-7, (backend, x, _, rows, columns) =>
+        foreach (NormKind kind in Enum.GetValues<NormKind>())
         {
-            using TestWeights gain = new(BlockFormats.F32, 1, columns, 8);
-            using Weight weight = backend.Upload(gain, [1.5f]);
-            Tensor input = Values.Tensor(backend, rows, columns, 2, x), y = Values.Tensor(backend, rows, columns, 1), bare = Values.Tensor(backend, rows, columns);
-            backend.Norm(input, new NormOptions(NormKind.Rms, 1e-5f), weight, null, y);
-            backend.Norm(input, new NormOptions(NormKind.Rms, 1e-6f), null, null, bare);
-            backend.Norm(input, new NormOptions(NormKind.Rms, 1e-5f), weight, null, input);
-            Assert.Equal(Values.Read(backend, y), Values.Read(backend, input));
-            return [.. Values.Read(backend, y), .. Values.Read(backend, bare)];
-        });
+            Compare(path, 6e-7, (backend, x, _, rows, columns) =>
+            {
+                using TestWeights gains = new(BlockFormats.F32, 1, columns, 8), biases = new(BlockFormats.F16, 1, columns, 9);
+                using Weight gain = backend.Upload(gains, [1.5f]), bias = backend.Upload(biases);
+                NormOptions options = new(kind, 1e-5f);
+                Tensor input = Values.Tensor(backend, rows, columns, 2, [.. x.Select(v => v + 1)]), y = Values.Tensor(backend, rows, columns, 1), bare = Values.Tensor(backend, rows, columns);
+                backend.Norm(input, options, gain, bias, y);
+                backend.Norm(input, options, null, null, bare);
+                backend.Norm(input, options, gain, bias, input);
+                Assert.Equal(Values.Read(backend, y), Values.Read(backend, input));
+                return [.. Values.Read(backend, y), .. Values.Read(backend, bare)];
+            });
+        }
     }
 
     [Theory]
     [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
-    public void Gated_activations_equal_the_formulas(string path)
+    public void Norms_of_groups_equal_the_reference_and_norms_of_rows(string path)
+    {
+        using ReferenceBackend reference = new();
+        using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 3 });
+        foreach ((int rows, int groups, int size) in new[] { (1, 3, 5), (9, 9, 64), (2, 7, 31), (50, 8, 128), (3, 1, 577), (4, 5, 1) })
+        {
+            int columns = groups * size;
+            float[] x = Values.Random(new Random(size), rows * columns);
+            using TestWeights one = new(BlockFormats.F32, 1, size, 1), each = new(BlockFormats.F32, groups, size, 2), half = new(BlockFormats.F16, groups, size, 3), flat = new(BlockFormats.F32, 1, columns, 4);
+            foreach (NormKind kind in Enum.GetValues<NormKind>())
+            {
+                NormOptions options = new(kind, 1e-3f, size);
+                foreach ((TestWeights? gain, TestWeights? bias, float scale) in new[] { (null, null, 1f), (one, each, 1), (each, one, 1), (each, flat, 0.5f), (half, half, 1), (flat, null, 3) })
+                {
+                    float[] ours = Run(backend, rows, columns, x), theirs = Run(reference, rows, columns, x);
+                    for (int i = 0; i < ours.Length; i++)
+                        Assert.InRange(ours[i] - theirs[i], -3e-5f, 3e-5f);
+
+                    // The groups as rows of their own: the same bits.
+                    if (gain is null) Assert.True(Values.SameBits(ours, Run(backend, rows * groups, size, x)));
+
+                    float[] Run(Backend by, int height, int width, float[] values)
+                    {
+                        using Weight? g = gain is null ? null : by.Upload(gain, [scale]), b = bias is null ? null : by.Upload(bias);
+                        Tensor input = Values.Tensor(by, height, width, 3, values), y = Values.Tensor(by, height, width, 1);
+                        by.Norm(input, options, g, b, y);
+                        by.Norm(input, options, g, b, input);
+                        float[] result = Values.Read(by, y);
+                        Assert.True(Values.SameBits(result, Values.Read(by, input)));
+                        return result;
+                    }
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Activations_equal_the_formulas(string path)
     {
         using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 2 });
-        foreach ((int rows, int columns) in s_shapes)
+        foreach ((int rows, int columns) in s_shapes[..^1])
         {
             float[] gate = Values.Random(new Random(1), rows * columns), up = Values.Random(new Random(2), rows * columns);
             for (int i = 0; i < gate.Length; i += 3)
-                gate[i] *= 40;
+                (gate[i], up[i]) = (gate[i] * 40, up[i] * 5);
             Tensor g = Values.Tensor(backend, rows, columns, 1, gate), u = Values.Tensor(backend, rows, columns, 0, up), y = Values.Tensor(backend, rows, columns, 4);
-            foreach (Activation activation in new[] { Activation.Silu, Activation.Gelu })
+            foreach (Activation activation in Enum.GetValues<Activation>())
             {
                 backend.GatedActivation(activation, g, u, y);
                 float[] ours = Values.Read(backend, y);
                 for (int i = 0; i < ours.Length; i++)
-                {
-                    double x = gate[i];
-                    double inner = activation == Activation.Silu ? x : 2 * Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x));
-                    double expected = x / (1 + Math.Exp(-inner)) * up[i];
+                    Check(activation, gate[i], up[i], ours[i]);
+                Tensor copy = Values.Tensor(backend, rows, columns, 2, gate);
+                backend.GatedActivation(activation, copy, u, copy);
+                Assert.True(Values.SameBits(ours, Values.Read(backend, copy)));
+                if (activation == Activation.SwigluOai) continue;
+                backend.Activate(activation, g, y);
+                ours = Values.Read(backend, y);
+                for (int i = 0; i < ours.Length; i++)
+                    Check(activation, gate[i], 1, ours[i]);
+                backend.Write(gate, copy);
+                backend.Activate(activation, copy, copy);
+                Assert.True(Values.SameBits(ours, Values.Read(backend, copy)));
+            }
+        }
 
-                    // e^x is within 1.5e-7 and its argument, up to 89 in size, within 2 roundings; beyond, e^x is infinite and the result 0 instead of below 1e-36.
-                    Assert.InRange(ours[i] - expected, -(3e-5 * Math.Abs(expected)) - 1e-36, (3e-5 * Math.Abs(expected)) + 1e-36);
-                    if (Math.Abs(inner) < 2) Assert.InRange(ours[i] - expected, -8e-7 * Math.Abs(expected), 8e-7 * Math.Abs(expected));
+        // e^x is within 1.5e-7 and its argument, up to 89 in size, within 2 roundings; beyond, e^x is infinite and the result 0 instead of below 1e-36.
+        static void Check(Activation activation, float gate, float up, float ours)
+        {
+            double expected = Exact(activation, gate, up), bound = Math.Abs(expected) * (Math.Abs(gate) < 1 ? 8e-7 : 3e-5);
+            bound += 1e-36 * Math.Max(1, Math.Abs(up));
+            Assert.InRange(ours - expected, -bound, bound);
+        }
+
+        static double Exact(Activation activation, double x, double up) => activation switch
+        {
+            Activation.Identity => x * up,
+            Activation.Silu => x / (1 + Math.Exp(-x)) * up,
+            Activation.Gelu => x / (1 + Math.Exp(-2 * Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x)))) * up,
+            Activation.Relu => Math.Max(x, 0) * up,
+            Activation.ReluSquared => Math.Pow(Math.Max(x, 0), 2) * up,
+            Activation.Sigmoid => up / (1 + Math.Exp(-x)),
+            Activation.Softplus => (Math.Max(x, 0) + LogOnePlus(Math.Exp(-Math.Abs(x)))) * up,
+            _ => Math.Min(x, 7) / (1 + Math.Exp(-1.702 * Math.Min(x, 7))) * (Math.Clamp(up, -7, 7) + 1),
+        };
+
+        static double LogOnePlus(double t) => t < 1e-4 ? t - (t * t / 2) + (t * t * t / 3) : Math.Log(1 + t);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Limits_and_copies_equal_the_reference_and_NaN_stays_NaN(string path)
+    {
+        Compare(path, 0, (backend, a, _, rows, columns) =>
+        {
+            Tensor x = Values.Tensor(backend, rows, columns, 2, a), y = Values.Tensor(backend, rows, columns, 1);
+            backend.Clamp(x, 0.75f, y);
+            float[] clamped = Values.Read(backend, y);
+            backend.Copy(x, y);
+            return [.. clamped, .. Values.Read(backend, y)];
+        });
+        foreach (float cap in new[] { 0.25f, 30, 50 })
+        {
+            Compare(path, 1e-6, (backend, a, _, rows, columns) =>
+            {
+                Tensor x = Values.Tensor(backend, rows, columns, 2, [.. a.Select((v, i) => i % 3 == 0 ? v * 100 : v)]);
+                backend.SoftCap(x, cap, x);
+                return Values.Read(backend, x);
+            });
+        }
+
+        using CpuBackend only = new(new CpuOptions { Path = path });
+        float[] special = [float.NaN, float.PositiveInfinity, float.NegativeInfinity, 1e-30f];
+        Tensor s = Values.Tensor(only, 5, 4, 0, [.. special, .. special, .. special, .. special, .. special]);
+        only.SoftCap(s, 2, s);
+        Assert.Equal([float.NaN, 2, -2, 1e-30f], Values.Read(only, s)[..4]);
+        Assert.Equal([float.NaN, 2, -2, 1e-30f], Values.Read(only, s)[16..]);
+        only.Write([.. special, .. special, .. special, .. special, .. special], s);
+        only.Clamp(s, 1, s);
+        Assert.Equal([float.NaN, 1, -1, 1e-30f], Values.Read(only, s)[..4]);
+        Assert.Equal([float.NaN, 1, -1, 1e-30f], Values.Read(only, s)[16..]);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Biases_of_experts_equal_the_reference_bit_for_bit(string path)
+    {
+        foreach (BlockFormat format in new[] { BlockFormats.F32, BlockFormats.F16 })
+        {
+            Compare(path, 0, (backend, a, b, rows, columns) =>
+            {
+                // Two experts a token.
+                using TestWeights source = new(format, 5, columns, 8);
+                using Weight plain = backend.Upload(source), scaled = backend.Upload(source, [0.3f]);
+                Tensor x = Values.Tensor(backend, rows * 2, columns, 2, [.. a, .. b]), ids = Values.Tensor(backend, rows, 2, 1, type: ElementType.Int32);
+                backend.Write([.. Enumerable.Range(0, rows * 2).Select(i => i * 3 % 5)], ids);
+                backend.AddExpertBias(x, plain, ids);
+                backend.AddExpertBias(x, scaled, ids);
+                return Values.Read(backend, x);
+            });
+        }
+
+        using CpuBackend only = new(new CpuOptions { Path = path });
+        using TestWeights three = new(BlockFormats.F32, 3, 4, 1);
+        using Weight biases = only.Upload(three);
+        Tensor one = Values.Tensor(only, 1, 1, type: ElementType.Int32);
+        foreach (int expert in new[] { 3, -1 })
+        {
+            only.Write([expert], one);
+            ArgumentOutOfRangeException error = Assert.Throws<ArgumentOutOfRangeException>(() => only.AddExpertBias(Values.Tensor(only, 1, 4), biases, one));
+            Assert.Contains($"expert {expert}", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Convolutions_equal_the_reference_whatever_the_batch(string path)
+    {
+        using ReferenceBackend reference = new();
+        foreach ((int tokens, int channels, int taps, Activation activation) in new[]
+        {
+            (1, 1, 4, Activation.Silu), (9, 3, 1, Activation.Identity), (5, 31, 2, Activation.Silu), (40, 577, 4, Activation.Silu), (7, 300, 3, Activation.Relu), (3, 64, 9, Activation.Identity),
+        })
+        {
+            float[] x = Values.Random(new Random(taps), tokens * channels), before = Values.Random(new Random(tokens), (taps - 1) * channels);
+            (float[] Y, float[] State) theirs = Run(reference, tokens);
+            float[]? first = null;
+            foreach (int threads in new[] { 1, 3 })
+            {
+                using CpuBackend backend = new(new CpuOptions { Path = path, Threads = threads });
+                foreach (int batch in new[] { tokens, 1, 3 })
+                {
+                    (float[] y, float[] state) = Run(backend, batch);
+                    first ??= y;
+                    Assert.True(Values.SameBits(first, y), $"{threads} threads, batch {batch}");
+                    Assert.True(Values.SameBits(theirs.State, state));
+                    for (int i = 0; i < y.Length; i++)
+                        Assert.InRange(y[i] - theirs.Y[i], -1e-5f, 1e-5f);
                 }
             }
 
-            backend.GatedActivation(Activation.Gelu, g, u, g);
-            Assert.Equal(Values.Read(backend, y), Values.Read(backend, g));
+            (float[] Y, float[] State) Run(Backend by, int batch)
+            {
+                using TestWeights kernels = new(BlockFormats.F32, channels, taps, 1), biases = new(BlockFormats.F32, 1, channels, 2);
+                using Weight kernel = by.Upload(kernels, [0.5f]), bias = by.Upload(biases);
+                Tensor input = Values.Tensor(by, tokens, channels, 2, x), y = Values.Tensor(by, tokens, channels, 1), state = Values.Tensor(by, taps - 1, channels, 3, before);
+                for (int t = 0; t < tokens; t += batch)
+                {
+                    int count = Math.Min(batch, tokens - t);
+                    by.Convolve(input.SliceRows(t, count), kernel, channels == 64 ? null : bias, activation, state, y.SliceRows(t, count));
+                }
+
+                return (Values.Read(by, y), Values.Read(by, state));
+            }
         }
     }
 
@@ -116,17 +288,19 @@ public class OperationTests
     }
 
     [Theory]
-    [InlineData(RopePairing.Halves, 64, 32)]
-    [InlineData(RopePairing.Halves, 80, 37)]
-    [InlineData(RopePairing.Adjacent, 64, 32)]
-    [InlineData(RopePairing.Adjacent, 6, 3)]
-    [InlineData(RopePairing.Adjacent, 128, 20)]
-    public void Rope_equals_the_reference_bit_for_bit(RopePairing pairing, int headSize, int pairs)
+    [InlineData(RopePairing.Halves, 64, 32, 0)]
+    [InlineData(RopePairing.Halves, 80, 37, 0)]
+    [InlineData(RopePairing.Halves, 80, 9, 62)]
+    [InlineData(RopePairing.Adjacent, 64, 32, 0)]
+    [InlineData(RopePairing.Adjacent, 6, 3, 0)]
+    [InlineData(RopePairing.Adjacent, 128, 20, 0)]
+    [InlineData(RopePairing.Adjacent, 192, 32, 128)]
+    public void Rope_equals_the_reference_bit_for_bit(RopePairing pairing, int headSize, int pairs, int offset)
     {
         using CpuBackend backend = new(new CpuOptions { Threads = 2 });
         using ReferenceBackend reference = new();
         double[] frequencies = [.. Enumerable.Range(0, pairs).Select(i => Math.Pow(10000, -i / (double)pairs))];
-        RopeTable rope = new(pairing, frequencies, 1.1f), other = new(pairing, frequencies, 0.5f);
+        RopeTable rope = new(pairing, frequencies, 1.1f, offset), other = new(pairing, frequencies, 0.5f, offset);
 
         // The last three calls reuse, grow and replace the kept rotations.
         foreach ((int rows, int position, RopeTable table) in new[] { (1, 0, rope), (40, 5, rope), (3, 5, rope), (41, 5, rope), (41, 5, other), (41, 6, other) })
@@ -180,24 +354,54 @@ public class OperationTests
     }
 
     [Fact]
+    public void StoreKv_takes_the_rows_of_a_window_in_turn()
+    {
+        using CpuBackend backend = new(new CpuOptions { Threads = 3 });
+        using KvCache cache = backend.AllocateKv([new KvLayer(1, 2, 3, Window: 6)], 40, BlockFormats.F32, 4);
+        Assert.Equal(9, cache.Rows(0));
+        float[] k = Values.Random(new Random(1), 40 * 2), v = Values.Random(new Random(2), 40 * 3);
+        Tensor keys = Values.Tensor(backend, 40, 2, 1, k), values = Values.Tensor(backend, 40, 3, 0, v);
+        for (int first = 0; first < 40; first += 4)
+        {
+            backend.StoreKv(keys.SliceRows(first, 4), values.SliceRows(first, 4), cache, 0, first);
+            for (int p = Math.Max(0, first - 5); p < first + 4; p++)
+            {
+                byte[] key = new byte[8], value = new byte[12];
+                cache.ReadRow(0, false, p, key);
+                cache.ReadRow(0, true, p, value);
+                Assert.Equal(k.Skip(p * 2).Take(2), [BitConverter.ToSingle(key, 0), BitConverter.ToSingle(key, 4)]);
+                Assert.Equal(v[(p * 3) + 2], BitConverter.ToSingle(value, 8));
+            }
+        }
+    }
+
+    [Fact]
     public void Route_equals_the_reference_and_hand_computed_values()
     {
         using CpuBackend backend = new();
         using ReferenceBackend reference = new();
-        foreach ((int experts, int used, bool normalize) in new[] { (8, 2, true), (8, 2, false), (5, 5, true), (64, 6, true) })
+        foreach ((int experts, Routing routing, bool biased) in new[]
         {
+            (8, new Routing(2, true, 2.5f), false), (8, new Routing(2, false, 2.5f), true), (5, new Routing(5, true, 2.5f), false), (64, new Routing(6, true, 2.5f), false),
+            (128, new Routing(8, true, 2.5f, GatingFunction.Sigmoid), true), (32, new Routing(4, false, 1, GatingFunction.SoftmaxOfChosen), false),
+            (256, new Routing(8, true, 2.5f, GatingFunction.Sigmoid) { Groups = 8, GroupsUsed = 4 }, true), (64, new Routing(6, false, 16) { Groups = 8, GroupsUsed = 3 }, false),
+            (16, new Routing(2, true, 1, GatingFunction.SqrtSoftplus), true),
+        })
+        {
+            int used = routing.Used;
             float[] logits = Values.Random(new Random(experts), 9 * experts);
+            using TestWeights biases = new(BlockFormats.F32, 1, experts, 3);
             logits.AsSpan(0, experts).Fill(1);
-            Routing routing = new(used, normalize, 2.5f);
             (int[] Ids, float[] Weights) ours = Run(backend), theirs = Run(reference);
             Assert.Equal(theirs.Ids, ours.Ids);
             Assert.Equal(theirs.Weights, ours.Weights);
-            Assert.Equal(Enumerable.Range(0, used), ours.Ids[..used]);
+            if (!biased) Assert.Equal(Enumerable.Range(0, used), ours.Ids[..used]);
 
             (int[] Ids, float[] Weights) Run(Backend by)
             {
                 Tensor ids = Values.Tensor(by, 9, used, 1, type: ElementType.Int32), weights = Values.Tensor(by, 9, used, 2);
-                by.Route(Values.Tensor(by, 9, experts, 3, logits), in routing, null, ids, weights);
+                using Weight? bias = biased ? by.Upload(biases) : null;
+                by.Route(Values.Tensor(by, 9, experts, 3, logits), in routing, bias, ids, weights);
                 return ([.. Enumerable.Range(0, 9).SelectMany(t => HostTensorBuffer.IntRow(ids, t).ToArray())], Values.Read(by, weights));
             }
         }
@@ -228,13 +432,22 @@ public class OperationTests
         Assert.ThrowsAny<ArgumentException>(() => backend.StoreKv(a, b, cache, 0, 0));
         Assert.ThrowsAny<ArgumentException>(() => backend.Attention(a, cache, 0, 0, new AttentionOptions(2, 1), b));
         Assert.ThrowsAny<ArgumentException>(() => backend.GatedActivation(Activation.Silu, a, b, b));
-        Assert.ThrowsAny<ArgumentException>(() => backend.GatedActivation((Activation)9, a, a, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.GatedActivation((Activation)99, a, a, a));
         Assert.ThrowsAny<ArgumentException>(() => backend.Add(a, b, b));
         Assert.ThrowsAny<ArgumentException>(() => backend.AddBias(a, gain));
         Assert.ThrowsAny<ArgumentException>(() => backend.Scale(a, 1, b));
         Assert.ThrowsAny<ArgumentException>(() => backend.Route(a, new Routing(9, true, 1), null, ids, a));
         Assert.ThrowsAny<ArgumentException>(() => backend.Combine(a, b, b));
-        Assert.ThrowsAny<ArgumentException>(() => backend.Write([1], a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Activate(Activation.SwigluOai, a, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Activate((Activation)99, a, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Clamp(a, 1, b));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Clamp(a, 0, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.SoftCap(a, -1, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Copy(a, b));
+        Assert.ThrowsAny<ArgumentException>(() => backend.AddExpertBias(a, weight, ids));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Convolve(a, weight, null, Activation.Silu, a, a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Write([1f], a));
+        Assert.ThrowsAny<ArgumentException>(() => backend.Write([1], ids));
         Assert.ThrowsAny<ArgumentException>(() => backend.Read(a, new float[3]));
         using ReferenceBackend reference = new();
         using Weight foreign = reference.Upload(source);
@@ -255,6 +468,12 @@ public class OperationTests
         backend.MatMul(x, weight, y);
         backend.Add(x, x, x);
         backend.Norm(x, new NormOptions(NormKind.Rms, 1), null, null, x);
+        backend.Activate(Activation.Silu, x, x);
+        backend.SoftCap(x, 1, x);
+        backend.Copy(x, x);
+        backend.AddExpertBias(x, weight, backend.Allocate(ElementType.Int32, 0, 2));
+        backend.Convolve(y, weight, null, Activation.Silu, backend.Allocate(ElementType.Float32, 31, 4), y);
+        backend.Route(x, new Routing(2, true, 1), null, backend.Allocate(ElementType.Int32, 0, 2), backend.Allocate(ElementType.Float32, 0, 2));
         backend.GetRows(weight, [], x);
         backend.StoreKv(x, x, cache, 0, 0);
         backend.Attention(x, cache, 0, 0, new AttentionOptions(1, 1), x);

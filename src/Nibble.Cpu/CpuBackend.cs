@@ -39,6 +39,8 @@ public sealed partial class CpuBackend : Backend
     private readonly ActivationJob _activation;
     private readonly CombineJob _combine;
     private readonly ConvolutionJob _convolution;
+    private readonly DeltaRuleJob _deltaRule;
+    private readonly StateSpaceJob _stateSpace;
     private readonly RouteJob _route;
     private int _busy;
     private bool _disposed;
@@ -69,6 +71,8 @@ public sealed partial class CpuBackend : Backend
         _activation = new ActivationJob(kernels);
         _combine = new CombineJob(kernels);
         _convolution = new ConvolutionJob(kernels);
+        _deltaRule = new DeltaRuleJob(kernels, _threadScratch);
+        _stateSpace = new StateSpaceJob(kernels, _threadScratch);
         _route = new RouteJob(_threadScratch);
     }
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Nibble.Core.Gguf;
 
 namespace Nibble.Cli.Tests;
 

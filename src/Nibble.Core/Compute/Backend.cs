@@ -86,7 +86,7 @@ public abstract class Backend : IDisposable
     /// <summary>y = norm of each row of x, or of each group of <see cref="NormOptions.Size"/> columns, times the gain, plus the bias. In place allowed.</summary>
     /// <param name="x">[tokens x columns].</param>
     /// <param name="options">How.</param>
-    /// <param name="gain">[size], the same for all groups, or all [columns]; null for none.</param>
+    /// <param name="gain">[size], the same for all groups, or all [columns], in one row or several; null for none.</param>
     /// <param name="bias">As the gain.</param>
     /// <param name="y">[tokens x columns], overwritten.</param>
     public abstract void Norm(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor y);
@@ -175,6 +175,38 @@ public abstract class Backend : IDisposable
     /// <param name="y">[tokens x channels], overwritten.</param>
     public abstract void Convolve(Tensor x, Weight kernel, Weight? bias, Activation activation, Tensor state, Tensor y);
 
+    /// <summary>
+    /// Gated delta rule, a token after the other: with f = e^(rate x step) for a head, or for each value of its key, S = S diag(f), then S = S + beta (v - S k) k^T, and y = S q / sqrt(key size).
+    /// </summary>
+    /// <remarks>
+    /// Yang, Kautz and Hatamizadeh, Gated Delta Networks, arXiv 2412.06464; with a step for each value of a key: Kimi Delta Attention, arXiv 2510.26692. Value heads may be a multiple of key heads:
+    /// <paramref name="isInterleaved"/> tells which share one.
+    /// </remarks>
+    /// <param name="queries">[tokens x key heads of key size].</param>
+    /// <param name="keys">[tokens x key heads of key size].</param>
+    /// <param name="values">[tokens x heads of value size].</param>
+    /// <param name="steps">[tokens x heads] or [tokens x heads of key size].</param>
+    /// <param name="rates">[heads] a value each, in rows or columns.</param>
+    /// <param name="betas">[tokens x heads].</param>
+    /// <param name="isInterleaved">Head h reads key head h modulo the key heads, not key head h / (heads / key heads).</param>
+    /// <param name="state">[heads of value size x key size]: S of every head; changed.</param>
+    /// <param name="y">[tokens x heads of value size], overwritten.</param>
+    public abstract void DeltaRule(Tensor queries, Tensor keys, Tensor values, Tensor steps, Weight rates, Tensor betas, bool isInterleaved, Tensor state, Tensor y);
+
+    /// <summary>
+    /// Selective state space model, a token after the other: for value x of a head with its step, its group's B and C: s = e^(rate x step) s + step x B, y = s . C + skip x x.
+    /// </summary>
+    /// <remarks>Dao and Gu, Mamba-2, arXiv 2405.21060: a rate a head. Gu and Dao, Mamba, arXiv 2312.00752: heads of one value, with a rate for each value of the state.</remarks>
+    /// <param name="x">[tokens x heads of head size].</param>
+    /// <param name="steps">[tokens x heads].</param>
+    /// <param name="rates">[state size] a head, or [heads] a value each, in rows or columns.</param>
+    /// <param name="inputs">B: [tokens x groups of state size]; neighbouring heads share a group.</param>
+    /// <param name="outputs">C: [tokens x groups of state size].</param>
+    /// <param name="skips">[heads] a value each, in rows or columns.</param>
+    /// <param name="state">[heads of head size x state size]; changed.</param>
+    /// <param name="y">[tokens x heads of head size], overwritten.</param>
+    public abstract void StateSpaceScan(Tensor x, Tensor steps, Weight rates, Tensor inputs, Tensor outputs, Weight skips, Tensor state, Tensor y);
+
     /// <summary>Chooses experts: of equals the lower id goes first.</summary>
     /// <param name="logits">[tokens x experts].</param>
     /// <param name="routing">How.</param>
@@ -183,7 +215,7 @@ public abstract class Backend : IDisposable
     /// <param name="weights">[tokens x used], overwritten.</param>
     public abstract void Route(Tensor logits, in Routing routing, Weight? bias, Tensor experts, Tensor weights);
 
-    /// <summary>y[t] = sum over i of weights[t, i] x[t n + i].</summary>
+    /// <summary>y[t] = sum over i of weights[t, i] x[t n + i]. In place allowed where n is 1.</summary>
     /// <param name="x">[tokens n x columns].</param>
     /// <param name="weights">[tokens x n].</param>
     /// <param name="y">[tokens x columns], overwritten.</param>

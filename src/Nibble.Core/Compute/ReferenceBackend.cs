@@ -257,6 +257,58 @@ public sealed class ReferenceBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override void DeltaRule(Tensor queries, Tensor keys, Tensor values, Tensor steps, Weight rates, Tensor betas, bool isInterleaved, Tensor state, Tensor y)
+    {
+        (int heads, int keyHeads, int keySize, int valueSize) = Shapes.CheckDeltaRule(queries, keys, values, steps, rates, betas, state, y);
+        float[] rate = Vector(rates), factors = new float[keySize];
+        for (int t = 0; t < queries.Rows; t++)
+        {
+            for (int h = 0; h < heads; h++)
+            {
+                int keyHead = isInterleaved ? h % keyHeads : h / (heads / keyHeads);
+                ReadOnlySpan<float> query = HostTensorBuffer.Row(queries, t).Slice(keyHead * keySize, keySize), key = HostTensorBuffer.Row(keys, t).Slice(keyHead * keySize, keySize);
+                ReadOnlySpan<float> step = HostTensorBuffer.Row(steps, t);
+                for (int i = 0; i < keySize; i++)
+                    factors[i] = MathF.Exp(rate[h] * step[step.Length == heads ? h : (h * keySize) + i]);
+                for (int j = h * valueSize; j < (h + 1) * valueSize; j++)
+                {
+                    Span<float> row = HostTensorBuffer.Row(state, j);
+                    for (int i = 0; i < keySize; i++)
+                        row[i] *= factors[i];
+                    float delta = HostTensorBuffer.Row(betas, t)[h] * (HostTensorBuffer.Row(values, t)[j] - Dot(row, key));
+                    for (int i = 0; i < keySize; i++)
+                        row[i] += delta * key[i];
+                    HostTensorBuffer.Row(y, t)[j] = Dot(row, query) / MathF.Sqrt(keySize);
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void StateSpaceScan(Tensor x, Tensor steps, Weight rates, Tensor inputs, Tensor outputs, Weight skips, Tensor state, Tensor y)
+    {
+        (int heads, int groups, int headSize, int stateSize) = Shapes.CheckStateSpaceScan(x, steps, rates, inputs, outputs, skips, state, y);
+        float[] rate = Vector(rates), skip = Vector(skips);
+        for (int t = 0; t < x.Rows; t++)
+        {
+            for (int h = 0; h < heads; h++)
+            {
+                float step = HostTensorBuffer.Row(steps, t)[h];
+                int group = h / (heads / groups);
+                ReadOnlySpan<float> b = HostTensorBuffer.Row(inputs, t).Slice(group * stateSize, stateSize), c = HostTensorBuffer.Row(outputs, t).Slice(group * stateSize, stateSize);
+                for (int j = h * headSize; j < (h + 1) * headSize; j++)
+                {
+                    Span<float> row = HostTensorBuffer.Row(state, j);
+                    float value = HostTensorBuffer.Row(x, t)[j];
+                    for (int i = 0; i < stateSize; i++)
+                        row[i] = (MathF.Exp(rate[rate.Length == heads ? h : (h * stateSize) + i] * step) * row[i]) + (step * value * b[i]);
+                    HostTensorBuffer.Row(y, t)[j] = Dot(row, c) + (skip[h] * value);
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
     public override void Add(Tensor a, Tensor b, Tensor y)
     {
         Shapes.CheckSame(a, b, y);
@@ -330,13 +382,12 @@ public sealed class ReferenceBackend : Backend
         for (int t = 0; t < y.Rows; t++)
         {
             Span<float> output = HostTensorBuffer.Row(y, t);
-            output.Clear();
-            for (int i = 0; i < weights.Columns; i++)
+            for (int c = 0; c < output.Length; c++)
             {
-                ReadOnlySpan<float> input = HostTensorBuffer.Row(x, (t * weights.Columns) + i);
-                float weight = HostTensorBuffer.Row(weights, t)[i];
-                for (int c = 0; c < output.Length; c++)
-                    output[c] += weight * input[c];
+                float sum = 0;
+                for (int i = 0; i < weights.Columns; i++)
+                    sum += HostTensorBuffer.Row(weights, t)[i] * HostTensorBuffer.Row(x, (t * weights.Columns) + i)[c];
+                output[c] = sum;
             }
         }
     }

@@ -63,7 +63,7 @@ public static class Shapes
         if (size < 0 || (x.Columns > 0 && x.Columns % size != 0))
             throw new ArgumentException($"rows of {x.Columns} values are no whole number of groups of {options.Size}.", nameof(options));
         foreach (Weight? vector in (ReadOnlySpan<Weight?>)[gain, bias])
-            if (vector is not null && (vector.Matrices != 1 || (vector.Rows * vector.Columns != size && vector.Rows * vector.Columns != x.Columns)))
+            if (vector is not null && (vector.Matrices != 1 || ((long)vector.Rows * vector.Columns != size && (long)vector.Rows * vector.Columns != x.Columns)))
                 ExpectVector(vector, x.Columns);
         return size;
     }
@@ -159,6 +159,49 @@ public static class Shapes
         Expect(state, kernel.Columns - 1, x.Columns);
     }
 
+    /// <summary>Checks <see cref="Backend.DeltaRule"/>.</summary>
+    /// <returns>Heads, key heads, key size and value size.</returns>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public static (int Heads, int KeyHeads, int KeySize, int ValueSize) CheckDeltaRule(
+        Tensor queries, Tensor keys, Tensor values, Tensor steps, Weight rates, Tensor betas, Tensor state, Tensor y)
+    {
+        int tokens = queries.Rows, heads = Math.Max(1, betas.Columns), keySize = Math.Max(1, state.Columns), valueSize = state.Rows / heads;
+        int keyHeads = Math.Max(1, keys.Columns / keySize);
+        if (heads % keyHeads != 0)
+            throw new ArgumentException($"{heads} heads cannot share {keyHeads} key heads; they must be a multiple.", nameof(betas));
+        Expect(queries, tokens, keyHeads * keySize);
+        Expect(keys, tokens, keyHeads * keySize);
+        Expect(values, tokens, heads * valueSize);
+        Expect(steps, tokens, steps.Columns == heads ? heads : heads * keySize);
+        ExpectValues(rates, heads);
+        Expect(betas, tokens, heads);
+        Expect(state, heads * valueSize, keySize);
+        Expect(y, tokens, heads * valueSize);
+        return (heads, keyHeads, keySize, valueSize);
+    }
+
+    /// <summary>Checks <see cref="Backend.StateSpaceScan"/>.</summary>
+    /// <returns>Heads, groups, head size and state size.</returns>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public static (int Heads, int Groups, int HeadSize, int StateSize) CheckStateSpaceScan(
+        Tensor x, Tensor steps, Weight rates, Tensor inputs, Tensor outputs, Weight skips, Tensor state, Tensor y)
+    {
+        ArgumentNullException.ThrowIfNull(rates);
+        int tokens = x.Rows, heads = Math.Max(1, steps.Columns), stateSize = Math.Max(1, state.Columns), headSize = state.Rows / heads;
+        int groups = Math.Max(1, inputs.Columns / stateSize);
+        if (heads % groups != 0)
+            throw new ArgumentException($"{heads} heads cannot share {groups} groups; they must be a multiple.", nameof(steps));
+        Expect(x, tokens, heads * headSize);
+        Expect(steps, tokens, heads);
+        if (rates.Matrices != 1 || rates.Rows != heads || rates.Columns != stateSize) ExpectValues(rates, heads);
+        Expect(inputs, tokens, groups * stateSize);
+        Expect(outputs, tokens, groups * stateSize);
+        ExpectValues(skips, heads);
+        Expect(state, heads * headSize, stateSize);
+        Expect(y, tokens, heads * headSize);
+        return (heads, groups, headSize, stateSize);
+    }
+
     /// <summary>Checks <see cref="Backend.Route"/>.</summary>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
     public static void CheckRoute(Tensor logits, in Routing routing, Weight? bias, Tensor experts, Tensor weights)
@@ -213,6 +256,13 @@ public static class Shapes
         Expect(y, y.Rows, y.Columns, ElementType.Int32);
         if ((long)y.Rows * y.Columns != length)
             throw new ArgumentException($"a tensor of [{y.Rows} x {y.Columns}] and a span of {length} values do not fit each other.", nameof(length));
+    }
+
+    private static void ExpectValues(Weight weight, int count, [CallerArgumentExpression(nameof(weight))] string name = "")
+    {
+        ArgumentNullException.ThrowIfNull(weight, name);
+        if (weight.Matrices != 1 || (weight.Rows != 1 && weight.Columns != 1) || (long)weight.Rows * weight.Columns != count)
+            throw new ArgumentException($"{weight.Name} is [{weight.Columns} x {weight.Rows} x {weight.Matrices}]; {count} values are needed.", name);
     }
 
     private static KvLayer CheckPositions(KvCache cache, int layer, int firstPosition, int count)

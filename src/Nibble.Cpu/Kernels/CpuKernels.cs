@@ -40,6 +40,12 @@ internal abstract unsafe class CpuKernels
 
     /// <inheritdoc cref="Convolution{TLanes, TVector}.Run"/>
     public abstract void Convolve(in ConvolutionArguments arguments, int token, int first, int count);
+
+    /// <inheritdoc cref="Recurrence{TLanes, TVector}.Exp"/>
+    public abstract void Exp(float* x, float factor, float* y, int count);
+
+    /// <inheritdoc cref="Recurrence{TLanes, TVector}.Advance"/>
+    public abstract float Advance(float* state, float* factors, float amount, float* direction, float* probe, int count);
 }
 
 /// <summary>The kernels of a path, made of its vectors and its integer tiles.</summary>
@@ -78,4 +84,9 @@ internal sealed unsafe class CpuKernels<TLanes, TVector, TTiles> : CpuKernels
 
     public override void Convolve(in ConvolutionArguments arguments, int token, int first, int count) =>
         Convolution<TLanes, TVector>.Run(in arguments, token, first, count);
+
+    public override void Exp(float* x, float factor, float* y, int count) => Recurrence<TLanes, TVector>.Exp(x, factor, y, count);
+
+    public override float Advance(float* state, float* factors, float amount, float* direction, float* probe, int count) =>
+        Recurrence<TLanes, TVector>.Advance(state, factors, amount, direction, probe, count);
 }

@@ -20,7 +20,7 @@ internal static class Qwen3Moe
                 MixerNorm = layer.Norm("attn_norm"),
                 Mixer = layer.Attention(attention),
                 FeedForwardNorm = layer.Norm("ffn_norm"),
-                FeedForward = layer.Experts(new ExpertTraits { Hidden = layer.ExpertHidden(), Normalize = true, Scale = layer.ExpertScale() }),
+                FeedForward = layer.Experts(new ExpertTraits { Hidden = layer.ExpertHidden(), Normalize = true }),
             });
         }
 

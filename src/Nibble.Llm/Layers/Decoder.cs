@@ -34,6 +34,9 @@ internal sealed record DecoderLayer
     /// <summary>How the layer takes in an input of its own, or null.</summary>
     public LayerInput? Input { get; init; }
 
+    /// <summary>Norm that the state is replaced by at last, or null.</summary>
+    public Norm? OutputNorm { get; init; }
+
     /// <summary>What the state is multiplied by at last.</summary>
     public float OutputScale { get; init; } = 1;
 
@@ -78,6 +81,7 @@ internal sealed record DecoderLayer
 
         Input?.Run(step, state, delta);
         if (OutputScale != 1) backend.Scale(state, OutputScale, state);
+        OutputNorm?.Apply(backend, state, state);
     }
 
     private static Tensor Normed(Backend backend, Norm? norm, Tensor state, Tensor normed)

@@ -63,6 +63,12 @@ internal sealed class ExpertFeedForward : FeedForward
     /// <summary>An expert each: [width x hidden].</summary>
     public required ExpertLinear Down { get; init; }
 
+    /// <summary>[low width x width] to what the experts read, where that is of low rank; else null.</summary>
+    public Weight? LatentDown { get; init; }
+
+    /// <summary>[width x low width] from what the experts of low rank give; else null.</summary>
+    public Weight? LatentUp { get; init; }
+
     /// <summary>The network that every token goes through, or null.</summary>
     public FeedForward? Shared { get; init; }
 
@@ -76,7 +82,7 @@ internal sealed class ExpertFeedForward : FeedForward
         {
             int width = Down.Weight.Rows, used = Routing.Used;
             return (RouterNorm is null ? 0 : width) + (InputNorm is null ? 0 : width) + Router.Weight.Rows + used + (used * (Up.Weight.Rows + (Gate?.Weight.Rows ?? 0) + width))
-                + (IsInputWeighted ? used * Up.Weight.Columns : 0) + (Shared is null ? 0 : Shared.WorkColumns + width + 1);
+                + (IsInputWeighted ? used * Up.Weight.Columns : 0) + (LatentUp is null ? 0 : 2 * width) + (Shared is null ? 0 : Shared.WorkColumns + Router.Weight.Columns + 1);
         }
     }
 
@@ -110,7 +116,14 @@ internal sealed class ExpertFeedForward : FeedForward
         Tensor ids = scratch.TakeIds(x.Rows, used);
         Tensor weights = scratch.Take(x.Rows, used);
         backend.Route(logits, Routing, SelectionBias, ids, weights);
-        Tensor input = x;
+        Tensor input = x, mixed = y;
+        if (LatentDown is not null)
+        {
+            input = scratch.Take(x.Rows, LatentDown.Rows);
+            mixed = scratch.Take(x.Rows, LatentDown.Rows);
+            backend.MatMul(x, LatentDown, input);
+        }
+
         if (IsInputWeighted)
         {
             input = scratch.Take(products, x.Columns);
@@ -130,7 +143,7 @@ internal sealed class ExpertFeedForward : FeedForward
         else if (IsFused) backend.GatedActivation(Activation, inner, up.SliceColumns(hidden, hidden), inner);
         else backend.Activate(Activation, inner, inner);
 
-        Tensor output = scratch.Take(products, y.Columns);
+        Tensor output = scratch.Take(products, Down.Weight.Rows);
         Down.Apply(backend, inner, ids, output);
         if (IsInputWeighted)
         {
@@ -138,8 +151,9 @@ internal sealed class ExpertFeedForward : FeedForward
             for (int i = 1; i < used; i++)
                 backend.Add(y, EveryRow(output, i, used), y);
         }
-        else backend.Combine(output, weights, y);
+        else backend.Combine(output, weights, mixed);
 
+        if (LatentUp is not null) backend.MatMul(mixed, LatentUp, y);
         if (Shared is not null) AddShared(step, x, y);
     }
 

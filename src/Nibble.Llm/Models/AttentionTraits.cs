@@ -52,6 +52,9 @@ internal sealed record AttentionTraits
     /// <summary>Kind of those norms; null for the model's.</summary>
     public NormKind? QueryKeyNormKind { get; init; }
 
+    /// <summary>Biases of those norms, as long as a gain's row.</summary>
+    public Presence QueryKeyNormBias { get; init; }
+
     /// <summary>Whether they follow RoPE.</summary>
     public bool IsNormedAfterRope { get; init; }
 

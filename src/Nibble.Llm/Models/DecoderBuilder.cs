@@ -32,7 +32,8 @@ internal sealed class DecoderBuilder
     /// <param name="reader">The file.</param>
     /// <param name="norm">Kind of the norms.</param>
     /// <param name="normBias">Whether the norms have biases.</param>
-    public DecoderBuilder(ModelReader reader, NormKind norm = NormKind.Rms, Presence normBias = Presence.Absent)
+    /// <param name="epsilon">Key of what keeps the norms' divisors from 0; null for the one of their kind.</param>
+    public DecoderBuilder(ModelReader reader, NormKind norm = NormKind.Rms, Presence normBias = Presence.Absent, string? epsilon = null)
     {
         Reader = reader;
         NormKind = norm;
@@ -44,7 +45,7 @@ internal sealed class DecoderBuilder
             reader.Ignore($"blk.{i}.");
         Width = reader.Width("embedding_length");
         Vocabulary = reader.VocabularySize();
-        NormEpsilon = reader.NormEpsilon(norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
+        NormEpsilon = reader.NormEpsilon(epsilon ?? (norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"));
         if (reader.HasKey("attention.head_count"))
         {
             Heads = reader.PerLayer("attention.head_count", LayerCount, 0, 1024);
@@ -113,6 +114,9 @@ internal sealed class DecoderBuilder
     /// <summary>Logits become cap x tanh(logit / cap); 0 for none.</summary>
     public float LogitSoftCap { get; init; }
 
+    /// <summary>The norm before the output, where it is not read by <see cref="OutputNormName"/>.</summary>
+    public Norm? OutputNorm { get; set; }
+
     /// <summary>Name of the norm before the output.</summary>
     public string OutputNormName { get; init; } = "output_norm";
 
@@ -132,6 +136,9 @@ internal sealed class DecoderBuilder
         }
     }
 
+    /// <summary>A norm of the whole state that has no weights.</summary>
+    public Norm Norm() => new(new NormOptions(NormKind, NormEpsilon), null, null);
+
     /// <summary>A norm of the whole state.</summary>
     /// <param name="name">Name without <c>.weight</c>.</param>
     public Norm Norm(string name) => Norm(name, Width, 0);
@@ -146,6 +153,10 @@ internal sealed class DecoderBuilder
         NormOptions options = new(kind ?? NormKind, NormEpsilon, size);
         return new Norm(options, Reader.Vector(name + ".weight", columns), Reader.Vector(name + ".bias", columns, NormBias));
     }
+
+    /// <summary>Values of a head: the file's own number, else what the first layer's heads share evenly.</summary>
+    /// <param name="key">Key of the number.</param>
+    public int HeadSize(string key) => Reader.Integer(key, 1, 4096, Width / Math.Max(1, Heads[0]));
 
     /// <summary>Adds a layer.</summary>
     /// <param name="layer">The layer.</param>
@@ -186,7 +197,7 @@ internal sealed class DecoderBuilder
             EmbeddingNorm = EmbeddingNorm,
             LayerInputs = LayerInputs,
             Layers = [.. _layers],
-            OutputNorm = OutputNormName.Length == 0 ? null : Norm(OutputNormName),
+            OutputNorm = OutputNorm ?? (OutputNormName.Length == 0 ? null : Norm(OutputNormName)),
             Output = new Linear(output, Reader.Vector("output.bias", Vocabulary, OutputBias)),
             LogitScale = LogitScale,
             LogitSoftCap = LogitSoftCap,

@@ -48,6 +48,9 @@ internal sealed record ExpertTraits
     /// <summary>Whether the weights multiply the experts' inputs.</summary>
     public bool IsInputWeighted { get; init; }
 
+    /// <summary>Values of what the experts read and give, where <c>ffn_latent_down</c> and <c>ffn_latent_up</c> stand around them; 0 for the state's.</summary>
+    public int LatentSize { get; init; }
+
     /// <summary>The network of every token, or null.</summary>
     public FeedForward? Shared { get; init; }
 

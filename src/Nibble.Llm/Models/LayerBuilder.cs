@@ -30,11 +30,37 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     public int ExpertHidden()
     {
         int hidden = Reader.HasKey("expert_feed_forward_length") ? Reader.PerLayer("expert_feed_forward_length", model.LayerCount, 0, 1 << 20)[index] : 0;
-        return hidden > 0 ? hidden : Math.Max(1, Hidden / Reader.PerLayer("expert_used_count", model.LayerCount, 1, 1024)[index]);
+        return hidden > 0 ? hidden : Math.Max(1, Hidden / ExpertsUsed(1024));
     }
 
     /// <summary>What the experts' weights are multiplied by.</summary>
     public float ExpertScale() => Reader.Factor("expert_weights_scale");
+
+    /// <summary>What the file's <c>expert_gating_func</c> says.</summary>
+    /// <param name="fallback">Where the key is absent or 0; null where it must be there.</param>
+    public GatingFunction Gating(GatingFunction? fallback = null) => Reader.Integer("expert_gating_func", fallback is null ? 1 : 0, 4, fallback is null ? null : 0) switch
+    {
+        0 => fallback!.Value,
+        1 => GatingFunction.Softmax,
+        2 => GatingFunction.Sigmoid,
+        3 => GatingFunction.SoftmaxOfChosen,
+        _ => GatingFunction.SqrtSoftplus,
+    };
+
+    /// <summary>Experts as the file's keys describe them: gating function, normalization and scale, with an optional bias of the choice.</summary>
+    /// <param name="fallback">Gating function where the file names none; null where it must.</param>
+    public ExpertTraits KeyedExperts(GatingFunction? fallback = null) => new()
+    {
+        Hidden = ExpertHidden(),
+        Gating = Gating(fallback),
+        Normalize = Reader.Flag("expert_weights_norm", false),
+        Scale = ExpertScale(),
+        SelectionBias = Presence.Optional,
+    };
+
+    /// <summary>Shared experts in one network.</summary>
+    /// <param name="count">How many: its hidden width is so many times that of an expert.</param>
+    public DenseFeedForward SharedExperts(int count) => Gated(hidden: count * ExpertHidden(), suffix: "_shexp");
 
     /// <summary>A tensor's name.</summary>
     /// <param name="name">The part after <c>blk.N.</c>.</param>
@@ -43,6 +69,12 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <summary>A norm of the whole state.</summary>
     /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
     public Norm Norm(string name) => model.Norm(Name(name));
+
+    /// <summary>A norm of the whole state whose tensor has no <c>.weight</c> after its name.</summary>
+    /// <param name="name">The part of its name after <c>blk.N.</c>.</param>
+    /// <param name="columns">Values of its gain; null for the whole state.</param>
+    public Norm BareNorm(string name, int? columns = null) =>
+        new(new NormOptions(model.NormKind, model.NormEpsilon), Reader.Vector(Name(name), columns ?? model.Width), null);
 
     /// <summary>A norm of the whole state, where the file has it.</summary>
     /// <param name="name">The part of its name between <c>blk.N.</c> and <c>.weight</c>.</param>
@@ -61,10 +93,12 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <param name="traits">How it differs from the plainest one.</param>
     public AttentionLayer Attention(AttentionTraits traits)
     {
-        if (Heads == 0 || KvHeads == 0 || Heads % KvHeads != 0)
+        if (Heads == 0) throw Reader.Error("attention.head_count", $"{Reader.Architecture}.attention.head_count is 0 for layer {index}, which has attention; it must be 1 or more.");
+        if (KvHeads == 0) throw Reader.Error("attention.head_count_kv", $"{Reader.Architecture}.attention.head_count_kv is 0 for layer {index}, which has attention; it must be 1 or more.");
+        if (Heads % KvHeads != 0)
             throw Reader.Error("attention.head_count_kv", $"layer {index} has {Heads} heads on {KvHeads} KV heads; the first must be a multiple of the second.");
-        int keySize = traits.KeySize ?? Reader.Integer("attention.key_length", 1, 4096, model.Width / Heads);
-        int valueSize = traits.ValueSize ?? Reader.Integer("attention.value_length", 1, 4096, model.Width / Heads);
+        int keySize = traits.KeySize ?? model.HeadSize("attention.key_length");
+        int valueSize = traits.ValueSize ?? model.HeadSize("attention.value_length");
         int queryRows = Heads * keySize, keyRows = KvHeads * keySize, valueRows = KvHeads * valueSize;
         int projected = traits.Gate == OutputGate.InQuery ? 2 * queryRows : queryRows;
         int allRows = projected + keyRows + valueRows;
@@ -159,8 +193,8 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     public ExpertFeedForward Experts(ExpertTraits traits)
     {
         int experts = Reader.Integer("expert_count", 1, 1024);
-        int used = Reader.PerLayer("expert_used_count", model.LayerCount, 1, experts)[index];
-        int width = model.Width, hidden = traits.Hidden ?? Hidden;
+        int used = ExpertsUsed(experts), hidden = traits.Hidden ?? Hidden;
+        int width = traits.LatentSize > 0 ? traits.LatentSize : model.Width;
         bool isFused = traits.HasGate && Reader.Has(Name("ffn_gate_up_exps.weight"));
         ExpertLinear Part(string name, int columns, int rows) =>
             new(Reader.Experts($"{Name(name)}.weight", columns, rows, experts, (model.Scales & NetworkScales.Experts) != 0), traits.Bias == Presence.Absent || (traits.Bias == Presence.Optional && !Reader.Has(Name(name) + ".bias"))
@@ -169,7 +203,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         return new ExpertFeedForward
         {
             Activation = traits.Activation,
-            Router = Linear("ffn_gate_inp", width, experts, traits.RouterBias, isScaled: null),
+            Router = Linear("ffn_gate_inp", model.Width, experts, traits.RouterBias, isScaled: null),
             RouterNorm = traits.RouterNorm,
             RouterScale = traits.RouterScale,
             InputNorm = traits.InputNorm,
@@ -185,9 +219,18 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             Gate = traits.HasGate && !isFused ? Part("ffn_gate_exps", width, hidden) : null,
             Up = isFused ? Part("ffn_gate_up_exps", width, 2 * hidden) : Part("ffn_up_exps", width, hidden),
             Down = Part("ffn_down_exps", hidden, width),
+            LatentDown = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_down.weight"), model.Width, width, isScaled: null) : null,
+            LatentUp = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_up.weight"), width, model.Width, isScaled: null) : null,
             Shared = traits.Shared,
-            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), width, 1) : null,
+            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), model.Width, 1) : null,
         };
+    }
+
+    // Layers without experts may say 0.
+    private int ExpertsUsed(int highest)
+    {
+        int used = Reader.PerLayer("expert_used_count", model.LayerCount, 0, highest)[index];
+        return used > 0 ? used : throw Reader.Error("expert_used_count", $"layer {index} has experts and uses 0 of them; it must be 1 to {highest}.");
     }
 
     private bool IsScaled(string suffix) => (model.Scales & (suffix.Length == 0 ? NetworkScales.Dense : NetworkScales.Shared)) != 0;
@@ -210,6 +253,6 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             Models.HeadNorm.EachHead => Reader.Vectors(Name(name) + ".weight", size, heads),
             _ => Reader.Vector(Name(name) + ".weight", heads * size),
         };
-        return new Norm(options, gain, null);
+        return new Norm(options, gain, Reader.Vector(Name(name) + ".bias", gain.Columns, traits.QueryKeyNormBias));
     }
 }

@@ -114,10 +114,25 @@ internal class ModelReader
     public bool HasKey(string key) => _file.Metadata.Contains(Key(key));
 
     /// <summary>A flag.</summary>
-    public bool Flag(string key, bool fallback) => _file.Metadata.GetBoolean(Key(key), fallback);
+    public bool Flag(string key, bool? fallback = null) => fallback is { } f ? _file.Metadata.GetBoolean(Key(key), f) : _file.Metadata.GetBoolean(Key(key));
 
     /// <summary>Whole numbers of an array, or null where the key is absent.</summary>
     public int[]? FindIntegers(string key) => _file.Metadata.FindInt32Array(Key(key));
+
+    /// <summary>What a router's logits become.</summary>
+    /// <param name="fallback">Where the file does not say; null where it must.</param>
+    public GatingFunction Gating(GatingFunction? fallback = null)
+    {
+        int function = Integer("expert_gating_func", 0, 4, fallback is null ? null : 0);
+        return function switch
+        {
+            0 => fallback ?? throw Error("expert_gating_func", "expert_gating_func is 0; it must name a function, 1 to 4."),
+            1 => GatingFunction.Softmax,
+            2 => GatingFunction.Sigmoid,
+            3 => GatingFunction.SoftmaxOfChosen,
+            _ => GatingFunction.SqrtSoftplus,
+        };
+    }
 
     /// <summary>A positive number.</summary>
     public float Positive(string key, float? fallback = null)
@@ -295,6 +310,9 @@ internal class ModelReader
 
     private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales)
     {
+        // Layers that run several times share their weights.
+        foreach (Weight known in _weights)
+            if (known.Name == tensor.Name) return known;
         Weight weight = _backend.Upload(tensor, scales);
         _weights.Add(weight);
         _loadedBytes += tensor.Format.RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices;

@@ -6,6 +6,12 @@ internal sealed record RopeTraits
     /// <summary>Not at all.</summary>
     public static RopeTraits Plain { get; } = new();
 
+    /// <summary>No frequency factors.</summary>
+    public static RopeTraits WithoutFactors { get; } = new() { HasFrequencyFactors = false };
+
+    /// <summary>No frequency factors, and heads turn whole.</summary>
+    public static RopeTraits Whole { get; } = new() { HasFrequencyFactors = false, IsWhole = true };
+
     /// <summary>The rotation of layers with a sliding window, whose base may be its own.</summary>
     /// <param name="reader">The file.</param>
     /// <param name="fallbackBase">Base where the file names none; null for that of the other layers.</param>
@@ -29,6 +35,20 @@ internal sealed record RopeTraits
             BetaSlow = reader.Number("rope.scaling.yarn_beta_slow", 1),
             Magnitude = isYarn && multiplier != 0 ? Magnitude(isBothScaled ? multiplier : 1) / Magnitude(multiplier) / Magnitude(1) : 1,
         };
+    }
+
+    /// <summary>Whether a file has multimodal RoPE where its architecture leaves that to it: pairs of at least two axes.</summary>
+    public static bool HasAxes(ModelReader reader) => reader.FindIntegers("rope.dimension_sections") is [> 0, > 0, ..];
+
+    /// <summary>Multimodal RoPE by the file's <c>rope.dimension_sections</c>.</summary>
+    /// <param name="reader">The file.</param>
+    /// <param name="isInterleaved">Whether the axes take turns pair by pair.</param>
+    public static RopeTraits Axes(ModelReader reader, bool isInterleaved)
+    {
+        int[]? sections = reader.FindIntegers("rope.dimension_sections");
+        if (sections is null || sections.Length < 3 || sections.Any(pairs => pairs is < 0 or > 4096) || sections[..3].All(pairs => pairs == 0))
+            throw reader.Error("rope.dimension_sections", "rope.dimension_sections must be the pairs of three or four axes, not all 0.");
+        return new RopeTraits { Sections = (sections[0], sections[1], sections[2], sections.Length > 3 ? sections[3] : 0), IsInterleaved = isInterleaved };
     }
 
     /// <summary>Base of the angles; null for <c>rope.freq_base</c>.</summary>
@@ -57,6 +77,9 @@ internal sealed record RopeTraits
 
     /// <summary>Values that turn; null for <c>rope.dimension_count</c>.</summary>
     public int? Dimensions { get; init; }
+
+    /// <summary>Whether the architecture turns whole heads only: a file that says otherwise is refused.</summary>
+    public bool IsWhole { get; init; }
 
     /// <summary>Values at the start of a head that stay as they are.</summary>
     public int Offset { get; init; }

@@ -44,6 +44,8 @@ internal sealed class Rotations(ModelReader reader)
         int dimensions = traits.Dimensions ?? reader.Integer("rope.dimension_count", 0, headSize - traits.Offset, headSize & ~1);
         if (dimensions % 2 != 0)
             throw reader.Error("rope.dimension_count", $"{dimensions} values of a head turn; it must be an even number.");
+        if (traits.IsWhole && dimensions != headSize)
+            throw reader.Error("rope.dimension_count", $"{dimensions} values of a head turn; {reader.Architecture} turns whole heads, which have {headSize}.");
         string scaling = ScalingType(reader);
         RopeSettings settings = new()
         {

@@ -10,11 +10,11 @@ internal sealed record Windows(int Length, bool[] Flags)
     /// <param name="reader">The file.</param>
     /// <param name="layers">Layers.</param>
     /// <param name="period">Layers of a group, where the file names no pattern; 0 for all layers sliding.</param>
-    /// <param name="fallback">Length where the file names none.</param>
+    /// <param name="fallback">Length where the file names none; null where it must. Only a fallback of 0 allows a length of 0.</param>
     /// <param name="isFirstDense">Whether a group's first layer sees everything instead of its last.</param>
-    public static Windows Read(ModelReader reader, int layers, int period, int fallback = 0, bool isFirstDense = false)
+    public static Windows Read(ModelReader reader, int layers, int period, int? fallback = 0, bool isFirstDense = false)
     {
-        int length = reader.Integer("attention.sliding_window", 0, int.MaxValue, fallback);
+        int length = reader.Integer("attention.sliding_window", fallback == 0 ? 0 : 1, int.MaxValue, fallback);
         if (length == 0) return new Windows(0, new bool[layers]);
         return new Windows(length, reader.FindPerLayerFlags("attention.sliding_window_pattern", layers)
             ?? Periodic(layers, reader.Integer("attention.sliding_window_pattern", 0, 1024, period), isFirstDense));

@@ -47,7 +47,7 @@ public static class Perplexity
             ids.Slice(c * chunkTokens, chunkTokens).CopyTo(chunk);
             if (bos is { } id) chunk[0] = id;
             double sum = 0;
-            session.Rewind(0);
+            session.Rewind(0, cancellation);
             session.Evaluate(
                 chunk,
                 first,

@@ -1,0 +1,30 @@
+using Nibble.Core.Compute;
+using Nibble.Llm.Layers;
+using Nibble.Llm.Models;
+
+namespace Nibble.Llm.Families;
+
+/// <summary><c>gpt2</c> and <c>starcoder</c>: embeddings of positions instead of RoPE, layer norms and matrices with biases, a GELU network without a gate.</summary>
+/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/gpt2.cpp and starcoder.cpp.</remarks>
+internal static class Gpt2
+{
+    /// <summary>Builds the forward pass from a file.</summary>
+    public static Decoder Build(ModelReader reader)
+    {
+        DecoderBuilder model = new(reader, NormKind.Layer, Presence.Required);
+        model.PositionEmbedding = reader.Table("position_embd.weight", model.Width, reader.ContextLength());
+        AttentionTraits attention = new() { Pairing = null, OutputBias = Presence.Required };
+        foreach (LayerBuilder layer in model.Layers)
+        {
+            model.Add(new DecoderLayer
+            {
+                MixerNorm = layer.Norm("attn_norm"),
+                Mixer = layer.Attention(attention),
+                FeedForwardNorm = layer.Norm("ffn_norm"),
+                FeedForward = layer.Plain(Activation.Gelu, Presence.Required),
+            });
+        }
+
+        return model.Build();
+    }
+}

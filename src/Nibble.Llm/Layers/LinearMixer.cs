@@ -1,0 +1,14 @@
+using Nibble.Core.Compute;
+
+namespace Nibble.Llm.Layers;
+
+/// <summary>One matrix in the place of attention; it mixes no tokens.</summary>
+/// <param name="output">[width x width].</param>
+internal sealed class LinearMixer(Weight output) : Mixer
+{
+    /// <inheritdoc/>
+    public override int WorkColumns => 0;
+
+    /// <inheritdoc/>
+    public override void Run(in Step step, Tensor x, Tensor y) => step.Backend.MatMul(x, output, y);
+}

@@ -36,6 +36,7 @@ public class AllocationTests
             Tensor[] results = [y, z];
             int[] ones = [.. Enumerable.Repeat(1, tokens * 2)];
             Tensor state = Values.Tensor(backend, 3, 576), single = Values.Tensor(backend, tokens, 1, type: ElementType.Int32);
+            Tensor nine = Values.Tensor(backend, tokens, 9), recurrent = Values.Tensor(backend, 576, 64);
             AttentionOptions full = new(9, 0.125f) { SoftCap = 5, AlibiBias = 8, Sinks = sinks, Temperature = new QueryTemperature(1, 4, 1) };
             int position = 0;
 
@@ -60,6 +61,8 @@ public class AllocationTests
                 backend.SoftCap(y, 2, y);
                 backend.Copy(x, y);
                 backend.Convolve(x, taps, gain, Activation.Silu, state, y);
+                backend.DeltaRule(x, x, x, nine, sinks, nine, false, recurrent, y);
+                backend.StateSpaceScan(x, nine, sinks, combined, combined, sinks, recurrent, y);
                 backend.StoreKv(kv, kv, ring, 0, position);
                 backend.Attention(x, ring, 0, position, in full, y);
                 backend.Write(ones.AsSpan(0, tokens), single);

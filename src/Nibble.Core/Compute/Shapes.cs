@@ -63,7 +63,8 @@ public static class Shapes
         if (size < 0 || (x.Columns > 0 && x.Columns % size != 0))
             throw new ArgumentException($"rows of {x.Columns} values are no whole number of groups of {options.Size}.", nameof(options));
         foreach (Weight? vector in (ReadOnlySpan<Weight?>)[gain, bias])
-            if (vector is not null && (vector.Matrices != 1 || ((long)vector.Rows * vector.Columns != size && (long)vector.Rows * vector.Columns != x.Columns))) ExpectVector(vector, x.Columns);
+            if (vector is not null && (vector.Matrices != 1 || ((long)vector.Rows * vector.Columns != size && (long)vector.Rows * vector.Columns != x.Columns)))
+                ExpectVector(vector, x.Columns);
         return size;
     }
 

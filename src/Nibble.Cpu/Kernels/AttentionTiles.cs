@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
@@ -13,6 +14,9 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
     where TVector : struct
 {
     private const int Tile = AttentionArguments.TilePositions;
+
+    // So many rows before they are decoded, memory is asked for them.
+    private const int AheadRows = 16;
 
     /// <summary>Computes query heads of some tokens.</summary>
     /// <param name="arguments">The operation.</param>
@@ -216,6 +220,15 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
     {
         BlockFormat format = arguments.Format;
         int bytes = size / format.BlockValues * format.BlockBytes, row = position < arguments.Rows ? position : position % arguments.Rows;
-        KvRows.Decode(format, first + (row * rowBytes) + ((long)head * bytes), size, values);
+        byte* source = first + (row * rowBytes) + ((long)head * bytes);
+        if (Sse.IsSupported)
+        {
+            // A head's rows lie apart, where the processor does not guess that they come next.
+            byte* later = source + (AheadRows * rowBytes);
+            for (int i = 0; i < bytes; i += 64)
+                Sse.Prefetch0(later + i);
+        }
+
+        KvRows.Decode(format, source, size, values);
     }
 }

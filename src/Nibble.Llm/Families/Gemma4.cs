@@ -17,7 +17,7 @@ internal static class Gemma4
         DecoderBuilder model = new(reader)
         {
             EmbeddingScale = MathF.Sqrt(reader.Width("embedding_length")),
-            LogitSoftCap = reader.Number("final_logit_softcapping", 0),
+            LogitSoftCap = reader.Number("final_logit_softcapping", 30),
             Scales = NetworkScales.Dense | NetworkScales.Experts,
         };
         int size = reader.Integer("embedding_length_per_layer_input", 0, 1 << 16);

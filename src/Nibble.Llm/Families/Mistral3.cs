@@ -5,7 +5,7 @@ using Nibble.Llm.Models;
 namespace Nibble.Llm.Families;
 
 /// <summary><c>mistral3</c>: as llama, with YaRN by the file's own numbers and queries that grow with the position.</summary>
-/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/mistral3.cpp.</remarks>
+/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/mistral3.cpp; it does not read <c>attention.scale</c> and <c>expert_weights_scale</c> for this architecture.</remarks>
 internal static class Mistral3
 {
     /// <summary>Builds the forward pass from a file.</summary>
@@ -16,7 +16,6 @@ internal static class Mistral3
         {
             Pairing = RopePairing.Adjacent,
             OutputBias = Presence.Optional,
-            Scale = reader.AttentionScale(),
             Temperature = new QueryTemperature(reader.Number("attention.temperature_scale", 0), Rotations.OriginalContext(reader), 0),
             Rope = RopeTraits.Yarn(reader),
         };

@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Core.Gguf;
 using Nibble.Llm.Layers;
 using Nibble.Llm.Sessions;
 
@@ -27,6 +28,9 @@ internal sealed class DecoderBuilder
     private readonly List<KvLayer> _kv = [];
     private readonly List<StateShape> _states = [];
     private readonly List<DecoderLayer> _layers = [];
+    private readonly int[]? _heads;
+    private readonly int[]? _kvHeads;
+    private readonly int[]? _hidden;
 
     /// <summary>Begins with a file.</summary>
     /// <param name="reader">The file.</param>
@@ -48,11 +52,11 @@ internal sealed class DecoderBuilder
         NormEpsilon = reader.NormEpsilon(epsilon ?? (norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"));
         if (reader.HasKey("attention.head_count"))
         {
-            Heads = reader.PerLayer("attention.head_count", LayerCount, 0, 1024);
-            KvHeads = reader.PerLayer("attention.head_count_kv", LayerCount, 0, 1024, Heads);
+            _heads = reader.PerLayer("attention.head_count", LayerCount, 0, 1024);
+            _kvHeads = reader.PerLayer("attention.head_count_kv", LayerCount, 0, 1024, _heads);
         }
 
-        if (reader.HasKey("feed_forward_length")) Hidden = reader.PerLayer("feed_forward_length", LayerCount, 0, 1 << 20);
+        if (reader.HasKey("feed_forward_length")) _hidden = reader.PerLayer("feed_forward_length", LayerCount, 0, 1 << 20);
         Rotations = new Rotations(reader);
         Embedding = reader.Table("token_embd.weight", Width, Vocabulary);
     }
@@ -79,13 +83,13 @@ internal sealed class DecoderBuilder
     public int Vocabulary { get; }
 
     /// <summary>Query heads of each layer.</summary>
-    public int[] Heads { get; } = [];
+    public int[] Heads => _heads ?? throw Missing("attention.head_count");
 
     /// <summary>KV heads of each layer.</summary>
-    public int[] KvHeads { get; } = [];
+    public int[] KvHeads => _kvHeads ?? throw Missing("attention.head_count");
 
     /// <summary>Hidden width of each layer's network.</summary>
-    public int[] Hidden { get; } = [];
+    public int[] Hidden => _hidden ?? throw Missing("feed_forward_length");
 
     /// <summary>The rotations.</summary>
     public Rotations Rotations { get; }
@@ -93,7 +97,7 @@ internal sealed class DecoderBuilder
     /// <summary>The embeddings.</summary>
     public Weight Embedding { get; }
 
-    /// <summary>The networks whose scales beside weights count; those of attention and output always do.</summary>
+    /// <summary>The networks whose scales beside weights count; those of attention always do.</summary>
     public NetworkScales Scales { get; init; }
 
     /// <summary>What embeddings are multiplied by.</summary>
@@ -186,7 +190,7 @@ internal sealed class DecoderBuilder
         {
             Presence.Absent => Embedding,
             Presence.Optional => Reader.Output("output.weight", Embedding),
-            _ => Reader.Matrix("output.weight", Width, Vocabulary),
+            _ => Reader.Output("output.weight", Width, Vocabulary),
         };
         return new Decoder
         {
@@ -204,4 +208,6 @@ internal sealed class DecoderBuilder
             Sequence = new SequenceShape([.. _kv], [.. _states]),
         };
     }
+
+    private GgufException Missing(string key) => Reader.Error(key, $"it is missing; {Reader.Architecture} needs it.");
 }

@@ -196,10 +196,14 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         int used = ExpertsUsed(experts), hidden = traits.Hidden ?? Hidden;
         int width = traits.LatentSize > 0 ? traits.LatentSize : model.Width;
         bool isFused = traits.HasGate && Reader.Has(Name("ffn_gate_up_exps.weight"));
-        ExpertLinear Part(string name, int columns, int rows) =>
-            new(Reader.Experts($"{Name(name)}.weight", columns, rows, experts, (model.Scales & NetworkScales.Experts) != 0), traits.Bias == Presence.Absent || (traits.Bias == Presence.Optional && !Reader.Has(Name(name) + ".bias"))
-                ? null
-                : Reader.Vectors(Name(name) + ".bias", rows, experts));
+        ExpertLinear Part(string name, int columns, int rows)
+        {
+            // llama.cpp knows no scale beside gate and up in one.
+            bool? isScaled = name == "ffn_gate_up_exps" ? null : (model.Scales & NetworkScales.Experts) != 0;
+            bool hasBias = traits.Bias == Presence.Required || (traits.Bias == Presence.Optional && Reader.Has(Name(name) + ".bias"));
+            return new ExpertLinear(Reader.Experts(Name(name) + ".weight", columns, rows, experts, isScaled), hasBias ? Reader.Vectors(Name(name) + ".bias", rows, experts) : null);
+        }
+
         return new ExpertFeedForward
         {
             Activation = traits.Activation,

@@ -187,10 +187,17 @@ internal class ModelReader
     /// <summary>The output matrix: the file's own, or the table of embeddings where the two are tied.</summary>
     public Weight Output(string name, Weight embedding)
     {
-        if (Has(name)) return Matrix(name, embedding.Columns, embedding.Rows);
+        if (Has(name)) return Output(name, embedding.Columns, embedding.Rows);
         if (!_backend.Supports(Operation.MatMul, embedding.Format))
             throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{embedding.Name}' is {embedding.Format}, which device {_backend.Name} cannot use for {Operation.MatMul}.");
         return embedding;
+    }
+
+    /// <summary>Uploads an output matrix. llama.cpp v0.5.0 knows a scale beside it only where it is NVFP4.</summary>
+    public Weight Output(string name, int columns, int rows)
+    {
+        IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
+        return Upload(source, source.Format == BlockFormats.NVFP4 ? Scales(source, 1, true) : []);
     }
 
     /// <summary>Uploads a matrix [columns x rows], with the scale beside it where there is one and it counts.</summary>
@@ -207,11 +214,11 @@ internal class ModelReader
     /// <summary>Uploads a table whose rows are looked up.</summary>
     public Weight Table(string name, int columns, int rows) => Upload(Take(name, Operation.GetRows, columns, rows, 1), []);
 
-    /// <summary>Uploads the matrices of the experts of a layer.</summary>
-    public Weight Experts(string name, int columns, int rows, int experts, bool isScaled = true)
+    /// <summary>Uploads the matrices of the experts of a layer, with the scales beside them where there are some and they count.</summary>
+    public Weight Experts(string name, int columns, int rows, int experts, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMulExperts, columns, rows, experts);
-        return Upload(source, Scales(source, experts, isScaled));
+        return Upload(source, isScaled is { } used ? Scales(source, experts, used) : []);
     }
 
     /// <summary>Uploads a vector.</summary>
@@ -301,7 +308,9 @@ internal class ModelReader
         return values;
     }
 
-    private string Key(string key) => $"{Architecture}.{key}";
+    /// <summary>The file's name of one of the architecture's keys.</summary>
+    /// <param name="key">The part after the architecture's name.</param>
+    protected virtual string Key(string key) => $"{Architecture}.{key}";
 
     private int InBounds(string key, long value, int lowest, int highest) =>
         value >= lowest && value <= highest

@@ -1,0 +1,150 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
+
+namespace Nibble.Llm.Models;
+
+/// <summary>A tensor of a <see cref="SyntheticModel"/>.</summary>
+/// <param name="Name">Name.</param>
+/// <param name="Columns">Values in a row.</param>
+/// <param name="Rows">Rows of a matrix; 1 for a vector.</param>
+/// <param name="Matrices">Matrices; 1 unless it holds experts.</param>
+public sealed record SyntheticTensor(string Name, int Columns, int Rows, int Matrices);
+
+/// <summary>
+/// A model of random float32 weights, described by nothing but its metadata: the architecture's own definition is asked which tensors it reads. The same metadata and seed give the same
+/// bytes on every platform.
+/// </summary>
+public sealed class SyntheticModel
+{
+    private static readonly string[] Unusual = ["attn_qkv.", "ffn_gate_up_exps.", "rope_freqs.", "rope_factors_", ".scale"];
+
+    private readonly ImmutableArray<KeyValuePair<string, GgufValue>> _metadata;
+
+    /// <summary>Asks an architecture which tensors a model of some metadata has.</summary>
+    /// <param name="metadata">Keys and values of the file, <c>general.architecture</c> and <c>tokenizer.ggml.tokens</c> among them.</param>
+    /// <param name="hasTensor">Whether the file has a tensor that the architecture can do without, by name; null for <see cref="HasByDefault"/>.</param>
+    /// <exception cref="GgufException">The metadata describes no model that runs.</exception>
+    public SyntheticModel(IEnumerable<KeyValuePair<string, GgufValue>> metadata, Func<string, bool>? hasTensor = null)
+    {
+        ArgumentNullException.ThrowIfNull(metadata);
+        _metadata = [.. metadata];
+        string path = Path.Combine(Path.GetTempPath(), $"nibble-{Guid.NewGuid():N}.gguf");
+        SpecimenReader? reader = null;
+        try
+        {
+            Writer().Write(path);
+            using GgufFile file = GgufFile.Open(path);
+            using ReferenceBackend backend = new();
+            reader = new SpecimenReader(file, backend, file.Metadata.GetStrings("tokenizer.ggml.tokens").Count, hasTensor ?? HasByDefault);
+            Architectures.Build(file, reader);
+        }
+        finally
+        {
+            foreach (Weight weight in reader?.Weights ?? [])
+                weight.Dispose();
+            File.Delete(path);
+        }
+
+        Tensors = [.. reader.Taken.Values];
+        Keys = reader.Keys.ToImmutableSortedSet(StringComparer.Ordinal);
+        OptionalTensors = reader.Optional.ToImmutableSortedSet(StringComparer.Ordinal);
+    }
+
+    /// <summary>The tensors, in the order in which the architecture reads them.</summary>
+    public ImmutableArray<SyntheticTensor> Tensors { get; }
+
+    /// <summary>The keys of its own that the architecture looks for, whether the metadata has them or not.</summary>
+    public ImmutableSortedSet<string> Keys { get; }
+
+    /// <summary>The tensors that the architecture can do without, whether the model has them or not.</summary>
+    public ImmutableSortedSet<string> OptionalTensors { get; }
+
+    /// <summary>Whether a model has a tensor that its architecture can do without: biases and norms yes; fused matrices, scales, frequency factors and an output matrix no.</summary>
+    /// <param name="name">The tensor's name.</param>
+    public static bool HasByDefault(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return name != "output.weight" && !Array.Exists(Unusual, part => name.Contains(part, StringComparison.Ordinal));
+    }
+
+    /// <summary>Writes the model.</summary>
+    /// <param name="path">The file; an existing one is replaced.</param>
+    /// <param name="seed">What the weights follow from, together with the tensors' names.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void Write(string path, ulong seed)
+    {
+        GgufWriter writer = Writer();
+        foreach (SyntheticTensor tensor in Tensors)
+        {
+            // llama.cpp counts dimensions: those of 1 at the end do not belong there.
+            long[] dimensions = tensor.Matrices > 1 ? [tensor.Columns, tensor.Rows, tensor.Matrices] : tensor.Rows > 1 ? [tensor.Columns, tensor.Rows] : [tensor.Columns];
+            writer.AddTensor(tensor.Name, BlockFormats.F32, dimensions, stream => WriteWeights(stream, tensor, seed));
+        }
+
+        writer.Write(path);
+    }
+
+    private static void WriteWeights(Stream stream, SyntheticTensor tensor, ulong seed)
+    {
+        SyntheticWeights weights = new(tensor.Name, tensor.Columns, seed);
+        byte[] row = new byte[sizeof(float) * tensor.Columns];
+        for (long i = 0; i < (long)tensor.Rows * tensor.Matrices; i++)
+        {
+            for (int j = 0; j < tensor.Columns; j++)
+                BinaryPrimitives.WriteSingleLittleEndian(row.AsSpan(sizeof(float) * j), weights.Next());
+            stream.Write(row);
+        }
+    }
+
+    private GgufWriter Writer()
+    {
+        GgufWriter writer = new();
+        foreach ((string key, GgufValue value) in _metadata)
+            writer.Set(key, value);
+        return writer;
+    }
+
+    /// <summary>A reader of a file without tensors, which gives zeros for those that it is asked for and notes them.</summary>
+    private sealed class SpecimenReader(GgufFile file, Backend backend, int vocabulary, Func<string, bool> hasTensor) : ModelReader(file, backend, null)
+    {
+        public OrderedDictionary<string, SyntheticTensor> Taken { get; } = [];
+
+        public HashSet<string> Keys { get; } = [];
+
+        public HashSet<string> Optional { get; } = [];
+
+        public override bool Has(string tensor)
+        {
+            Optional.Add(tensor);
+            return hasTensor(tensor);
+        }
+
+        public override int VocabularySize() => vocabulary;
+
+        protected override IWeightSource Take(string name, Operation operation, int columns, int rows, int matrices)
+        {
+            SyntheticTensor tensor = new(name, columns, rows, matrices);
+            if (!Taken.TryAdd(name, tensor) && Taken[name] != tensor)
+                throw new InvalidOperationException($"{Architecture} reads tensor '{name}' in two shapes.");
+            return new Zeros(name, columns, rows, matrices);
+        }
+
+        // Some vectors are divided by.
+        protected override float[] Decode(IWeightSource source, int count)
+        {
+            float[] ones = new float[count];
+            Array.Fill(ones, 1);
+            return ones;
+        }
+
+        protected override string Key(string key)
+        {
+            string name = base.Key(key);
+            Keys.Add(name);
+            return name;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+using Nibble.Core.Compute;
+using Nibble.Core.Gguf;
+using Nibble.Llm.Models;
+using Known = Nibble.Llm.Models.Architectures;
+
+namespace Nibble.Llm.Tests.Architectures;
+
+/// <summary>Whether the goldens see each feature: leaving out a key or an optional tensor of a specimen moves its logits, or the file is refused.</summary>
+public class SpecimenAblationTests
+{
+    // What may be left out without a trace, and why.
+    private static readonly Dictionary<string, string> Exempt = new()
+    {
+        ["context_length"] = "it is the length of sessions where the caller names none, and the original context where the file names none",
+        ["rope.scaling.type longrope"] = "longrope is the tensors rope_factors_*, whatever the type says",
+        ["llama.longrope rope_factors_short.weight"] = "the session's context is longer than the original one and chooses the other factors",
+        ["phi3 rope_factors_short.weight"] = "the session's context is longer than the original one and chooses the other factors",
+        ["granite.no-rope attn_k.bias"] = "without RoPE it adds the same to all scores of a query",
+    };
+
+    // Keys that are read alike for every architecture, and that the specimens of some have.
+    private static readonly string[] Common =
+    [
+        "attention.head_count", "expert_group_count", "expert_group_used_count", "feed_forward_length", "nextn_predict_layers", "rope.dimension_count", "rope.scale_linear", "rope.scaling.attn_factor", "rope.scaling.factor",
+        "rope.scaling.original_context_length", "rope.scaling.type",
+    ];
+
+    public static TheoryData<string> Names => [.. Specimens.All.Select(specimen => specimen.Name)];
+
+    public static TheoryData<string> ArchitectureNames => [.. Known.Names];
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Leaving_out_a_key_moves_the_logits(string name) => Check(name, specimen => specimen.Keys, (specimen, key, backend, whole) =>
+    {
+        double? without = Distance(() => specimen.LogitsWithoutKey(key, backend), whole);
+        // A key that a file must have, or that says what holds without it: another value shows whether it counts.
+        return without > SpecimenModel.Moved || Distance(() => specimen.LogitsWithOtherKey(key, backend), whole) is null or > SpecimenModel.Moved;
+    });
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Leaving_out_an_optional_tensor_moves_the_logits(string name) =>
+        Check(name, specimen => specimen.OptionalTensors, (specimen, tensor, backend, whole) => Distance(() => specimen.LogitsWithoutTensor(tensor, backend), whole) is null or > SpecimenModel.Moved);
+
+    [Theory]
+    [MemberData(nameof(ArchitectureNames))]
+    public void A_specimen_has_each_key_that_its_architecture_reads(string architecture)
+    {
+        SortedSet<string> read = [], present = [.. Common.Select(key => $"{architecture}.{key}")];
+        foreach (Specimen specimen in Specimens.All.Where(specimen => specimen.Architecture == architecture))
+        {
+            using SpecimenModel model = new(specimen);
+            read.UnionWith(model.Model.Keys);
+            present.UnionWith(specimen.Metadata.Select(entry => entry.Key));
+        }
+
+        Assert.Empty(read.Except(present));
+    }
+
+    private static void Check(string name, Func<SpecimenModel, IEnumerable<string>> things, Func<SpecimenModel, string, Backend, float[], bool> counts)
+    {
+        Specimen described = Specimens.All.Single(specimen => specimen.Name == name);
+        using SpecimenModel specimen = new(described);
+        using Backend backend = TestModels.Open("cpu-exact", threads: 1);
+        using LanguageModel model = specimen.Load(backend);
+        float[] whole = SpecimenModel.Logits(model, Specimen.Prompt);
+        string[] blind =
+        [
+            .. from thing in things(specimen)
+               where !Exempt.ContainsKey(thing) && !Exempt.ContainsKey($"{name} {thing}") && !Exempt.ContainsKey($"{thing} {described.Value(thing)}")
+               where !counts(specimen, thing, backend, whole)
+               select thing,
+        ];
+        Assert.Empty(blind);
+    }
+
+    /// <summary>How far logits move, or null where the file is refused.</summary>
+    private static double? Distance(Func<float[]> logits, float[] whole)
+    {
+        try
+        {
+            return SpecimenModel.WorstNmse(logits(), whole, whole.Length / Specimen.Prompt.Length);
+        }
+        catch (GgufException)
+        {
+            return null;
+        }
+    }
+}

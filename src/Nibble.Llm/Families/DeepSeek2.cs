@@ -35,7 +35,8 @@ internal static class DeepSeek2
 
     /// <summary>Latent attention as the keys of such a file describe it.</summary>
     /// <param name="layer">The layer.</param>
-    public static LatentAttentionLayer Attention(LayerBuilder layer)
+    /// <param name="hasRope">Whether RoPE turns anything; without it, neither does it scale scores.</param>
+    public static LatentAttentionLayer Attention(LayerBuilder layer, bool hasRope = true)
     {
         ModelReader reader = layer.Reader;
         DecoderBuilder model = layer.Model;
@@ -48,7 +49,7 @@ internal static class DeepSeek2
         int queryRank = reader.Has(layer.Name("attn_q.weight")) ? 0 : reader.Integer("attention.q_lora_rank", 1, 1 << 16);
         KvLayer kv = isAbsorbed ? new KvLayer(1, rank + rope, rank) : new KvLayer(heads, keySize, valueSize);
         RopeTraits traits = RopeTraits.Yarn(reader, logMultiplierScale: 10, isBothScaled: true) with { Dimensions = rope, HasFrequencyFactors = false, BetaFast = 32, BetaSlow = 1 };
-        float temperature = reader.Number("attention.temperature_scale", 0);
+        float temperature = hasRope ? reader.Number("attention.temperature_scale", 0) : 0;
         return new LatentAttentionLayer
         {
             KvIndex = model.AddKv(kv),
@@ -67,9 +68,9 @@ internal static class DeepSeek2
             KeyUp = isAbsorbed ? reader.Experts(layer.Name("attn_k_b.weight"), plain, rank, heads) : null,
             ValueUp = isAbsorbed ? reader.Experts(layer.Name("attn_v_b.weight"), rank, valueSize, heads) : null,
             KeyValueUp = isAbsorbed ? null : reader.Matrix(layer.Name("attn_kv_b.weight"), rank, heads * (plain + valueSize), isScaled: null),
-            QueryRope = model.Rotations.For(keySize, RopePairing.Adjacent, traits with { Offset = plain }),
-            KeyRope = model.Rotations.For(rope, RopePairing.Adjacent, traits),
-            Options = new AttentionOptions(heads, ScoreScale(reader, keySize))
+            QueryRope = !hasRope ? null : model.Rotations.For(keySize, RopePairing.Adjacent, traits with { Offset = plain }),
+            KeyRope = !hasRope ? null : model.Rotations.For(rope, RopePairing.Adjacent, traits),
+            Options = new AttentionOptions(heads, hasRope ? ScoreScale(reader, keySize) : 1 / MathF.Sqrt(keySize))
             {
                 Temperature = temperature == 0 ? default : new QueryTemperature(temperature, reader.Integer("attention.temperature_length", 1, int.MaxValue), 0),
             },

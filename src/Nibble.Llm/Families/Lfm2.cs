@@ -36,7 +36,7 @@ internal static class Lfm2
                     : layer.Experts(new ExpertTraits
                     {
                         Hidden = layer.ExpertHidden(),
-                        Gating = reader.Gating(),
+                        Gating = layer.Gating(),
                         Normalize = true,
                         Scale = layer.ExpertScale(),
                         SelectionBias = Presence.Required,

@@ -87,7 +87,7 @@ internal static class Qwen35
                 DeltaNetLayout.FusedSteps => [Matrix("attn_qkv.weight", mixed, false), Matrix("attn_gate.weight", inner, false), Matrix("ssm_ba.weight", 2 * heads, null)],
                 _ => [Matrix("ssm_in.weight", mixed + inner, false), Matrix("ssm_ba.weight", 2 * heads, null)],
             },
-            Kernel = reader.Vectors(layer.Name("ssm_conv1d.weight"), kernel, mixed),
+            Kernels = [reader.Vectors(layer.Name("ssm_conv1d.weight"), kernel, mixed)],
             StepBias = reader.Vector(layer.Name("ssm_dt.bias"), heads),
             Rates = reader.Vector(layer.Name("ssm_a"), heads),
             KeyNorm = new Norm(new NormOptions(NormKind.Rms, model.NormEpsilon / size, size), null, null),

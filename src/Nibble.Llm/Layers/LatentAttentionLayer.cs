@@ -54,11 +54,11 @@ internal sealed class LatentAttentionLayer : Mixer
     /// <summary>[heads of plain and value size x rank], or null.</summary>
     public Weight? KeyValueUp { get; init; }
 
-    /// <summary>Rotation of the end of the queries' heads.</summary>
-    public required RopeChoice QueryRope { get; init; }
+    /// <summary>Rotation of the end of the queries' heads, or null.</summary>
+    public RopeChoice? QueryRope { get; init; }
 
-    /// <summary>Rotation of the shared part of the keys.</summary>
-    public required RopeChoice KeyRope { get; init; }
+    /// <summary>Rotation of the shared part of the keys, or null.</summary>
+    public RopeChoice? KeyRope { get; init; }
 
     /// <summary>Heads, scale and the rest.</summary>
     public required AttentionOptions Options { get; init; }
@@ -96,10 +96,10 @@ internal sealed class LatentAttentionLayer : Mixer
 
         Tensor queries = step.Scratch.Take(x.Rows, Query.Rows);
         backend.MatMul(input, Query, queries);
-        backend.Rope(queries, PlainSize + RopeSize, step.FirstPosition, QueryRope.For(capacity));
+        if (QueryRope is not null) backend.Rope(queries, PlainSize + RopeSize, step.FirstPosition, QueryRope.For(capacity));
         Tensor latent = step.Scratch.Take(x.Rows, Rank + RopeSize);
         backend.MatMul(x, KeyValueDown, latent);
-        backend.Rope(latent.SliceColumns(Rank, RopeSize), RopeSize, step.FirstPosition, KeyRope.For(capacity));
+        if (KeyRope is not null) backend.Rope(latent.SliceColumns(Rank, RopeSize), RopeSize, step.FirstPosition, KeyRope.For(capacity));
         KeyValueNorm.Apply(backend, latent.SliceColumns(0, Rank), latent.SliceColumns(0, Rank));
         Tensor attended = KeyValueUp is null ? AttendAbsorbed(step, queries, latent) : AttendHeads(step, queries, latent);
         Output.Apply(backend, attended, y);

@@ -67,6 +67,7 @@ public static class Architectures
         new("jais", "Jais 13B and 30B", Jais.Build),
         new("jais2", "Jais 2", Jais2.Build),
         new("jamba", "Jamba", Jamba.Build),
+        new("kimi-linear", "Kimi Linear 48B-A3B", KimiLinear.Build),
         new("lfm2", "LFM2 350M to 2.6B", Lfm2.Build),
         new("lfm2moe", "LFM2-8B-A1B", Lfm2.Build),
         new("llama", "Llama 1 to 3.3, Mistral 7B, Mixtral, SmolLM, SmolLM2, TinyLlama, DeepSeek-R1-Distill-Llama", Llama.Build),

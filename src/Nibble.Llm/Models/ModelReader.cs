@@ -119,21 +119,6 @@ internal class ModelReader
     /// <summary>Whole numbers of an array, or null where the key is absent.</summary>
     public int[]? FindIntegers(string key) => _file.Metadata.FindInt32Array(Key(key));
 
-    /// <summary>What a router's logits become.</summary>
-    /// <param name="fallback">Where the file does not say; null where it must.</param>
-    public GatingFunction Gating(GatingFunction? fallback = null)
-    {
-        int function = Integer("expert_gating_func", 0, 4, fallback is null ? null : 0);
-        return function switch
-        {
-            0 => fallback ?? throw Error("expert_gating_func", "expert_gating_func is 0; it must name a function, 1 to 4."),
-            1 => GatingFunction.Softmax,
-            2 => GatingFunction.Sigmoid,
-            3 => GatingFunction.SoftmaxOfChosen,
-            _ => GatingFunction.SqrtSoftplus,
-        };
-    }
-
     /// <summary>A positive number.</summary>
     public float Positive(string key, float? fallback = null)
     {
@@ -226,6 +211,9 @@ internal class ModelReader
 
     /// <summary>Uploads several vectors, a row each.</summary>
     public Weight Vectors(string name, int columns, int rows) => Upload(Take(name, Operation.Vector, columns, rows, 1), []);
+
+    /// <summary>Uploads the kernels of a convolution from a tensor [taps x 1 x channels], a row a channel.</summary>
+    public Weight Kernels(string name, int taps, int channels) => Upload(new FlatRows(Take(name, Operation.Vector, taps, 1, channels)), []);
 
     /// <summary>Uploads a vector where the file has it.</summary>
     public Weight? OptionalVector(string name, int columns, ReadOnlySpan<float> scale = default) =>

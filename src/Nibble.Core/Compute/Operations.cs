@@ -28,7 +28,7 @@ public enum Activation
     /// <summary>x / (1 + e^-x).</summary>
     Silu,
 
-    /// <summary>GELU in its tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).</summary>
+    /// <summary>GELU in its tanh form, x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), rounded to half precision as <see cref="HalfGelu"/> says.</summary>
     Gelu,
 
     /// <summary>max(x, 0).</summary>

@@ -3,7 +3,7 @@ using Nibble.Core.Formats;
 namespace Nibble.Core.Compute;
 
 /// <summary>Every operation as a plain loop in float32: the oracle of every other backend, and the place to read what an operation means.</summary>
-/// <remarks>Rows of weights are decoded once a call. Sums run from first to last in float32.</remarks>
+/// <remarks>Rows of weights are decoded once a call. Sums run from first to last in float64, so that their order does not show in float32 results.</remarks>
 public sealed class ReferenceBackend : Backend
 {
     /// <inheritdoc/>
@@ -105,18 +105,14 @@ public sealed class ReferenceBackend : Backend
             {
                 ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t).Slice(start, size);
                 Span<float> output = HostTensorBuffer.Row(y, t).Slice(start, size);
-                float mean = 0;
+                double sum = 0, squares = 0;
                 if (options.Kind == NormKind.Layer)
-                {
                     foreach (float value in input)
-                        mean += value;
-                    mean /= size;
-                }
-
-                float squares = 0;
+                        sum += value;
+                float mean = (float)(sum / size);
                 foreach (float value in input)
                     squares += (value - mean) * (value - mean);
-                float factor = options.Kind == NormKind.Euclidean ? 1 / MathF.Max(MathF.Sqrt(squares), options.Epsilon) : 1 / MathF.Sqrt((squares / size) + options.Epsilon);
+                float factor = options.Kind == NormKind.Euclidean ? 1 / MathF.Max(MathF.Sqrt((float)squares), options.Epsilon) : 1 / MathF.Sqrt((float)(squares / size) + options.Epsilon);
                 for (int c = 0; c < size; c++)
                 {
                     float value = (input[c] - mean) * factor;
@@ -193,10 +189,13 @@ public sealed class ReferenceBackend : Backend
                 if (sinks is not null) weights[visible] = sinks[h];
                 Softmax(weights);
                 Span<float> output = HostTensorBuffer.Row(y, t).Slice(h * shape.ValueSize, shape.ValueSize);
-                output.Clear();
-                for (int p = 0; p < visible; p++)
-                    for (int i = 0; i < output.Length; i++)
-                        output[i] += weights[p] * values[((((first - start + p) * shape.Heads) + kvHead) * shape.ValueSize) + i];
+                for (int i = 0; i < output.Length; i++)
+                {
+                    double sum = 0;
+                    for (int p = 0; p < visible; p++)
+                        sum += (double)weights[p] * values[((((first - start + p) * shape.Heads) + kvHead) * shape.ValueSize) + i];
+                    output[i] = (float)sum;
+                }
             }
         }
     }
@@ -430,28 +429,29 @@ public sealed class ReferenceBackend : Backend
 
     private static float Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
-        float sum = 0;
+        double sum = 0;
         for (int i = 0; i < a.Length; i++)
-            sum += a[i] * b[i];
-        return sum;
+            sum += (double)a[i] * b[i];
+        return (float)sum;
     }
 
     private static void Softmax(Span<float> values)
     {
-        float highest = float.NegativeInfinity, sum = 0;
+        float highest = float.NegativeInfinity;
+        double sum = 0;
         foreach (float value in values)
             highest = MathF.Max(highest, value);
         for (int i = 0; i < values.Length; i++)
             sum += values[i] = MathF.Exp(values[i] - highest);
         for (int i = 0; i < values.Length; i++)
-            values[i] /= sum;
+            values[i] *= (float)(1 / sum);
     }
 
     private static float Apply(Activation activation, float x) => activation switch
     {
         Activation.Identity => x,
         Activation.Silu => x / (1 + MathF.Exp(-x)),
-        Activation.Gelu => 0.5f * x * (1 + MathF.Tanh(0.797884560802865f * (x + (0.044715f * x * x * x)))),
+        Activation.Gelu => HalfGelu.Of(x),
         Activation.Relu => MathF.Max(x, 0),
         Activation.ReluSquared => MathF.Max(x, 0) * MathF.Max(x, 0),
         Activation.Sigmoid => 1 / (1 + MathF.Exp(-x)),

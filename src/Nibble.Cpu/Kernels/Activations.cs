@@ -31,21 +31,6 @@ internal readonly struct Silu<TLanes, TVector> : IActivation<TVector>
         TLanes.Multiply(TLanes.Divide(gate, VectorMath<TLanes, TVector>.OnePlusExp(TLanes.Subtract(TLanes.Zero, gate))), up);
 }
 
-/// <summary><see cref="Activation.Gelu"/>.</summary>
-/// <remarks>1 + tanh(u) = 2 / (1 + e^-2u), so the tanh form is x / (1 + e^-2u).</remarks>
-internal readonly struct Gelu<TLanes, TVector> : IActivation<TVector>
-    where TLanes : struct, ILanes<TVector>
-    where TVector : struct
-{
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Of(TVector gate, TVector up)
-    {
-        TVector inner = TLanes.MultiplyAdd(TLanes.Multiply(TLanes.Multiply(gate, gate), TLanes.Broadcast(0.044715f)), gate, gate);
-        TVector exponent = TLanes.Multiply(inner, TLanes.Broadcast(-2 * 0.797884560802865f));
-        return TLanes.Multiply(TLanes.Divide(gate, VectorMath<TLanes, TVector>.OnePlusExp(exponent)), up);
-    }
-}
-
 /// <summary><see cref="Activation.Relu"/>.</summary>
 internal readonly struct Relu<TLanes, TVector> : IActivation<TVector>
     where TLanes : struct, ILanes<TVector>

@@ -76,7 +76,7 @@ internal static unsafe class Elements<TLanes, TVector>
                 Activate<Silu<TLanes, TVector>>(gate, up, y, count);
                 break;
             case Activation.Gelu:
-                Activate<Gelu<TLanes, TVector>>(gate, up, y, count);
+                Gelu.Run(gate, up, y, count);
                 break;
             case Activation.Relu:
                 Activate<Relu<TLanes, TVector>>(gate, up, y, count);

@@ -12,9 +12,7 @@ internal static class Hunyuan
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader);
-        bool hasAxes = RopeTraits.HasAxes(reader);
-        if (hasAxes && reader.Architecture != "hunyuan_vl")
-            throw reader.Error("rope.dimension_sections", $"{reader.Architecture} has one axis of positions; only hunyuan_vl has sections.");
+        bool hasAxes = reader.Architecture == "hunyuan_vl" && RopeTraits.HasAxes(reader);
         float alpha = reader.Number("rope.scaling.alpha", 0), size = model.HeadSize("attention.key_length");
         AttentionTraits attention = new()
         {

@@ -24,10 +24,13 @@ internal static class Mpt
         AttentionTraits normed = attention with { QueryKeyNorm = HeadNorm.AllHeads };
         foreach (LayerBuilder layer in model.Layers)
         {
+            // The norm of the queries tells whether there are any; that of the keys alone is not used.
+            bool isNormed = reader.Has(layer.Name("attn_q_norm.weight"));
+            if (!isNormed) reader.Ignore(layer.Name("attn_k_norm."));
             model.Add(new DecoderLayer
             {
                 MixerNorm = layer.Norm("attn_norm"),
-                Mixer = layer.Attention(reader.Has(layer.Name("attn_q_norm.weight")) ? normed : attention),
+                Mixer = layer.Attention(isNormed ? normed : attention),
                 FeedForwardNorm = layer.Norm("ffn_norm"),
                 FeedForward = layer.Plain(Activation.Gelu, Presence.Optional),
             });

@@ -31,6 +31,9 @@ internal sealed record AttentionTraits
     /// <summary>Biases of <c>attn_q</c>, <c>attn_k</c> and <c>attn_v</c>, or of the fused <c>attn_qkv</c>. The file format lets any file have them.</summary>
     public Presence Bias { get; init; } = Presence.Optional;
 
+    /// <summary>Whether scales beside the matrices of queries, keys and values count.</summary>
+    public bool IsScaled { get; init; } = true;
+
     /// <summary>Bias of <c>attn_output</c>.</summary>
     public Presence OutputBias { get; init; }
 

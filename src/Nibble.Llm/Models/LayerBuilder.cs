@@ -115,14 +115,14 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             Kv = kv,
             ReusesKv = traits.SharedKv is not null,
             Projections = isFused
-                ? [Reader.Matrix(Name("attn_qkv.weight"), model.Width, allRows)]
+                ? [Reader.Matrix(Name("attn_qkv.weight"), model.Width, allRows, traits.IsScaled)]
                 : traits.SharedKv is not null
-                ? [Reader.Matrix(Name("attn_q.weight"), model.Width, projected)]
+                ? [Reader.Matrix(Name("attn_q.weight"), model.Width, projected, traits.IsScaled)]
                 :
                 [
-                    Reader.Matrix(Name("attn_q.weight"), model.Width, projected),
-                    Reader.Matrix(Name("attn_k.weight"), model.Width, keyRows),
-                    .. hasValues ? (Weight[])[Reader.Matrix(Name("attn_v.weight"), model.Width, valueRows)] : [],
+                    Reader.Matrix(Name("attn_q.weight"), model.Width, projected, traits.IsScaled),
+                    Reader.Matrix(Name("attn_k.weight"), model.Width, keyRows, traits.IsScaled),
+                    .. hasValues ? (Weight[])[Reader.Matrix(Name("attn_v.weight"), model.Width, valueRows, traits.IsScaled)] : [],
                 ],
             Bias = isBiasFused ? Reader.Vector(Name("attn_qkv.bias"), allRows, traits.Bias) : null,
             QueryBias = Bias("attn_q", projected),

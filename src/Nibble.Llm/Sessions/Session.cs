@@ -33,8 +33,7 @@ public sealed class Session : IDisposable
         int capacity = options.Context ?? Math.Min(model.ContextLength, SessionOptions.DefaultContext);
         if (capacity <= 0)
             throw new ArgumentOutOfRangeException(nameof(options), $"a context of {capacity} positions was asked for; it must be at least 1.");
-        if (model.Decoder.PositionEmbedding is { } table && capacity > table.Rows)
-            throw new ArgumentException($"a context of {capacity} positions was asked for; the model has embeddings for {table.Rows}, and no more can be used (--context).", nameof(options));
+        if (model.Decoder.PositionEmbedding is { } table) capacity = Math.Min(capacity, table.Rows);
         if (options.Keep < 0)
             throw new ArgumentOutOfRangeException(nameof(options), $"{options.Keep} tokens to keep were asked for; it must be 0 or more.");
         if (!model.Backend.Supports(Operation.KvCache, options.KvFormat))

@@ -5,7 +5,10 @@ namespace Nibble.Llm.Sessions;
 /// <summary>How much a session can hold, and how.</summary>
 public sealed record SessionOptions
 {
-    /// <summary>Positions; null for the model's context length, at most <see cref="DefaultContext"/>.</summary>
+    /// <summary>
+    /// Positions; null for the model's context length, at most <see cref="DefaultContext"/>. A model that has embeddings of positions instead of RoPE holds no more than it has
+    /// (<see cref="Session.Capacity"/>).
+    /// </summary>
     public int? Context { get; init; }
 
     /// <summary>The most positions that a session takes where the caller names no number.</summary>

@@ -4,7 +4,7 @@ using Nibble.Llm.Models;
 
 namespace Nibble.Llm.Families;
 
-/// <summary><c>bailingmoe2</c>: fused queries, keys and values, queries and keys normed head by head; after some dense layers experts by the file's gating function, in groups, with shared ones.</summary>
+/// <summary><c>bailingmoe2</c>: queries and keys normed head by head, partial RoPE, experts after some dense layers, with shared ones and a bias of the choice.</summary>
 /// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/bailingmoe2.cpp.</remarks>
 internal static class BailingMoe2
 {
@@ -12,9 +12,9 @@ internal static class BailingMoe2
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader) { Output = Presence.Required };
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, QueryKeyNorm = HeadNorm.Head };
-        int shared = reader.Integer("expert_shared_count", 1, 1024), width = reader.Integer("expert_shared_feed_forward_length", 0, 1 << 20, 0);
-        int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, Bias = Presence.Absent, QueryKeyNorm = HeadNorm.Head };
+        int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0), shared = reader.Integer("expert_shared_count", 1, 1024);
+        int sharedHidden = reader.Integer("expert_shared_feed_forward_length", 0, 1 << 20, 0);
         foreach (LayerBuilder layer in model.Layers)
         {
             model.Add(new DecoderLayer
@@ -24,10 +24,7 @@ internal static class BailingMoe2
                 FeedForwardNorm = layer.Norm("ffn_norm"),
                 FeedForward = layer.Index < dense
                     ? layer.Gated()
-                    : layer.Experts(layer.KeyedExperts() with
-                    {
-                        Shared = layer.Gated(hidden: shared * (width > 0 ? width : layer.ExpertHidden()), suffix: "_shexp"),
-                    }),
+                    : layer.Experts(layer.KeyedExperts() with { Shared = layer.Shared(shared * (sharedHidden > 0 ? sharedHidden : layer.NamedExpertHidden())) }),
             });
         }
 

@@ -4,7 +4,7 @@ using Nibble.Llm.Models;
 
 namespace Nibble.Llm.Families;
 
-/// <summary><c>dots1</c>: queries and keys normed head by head; after some dense layers experts by the file's gating function, with shared ones.</summary>
+/// <summary><c>dots1</c>: queries and keys normed head by head, experts after some dense layers, with shared ones and a bias of the choice.</summary>
 /// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/dots1.cpp.</remarks>
 internal static class Dots1
 {
@@ -12,8 +12,8 @@ internal static class Dots1
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader) { Output = Presence.Required };
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, QueryKeyNorm = HeadNorm.Head };
-        int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.Whole, QueryKeyNorm = HeadNorm.Head };
+        int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0), shared = reader.Integer("expert_shared_count", 1, 1024);
         foreach (LayerBuilder layer in model.Layers)
         {
             model.Add(new DecoderLayer
@@ -21,7 +21,9 @@ internal static class Dots1
                 MixerNorm = layer.Norm("attn_norm"),
                 Mixer = layer.Attention(attention),
                 FeedForwardNorm = layer.Norm("ffn_norm"),
-                FeedForward = layer.Index < dense ? layer.Gated() : layer.Experts(layer.KeyedExperts() with { Shared = layer.SharedExperts(reader.Integer("expert_shared_count", 1, 1024)) }),
+                FeedForward = layer.Index < dense
+                    ? layer.Gated()
+                    : layer.Experts(layer.KeyedExperts() with { Shared = layer.Shared(shared * layer.NamedExpertHidden()) }),
             });
         }
 

@@ -4,7 +4,7 @@ using Nibble.Llm.Models;
 
 namespace Nibble.Llm.Families;
 
-/// <summary><c>glm4moe</c>: partial RoPE over halves, queries and keys normed in some models; after some dense layers experts by the file's gating function with a bias of the choice, and shared ones.</summary>
+/// <summary><c>glm4moe</c>: optional norms of queries and keys, partial RoPE, experts after some dense layers, with shared ones and a bias of the choice.</summary>
 /// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/glm4-moe.cpp.</remarks>
 internal static class Glm4Moe
 {
@@ -15,12 +15,11 @@ internal static class Glm4Moe
         AttentionTraits attention = new()
         {
             Pairing = RopePairing.Halves,
+            Rope = RopeTraits.HasAxes(reader) ? RopeTraits.Axes(reader, isInterleaved: false) with { HasFrequencyFactors = false } : RopeTraits.WithoutFactors,
             QueryKeyNorm = HeadNorm.Head,
             IsQueryKeyNormOptional = true,
-            Rope = RopeTraits.HasAxes(reader) ? RopeTraits.Axes(reader, isInterleaved: false) : RopeTraits.Plain,
         };
-        int shared = reader.Integer("expert_shared_count", 0, 1024);
-        int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);
+        int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0), shared = reader.Integer("expert_shared_count", 1, 1024);
         foreach (LayerBuilder layer in model.Layers)
         {
             model.Add(new DecoderLayer
@@ -33,7 +32,7 @@ internal static class Glm4Moe
                     : layer.Experts(layer.KeyedExperts(GatingFunction.Sigmoid) with
                     {
                         SelectionBias = Presence.Required,
-                        Shared = shared == 0 ? null : layer.SharedExperts(shared),
+                        Shared = layer.Shared(shared * layer.ExpertHidden()),
                     }),
             });
         }

@@ -5,7 +5,7 @@ using Nibble.Llm.Models;
 namespace Nibble.Llm.Families;
 
 /// <summary><c>granite</c> and <c>granitemoe</c>: as llama, with embeddings, scores, residuals and logits multiplied by the file's numbers; optional experts with a shared one.</summary>
-/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/granite.cpp and src/models/granite-moe.cpp.</remarks>
+/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/granite.cpp and granite-moe.cpp.</remarks>
 internal static class Granite
 {
     /// <summary>Builds the forward pass from a file.</summary>
@@ -18,8 +18,8 @@ internal static class Granite
         };
         AttentionTraits attention = new()
         {
-            // The flag switches RoPE off in granite, and means nothing in granitemoe.
             Pairing = reader.Architecture == "granitemoe" || reader.Flag("rope.scaling.finetuned", true) ? RopePairing.Adjacent : null,
+            Rope = RopeTraits.Plain with { IsWhole = true },
             OutputBias = Presence.Optional,
             Scale = reader.AttentionScale(),
         };

@@ -12,6 +12,18 @@ internal static class KimiLinear
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader) { Output = Presence.Required };
+        int size = reader.Integer("attention.key_length_mla", 1, 4096);
+        LatentAttentionTraits attention = new()
+        {
+            QueryRank = 0,
+            Rank = reader.Width("attention.kv_lora_rank"),
+            HeadSize = size,
+            TurnedSize = reader.Integer("rope.dimension_count", 2, size),
+            ValueSize = reader.Integer("attention.value_length_mla", 1, 4096),
+            IsAbsorbed = true,
+            Pairing = null,
+            Scale = 1 / MathF.Sqrt(size),
+        };
         int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);
         int shared = Math.Max(1, reader.Integer("expert_shared_count", 0, 1024));
         foreach (LayerBuilder layer in model.Layers)
@@ -19,11 +31,11 @@ internal static class KimiLinear
             model.Add(new DecoderLayer
             {
                 MixerNorm = layer.Norm("attn_norm"),
-                Mixer = layer.KvHeads == 0 ? DeltaAttention(layer) : DeepSeek2.Attention(layer, hasRope: false),
+                Mixer = layer.KvHeads == 0 ? DeltaAttention(layer) : attention.Build(layer),
                 FeedForwardNorm = layer.Norm("ffn_norm"),
                 FeedForward = layer.Index < dense
                     ? layer.Gated()
-                    : layer.Experts(layer.KeyedExperts() with { Normalize = true, SelectionBias = Presence.Required, Shared = layer.SharedExperts(shared) }),
+                    : layer.Experts(layer.KeyedExperts() with { Normalize = true, SelectionBias = Presence.Required, Shared = layer.Shared(shared * layer.ExpertHidden()) }),
             });
         }
 

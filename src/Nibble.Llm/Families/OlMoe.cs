@@ -12,7 +12,7 @@ internal static class OlMoe
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader) { Output = Presence.Required };
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, QueryKeyNorm = HeadNorm.AllHeads };
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.Whole, QueryKeyNorm = HeadNorm.AllHeads };
         foreach (LayerBuilder layer in model.Layers)
         {
             model.Add(new DecoderLayer

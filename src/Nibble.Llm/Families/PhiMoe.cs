@@ -4,14 +4,14 @@ using Nibble.Llm.Models;
 
 namespace Nibble.Llm.Families;
 
-/// <summary><c>phimoe</c>: as phi3, with biases everywhere and experts.</summary>
-/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/phimoe.cpp and src/models/phi3.cpp.</remarks>
+/// <summary><c>phimoe</c>: RMS norms and matrices with biases, longrope, experts.</summary>
+/// <remarks>Source of keys and tensors: llama.cpp v0.5.0, src/models/phimoe.cpp and phi3.cpp.</remarks>
 internal static class PhiMoe
 {
     /// <summary>Builds the forward pass from a file.</summary>
     public static Decoder Build(ModelReader reader)
     {
-        DecoderBuilder model = new(reader, normBias: Presence.Required) { Output = Presence.Required, OutputBias = Presence.Required };
+        DecoderBuilder model = new(reader, NormKind.Rms, Presence.Required) { Output = Presence.Required, OutputBias = Presence.Required };
         AttentionTraits attention = new() { Pairing = RopePairing.Halves, OutputBias = Presence.Required };
         foreach (LayerBuilder layer in model.Layers)
         {

@@ -9,13 +9,13 @@ internal enum OutputGate
     /// <summary>Not at all.</summary>
     None,
 
-    /// <summary>By the sigmoid of a matrix of its own: a factor a value.</summary>
+    /// <summary>By a matrix of its own: a factor a value.</summary>
     Values,
 
-    /// <summary>By the sigmoid of a matrix of its own: a factor a head.</summary>
+    /// <summary>By a matrix of its own: a factor a head.</summary>
     Heads,
 
-    /// <summary>By the sigmoid of the second half of each head of <c>attn_q</c>, whose heads are twice as wide.</summary>
+    /// <summary>By the second half of each head of <c>attn_q</c>, whose heads are twice as wide.</summary>
     InQuery,
 }
 
@@ -70,6 +70,9 @@ internal sealed class AttentionLayer : Mixer
     /// <summary>How the output is gated.</summary>
     public OutputGate Gate { get; init; }
 
+    /// <summary>What the gate's values become.</summary>
+    public Activation GateActivation { get; init; } = Activation.Sigmoid;
+
     /// <summary>[heads of value size] or [heads], by <see cref="Gate"/>; null where it has no matrix.</summary>
     public Weight? GateProjection { get; init; }
 
@@ -78,6 +81,9 @@ internal sealed class AttentionLayer : Mixer
 
     /// <summary>The last matrix.</summary>
     public required Linear Output { get; init; }
+
+    /// <summary>What the output is multiplied by.</summary>
+    public float OutputScale { get; init; } = 1;
 
     /// <inheritdoc/>
     public override int WorkColumns =>
@@ -137,21 +143,22 @@ internal sealed class AttentionLayer : Mixer
             backend.MatMul(x, GateProjection, gate);
         }
 
-        if (Gate is OutputGate.Values) backend.GatedActivation(Activation.Sigmoid, gate, attended, attended);
+        if (Gate is OutputGate.Values) backend.GatedActivation(GateActivation, gate, attended, attended);
         else if (Gate is OutputGate.InQuery)
         {
             Tensor heads = attended.Reshape(x.Rows * Options.Heads, Kv.ValueSize);
-            backend.GatedActivation(Activation.Sigmoid, gate, heads, heads);
+            backend.GatedActivation(GateActivation, gate, heads, heads);
         }
         else if (Gate is OutputGate.Heads)
         {
-            backend.Activate(Activation.Sigmoid, gate, gate);
+            backend.Activate(GateActivation, gate, gate);
             Tensor heads = attended.Reshape(x.Rows * Options.Heads, Kv.ValueSize);
             backend.Combine(heads, gate.Reshape(x.Rows * Options.Heads, 1), heads);
         }
 
         OutputNorm?.Apply(backend, attended, attended);
         Output.Apply(backend, attended, y);
+        if (OutputScale != 1) backend.Scale(y, OutputScale, y);
     }
 
     // Norm and RoPE, in the layer's order.

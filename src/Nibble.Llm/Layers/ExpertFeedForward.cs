@@ -72,6 +72,9 @@ internal sealed class ExpertFeedForward : FeedForward
     /// <summary>The network that every token goes through, or null.</summary>
     public FeedForward? Shared { get; init; }
 
+    /// <summary>What the sum of the experts and the shared network is multiplied by.</summary>
+    public float SumScale { get; init; } = 1;
+
     /// <summary>[1 x width] whose sigmoid weighs the shared network, or null.</summary>
     public Weight? SharedGate { get; init; }
 
@@ -180,5 +183,6 @@ internal sealed class ExpertFeedForward : FeedForward
         }
 
         step.Backend.Add(y, output, y);
+        if (SumScale != 1) step.Backend.Scale(y, SumScale, y);
     }
 }

@@ -15,9 +15,6 @@ internal sealed class LatentAttentionLayer : Mixer
     /// <summary>Which layer of the KV cache.</summary>
     public required int KvIndex { get; init; }
 
-    /// <summary>Shape of that layer.</summary>
-    public required KvLayer Kv { get; init; }
-
     /// <summary>Values of a head's query and key that RoPE does not turn.</summary>
     public required int PlainSize { get; init; }
 
@@ -131,7 +128,7 @@ internal sealed class LatentAttentionLayer : Mixer
         backend.MatMul(latent.SliceColumns(0, Rank), KeyValueUp, up);
         Tensor parts = up.Reshape(products, PlainSize + ValueSize);
         Tensor keys = step.Scratch.Take(queries.Rows, heads * size), values = step.Scratch.Take(queries.Rows, heads * ValueSize);
-        backend.Copy(parts.SliceColumns(0, PlainSize), keys.Reshape(products, size).SliceColumns(0, PlainSize));
+        if (PlainSize > 0) backend.Copy(parts.SliceColumns(0, PlainSize), keys.Reshape(products, size).SliceColumns(0, PlainSize));
         backend.Copy(parts.SliceColumns(PlainSize, ValueSize), values.Reshape(products, ValueSize));
         for (int h = 0; h < heads; h++)
             backend.Copy(latent.SliceColumns(Rank, RopeSize), keys.SliceColumns((h * size) + PlainSize, RopeSize));

@@ -12,6 +12,9 @@ internal enum HeadNorm
     /// <summary>A head's, with one gain for all heads.</summary>
     Head,
 
+    /// <summary>A head's, without a gain.</summary>
+    HeadWithoutGain,
+
     /// <summary>A head's, with a gain each.</summary>
     EachHead,
 
@@ -87,6 +90,12 @@ internal sealed record AttentionTraits
 
     /// <summary>Whether and how the output is gated, by <c>attn_gate</c> unless the gate is in <c>attn_q</c>.</summary>
     public OutputGate Gate { get; init; }
+
+    /// <summary>What the gate's values become.</summary>
+    public Activation GateActivation { get; init; } = Activation.Sigmoid;
+
+    /// <summary>What the layer's output is multiplied by.</summary>
+    public float OutputScale { get; init; } = 1;
 
     /// <summary>Norm <c>attn_sub_norm</c> of the output.</summary>
     public Presence SubNorm { get; init; }

@@ -39,8 +39,11 @@ internal sealed record ExpertTraits
     /// <summary>Norm of what the experts read, where the network is given the state itself.</summary>
     public Norm? InputNorm { get; init; }
 
-    /// <summary>Bias <c>exp_probs_b</c> of the choice.</summary>
+    /// <summary>Bias of the choice.</summary>
     public Presence SelectionBias { get; init; }
+
+    /// <summary>The part of its name after <c>blk.N.</c>.</summary>
+    public string SelectionBiasName { get; init; } = "exp_probs_b.bias";
 
     /// <summary>Whether the router reads what the layer was given.</summary>
     public bool IsRoutedEarly { get; init; }
@@ -53,6 +56,9 @@ internal sealed record ExpertTraits
 
     /// <summary>The network of every token, or null.</summary>
     public FeedForward? Shared { get; init; }
+
+    /// <summary>What the sum of the experts and that network is multiplied by.</summary>
+    public float SumScale { get; init; } = 1;
 
     /// <summary>Whether <c>ffn_gate_inp_shexp</c> weighs it.</summary>
     public bool HasSharedGate { get; init; }

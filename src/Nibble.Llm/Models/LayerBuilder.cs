@@ -24,7 +24,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     public int KvHeads => model.KvHeads[index];
 
     /// <summary>Hidden width of the network.</summary>
-    public int Hidden => model.Hidden[index];
+    public int Hidden => model.Hidden.Length > 0 ? model.Hidden[index] : Reader.Width("feed_forward_length");
 
     /// <summary>Hidden width of an expert: the file's own number, else that of the layer's network shared among the experts that a token uses.</summary>
     public int ExpertHidden()
@@ -33,34 +33,26 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
         return hidden > 0 ? hidden : Math.Max(1, Hidden / ExpertsUsed(1024));
     }
 
+    /// <summary>Hidden width of an expert, which the file must name.</summary>
+    public int NamedExpertHidden() => Reader.PerLayer("expert_feed_forward_length", model.LayerCount, 1, 1 << 20)[index];
+
+    /// <summary>The network that every token goes through beside the experts: <c>ffn_gate_shexp</c>, <c>ffn_up_shexp</c>, <c>ffn_down_shexp</c>.</summary>
+    /// <param name="hidden">Hidden width; 0 for no such network.</param>
+    public DenseFeedForward? Shared(int hidden) => hidden == 0 ? null : Gated(hidden: hidden, suffix: "_shexp");
+
     /// <summary>What the experts' weights are multiplied by.</summary>
     public float ExpertScale() => Reader.Factor("expert_weights_scale");
-
-    /// <summary>What the file's <c>expert_gating_func</c> says.</summary>
-    /// <param name="fallback">Where the key is absent or 0; null where it must be there.</param>
-    public GatingFunction Gating(GatingFunction? fallback = null) => Reader.Integer("expert_gating_func", fallback is null ? 1 : 0, 4, fallback is null ? null : 0) switch
-    {
-        0 => fallback!.Value,
-        1 => GatingFunction.Softmax,
-        2 => GatingFunction.Sigmoid,
-        3 => GatingFunction.SoftmaxOfChosen,
-        _ => GatingFunction.SqrtSoftplus,
-    };
 
     /// <summary>Experts as the file's keys describe them: gating function, normalization and scale, with an optional bias of the choice.</summary>
     /// <param name="fallback">Gating function where the file names none; null where it must.</param>
     public ExpertTraits KeyedExperts(GatingFunction? fallback = null) => new()
     {
         Hidden = ExpertHidden(),
-        Gating = Gating(fallback),
+        Gating = Reader.Gating(fallback),
         Normalize = Reader.Flag("expert_weights_norm", false),
         Scale = ExpertScale(),
         SelectionBias = Presence.Optional,
     };
-
-    /// <summary>Shared experts in one network.</summary>
-    /// <param name="count">How many: its hidden width is so many times that of an expert.</param>
-    public DenseFeedForward SharedExperts(int count) => Gated(hidden: count * ExpertHidden(), suffix: "_shexp");
 
     /// <summary>A tensor's name.</summary>
     /// <param name="name">The part after <c>blk.N.</c>.</param>
@@ -142,7 +134,9 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
                 Sinks = Reader.Vector(Name("attn_sinks.weight"), Heads, traits.Sinks),
             },
             Gate = traits.Gate,
-            GateProjection = gateRows == 0 ? null : Reader.Matrix(Name("attn_gate.weight"), model.Width, gateRows),
+            GateActivation = traits.GateActivation,
+            OutputScale = traits.OutputScale,
+            GateProjection = gateRows == 0 ? null : Reader.Matrix(Name("attn_gate.weight"), model.Width, gateRows, isScaled: false),
             OutputNorm = traits.SubNorm == Presence.Required || (traits.SubNorm == Presence.Optional && Reader.Has(Name("attn_sub_norm.weight")))
                 ? model.Norm(Name("attn_sub_norm"), Heads * valueSize, 0)
                 : null,
@@ -217,7 +211,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
                 Groups = Reader.Integer("expert_group_count", 0, experts, 0),
                 GroupsUsed = Reader.Integer("expert_group_used_count", 0, experts, 0),
             },
-            SelectionBias = Reader.Vector(Name("exp_probs_b.bias"), experts, traits.SelectionBias),
+            SelectionBias = Reader.Vector(Name(traits.SelectionBiasName), experts, traits.SelectionBias),
             IsInputWeighted = traits.IsInputWeighted,
             IsFused = isFused,
             Gate = traits.HasGate && !isFused ? Part("ffn_gate_exps", width, hidden) : null,
@@ -226,6 +220,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             LatentDown = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_down.weight"), model.Width, width, isScaled: null) : null,
             LatentUp = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_up.weight"), width, model.Width, isScaled: null) : null,
             Shared = traits.Shared,
+            SumScale = traits.SumScale,
             SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), model.Width, 1) : null,
         };
     }
@@ -251,6 +246,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     {
         if (traits.QueryKeyNorm == Models.HeadNorm.None || (traits.IsQueryKeyNormOptional && !Reader.Has(Name(name) + ".weight"))) return null;
         NormOptions options = new(traits.QueryKeyNormKind ?? model.NormKind, model.NormEpsilon, traits.QueryKeyNorm == Models.HeadNorm.AllHeads ? 0 : size);
+        if (traits.QueryKeyNorm == Models.HeadNorm.HeadWithoutGain) return new Norm(options, null, null);
         Weight gain = traits.QueryKeyNorm switch
         {
             Models.HeadNorm.Head => Reader.Vector(Name(name) + ".weight", size),

@@ -42,6 +42,9 @@ internal class ModelReader
     /// <summary>Whether the file has a tensor.</summary>
     public virtual bool Has(string tensor) => _file.Find(tensor) is not null;
 
+    /// <summary>Rows of a tensor, or 0 where the file does not have it.</summary>
+    public virtual int Rows(string tensor) => _file.Find(tensor)?.Rows ?? 0;
+
     /// <summary>A fault of the file, at the place of one of the architecture's keys.</summary>
     public GgufException Error(string key, string reason) => _file.Metadata.Error(Key(key), reason);
 

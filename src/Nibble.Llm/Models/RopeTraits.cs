@@ -12,6 +12,9 @@ internal sealed record RopeTraits
     /// <summary>No frequency factors, and heads turn whole.</summary>
     public static RopeTraits Whole { get; } = new() { HasFrequencyFactors = false, IsWhole = true };
 
+    /// <summary>Plain RoPE, whatever the file says of a longer context.</summary>
+    public static RopeTraits Unscaled { get; } = new() { HasFrequencyFactors = false, Factor = 1, IsYarnAllowed = false, HasAttentionFactor = false };
+
     /// <summary>The rotation of layers with a sliding window, whose base may be its own.</summary>
     /// <param name="reader">The file.</param>
     /// <param name="fallbackBase">Base where the file names none; null for that of the other layers.</param>
@@ -62,6 +65,9 @@ internal sealed record RopeTraits
 
     /// <summary>Whether <c>rope_freqs</c> divides the angles.</summary>
     public bool HasFrequencyFactors { get; init; } = true;
+
+    /// <summary>Whether <c>rope.scaling.attn_factor</c> counts.</summary>
+    public bool HasAttentionFactor { get; init; } = true;
 
     /// <summary>Turns in the original context above which YaRN does not scale.</summary>
     public float BetaFast { get; init; } = 32;

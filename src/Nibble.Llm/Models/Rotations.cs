@@ -56,7 +56,7 @@ internal sealed class Rotations(ModelReader reader)
             Factor = traits.Factor ?? Factor(reader),
             OriginalContext = OriginalContext(reader),
             IsYarn = traits.IsYarnAllowed && scaling == "yarn",
-            AttentionFactor = reader.Number("rope.scaling.attn_factor", 1),
+            AttentionFactor = traits.HasAttentionFactor ? reader.Number("rope.scaling.attn_factor", 1) : 1,
         };
         if (settings is { IsYarn: true, FrequencyBase: <= 1 })
             throw reader.Error("rope.freq_base", $"rope.freq_base is {settings.FrequencyBase}; yarn needs one above 1.");

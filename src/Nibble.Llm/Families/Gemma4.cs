@@ -32,7 +32,7 @@ internal static class Gemma4
         }
 
         int own = model.LayerCount - reader.Integer("attention.shared_kv_layers", 0, model.LayerCount - 1, 0);
-        Windows windows = Windows.Read(reader, model.LayerCount, period: 5);
+        Windows windows = Windows.Read(reader, model.LayerCount, period: 5, hasOwnSizes: true);
         AttentionTraits full = new() { Pairing = RopePairing.Halves, QueryKeyNorm = HeadNorm.Head, IsValueNormed = true, Values = Presence.Optional, Bias = Presence.Absent, Scale = 1 };
         AttentionTraits sliding = full with
         {

@@ -12,7 +12,7 @@ internal static class Laguna
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader);
-        Windows windows = Windows.Read(reader, model.LayerCount, period: 4, isFirstDense: true);
+        Windows windows = Windows.Read(reader, model.LayerCount, period: 4, isFirstDense: true, hasOwnSizes: true);
         AttentionTraits full = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, QueryKeyNorm = HeadNorm.Head, GateActivation = Activation.Softplus };
         AttentionTraits sliding = full with
         {

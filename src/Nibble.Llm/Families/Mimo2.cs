@@ -14,6 +14,7 @@ internal static class Mimo2
         DecoderBuilder model = new(reader) { Output = Presence.Required };
         bool[] flags = reader.FindPerLayerFlags("attention.sliding_window_pattern", model.LayerCount)
             ?? throw reader.Error("attention.sliding_window_pattern", "attention.sliding_window_pattern must list a flag a layer.");
+        Windows.RefuseOwnSizes(reader);
         Windows windows = new(reader.Integer("attention.sliding_window", 1, int.MaxValue), flags);
         AttentionTraits full = new()
         {

@@ -12,12 +12,26 @@ internal sealed record Windows(int Length, bool[] Flags)
     /// <param name="period">Layers of a group, where the file names no pattern; 0 for all layers sliding.</param>
     /// <param name="fallback">Length where the file names none; null where it must. Only a fallback of 0 allows a length of 0.</param>
     /// <param name="isFirstDense">Whether a group's first layer sees everything instead of its last.</param>
-    public static Windows Read(ModelReader reader, int layers, int period, int? fallback = 0, bool isFirstDense = false)
+    /// <param name="hasOwnSizes">Whether the architecture knows heads and rotations of these layers' own size; else a file that has them is refused.</param>
+    public static Windows Read(ModelReader reader, int layers, int period, int? fallback = 0, bool isFirstDense = false, bool hasOwnSizes = false)
     {
         int length = reader.Integer("attention.sliding_window", fallback == 0 ? 0 : 1, int.MaxValue, fallback);
         if (length == 0) return new Windows(0, new bool[layers]);
+        if (!hasOwnSizes) RefuseOwnSizes(reader);
         return new Windows(length, reader.FindPerLayerFlags("attention.sliding_window_pattern", layers)
             ?? Periodic(layers, reader.Integer("attention.sliding_window_pattern", 0, 1024, period), isFirstDense));
+    }
+
+    /// <summary>Refuses a file whose layers with a window have heads or rotations of another size than the others.</summary>
+    /// <param name="reader">The file.</param>
+    public static void RefuseOwnSizes(ModelReader reader)
+    {
+        foreach (string key in (ReadOnlySpan<string>)["attention.key_length", "attention.value_length", "rope.dimension_count"])
+        {
+            string own = key + "_swa";
+            if (reader.HasKey(own) && (!reader.HasKey(key) || reader.Integer(own, 0, int.MaxValue) != reader.Integer(key, 0, int.MaxValue)))
+                throw reader.Error(own, $"{own} differs from {key}; in {reader.Architecture} all layers must have heads and rotations of one size.");
+        }
     }
 
     /// <summary>Every layer of a group but one.</summary>

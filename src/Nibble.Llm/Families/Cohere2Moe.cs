@@ -44,7 +44,7 @@ internal static class Cohere2Moe
         return layer.Experts(new ExpertTraits
         {
             Hidden = hidden,
-            Gating = reader.Gating(GatingFunction.Sigmoid),
+            Gating = layer.Gating(GatingFunction.Sigmoid),
             Normalize = reader.Flag("expert_weights_norm", false),
             Scale = layer.ExpertScale(),
             Shared = layer.Shared(shared == 0 ? 0 : sharedHidden > 0 ? sharedHidden : shared * hidden),

@@ -20,7 +20,7 @@ internal static class MiniMaxM2
                 MixerNorm = layer.Norm("attn_norm"),
                 Mixer = layer.Attention(attention),
                 FeedForwardNorm = layer.Norm("ffn_norm"),
-                FeedForward = layer.Experts(new ExpertTraits { Gating = reader.Gating(), Normalize = true, SelectionBias = Presence.Required }),
+                FeedForward = layer.Experts(new ExpertTraits { Gating = layer.Gating(), Normalize = true, SelectionBias = Presence.Required }),
             });
         }
 

@@ -30,7 +30,7 @@ internal static class SmallThinker
                 {
                     Hidden = layer.NamedExpertHidden(),
                     Activation = Activation.Relu,
-                    Gating = reader.Gating(),
+                    Gating = layer.Gating(),
                     Normalize = true,
                     IsRoutedEarly = true,
                 }),

@@ -43,12 +43,23 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <summary>What the experts' weights are multiplied by.</summary>
     public float ExpertScale() => Reader.Factor("expert_weights_scale");
 
+    /// <summary>What the file's <c>expert_gating_func</c> says.</summary>
+    /// <param name="fallback">Where the key is absent or 0; null where it must be there.</param>
+    public GatingFunction Gating(GatingFunction? fallback = null) => Reader.Integer("expert_gating_func", fallback is null ? 1 : 0, 4, fallback is null ? null : 0) switch
+    {
+        0 => fallback!.Value,
+        1 => GatingFunction.Softmax,
+        2 => GatingFunction.Sigmoid,
+        3 => GatingFunction.SoftmaxOfChosen,
+        _ => GatingFunction.SqrtSoftplus,
+    };
+
     /// <summary>Experts as the file's keys describe them: gating function, normalization and scale, with an optional bias of the choice.</summary>
     /// <param name="fallback">Gating function where the file names none; null where it must.</param>
     public ExpertTraits KeyedExperts(GatingFunction? fallback = null) => new()
     {
         Hidden = ExpertHidden(),
-        Gating = Reader.Gating(fallback),
+        Gating = Gating(fallback),
         Normalize = Reader.Flag("expert_weights_norm", false),
         Scale = ExpertScale(),
         SelectionBias = Presence.Optional,

@@ -47,6 +47,8 @@ internal sealed class DecoderBuilder
         LayerCount = all - reader.Integer("nextn_predict_layers", 0, all - 1, 0);
         for (int i = LayerCount; i < all; i++)
             reader.Ignore($"blk.{i}.");
+        if (!reader.Flag("attention.causal", true))
+            throw reader.Error("attention.causal", $"{reader.Architecture}.attention.causal is false; models whose tokens see later ones do not run.");
         Width = reader.Width("embedding_length");
         Vocabulary = reader.VocabularySize();
         NormEpsilon = reader.NormEpsilon(epsilon ?? (norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"));

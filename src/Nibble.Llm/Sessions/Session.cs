@@ -53,7 +53,7 @@ public sealed class Session : IDisposable
     /// <summary>Positions that fit.</summary>
     public int Capacity => _tokens.Length;
 
-    /// <summary>Positions in use.</summary>
+    /// <summary>Positions in use. Tokens that a cancelled call left to be evaluated again come before those of the next <see cref="Evaluate(ReadOnlySpan{int}, CancellationToken)"/>, and count from then on.</summary>
     public int Length { get; private set; }
 
     /// <summary>The ids at the positions in use.</summary>

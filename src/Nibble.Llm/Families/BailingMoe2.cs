@@ -12,7 +12,7 @@ internal static class BailingMoe2
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader) { Output = Presence.Required };
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, QueryKeyNorm = HeadNorm.Head };
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Bias = Presence.Absent, QueryKeyNorm = HeadNorm.Head };
         int shared = reader.Integer("expert_shared_count", 1, 1024), width = reader.Integer("expert_shared_feed_forward_length", 0, 1 << 20, 0);
         int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);
         foreach (LayerBuilder layer in model.Layers)

@@ -7,7 +7,7 @@ public static partial class Specimens
 {
     private static Specimen[] Experts =>
     [
-        new("bailingmoe2", [.. EvenHeads, ("rope.dimension_count", 12), .. Grouped, ("expert_shared_count", 2), ("expert_shared_feed_forward_length", 24), ("rope.scaling.factor", 2.5f)]) { With = ["attn_qkv"] },
+        new("bailingmoe2", [.. EvenHeads, ("rope.dimension_count", 12), .. Grouped, ("expert_shared_count", 2), ("expert_shared_feed_forward_length", 24), ("rope.scaling.factor", 2.5f)]) { With = ["attn_qkv.weight"] },
         new("deepseek", [.. EvenHeads, .. WholeRope, .. TwoOfEight, .. LeadingDense, ("expert_shared_count", 2), ("expert_weights_scale", 1.7f), ("rope.scaling.factor", 2.5f)]),
         new("deepseek2",
             [
@@ -23,14 +23,14 @@ public static partial class Specimens
         new("ernie4_5-moe",
             [.. WholeRope, .. TwoOfEight, .. LeadingDense, ("interleave_moe_layer_step", 1), ("expert_shared_feed_forward_length", 56), ("rope.scaling.factor", 2.5f)]),
         new("glm4moe", [.. Grouped, ("expert_shared_count", 2), ("rope.scaling.factor", 2.5f)]),
-        new("glm4moe", [.. TwoOfEight, .. LeadingDense, ("expert_shared_count", 0), ("rope.dimension_sections", Layers(3, 3, 2, 0))])
+        new("glm4moe", [.. TwoOfEight, .. LeadingDense, ("expert_shared_count", 1), ("rope.dimension_sections", Layers(3, 3, 2, 0))])
             { Variant = "sections", Without = ["attn_q_norm", "attn_k_norm"], With = ["output.weight"] },
         new("gemma4",
             [
                 .. WideNorm, .. Windowed, ("attention.sliding_window_pattern", Layers(1, 0, 1, 1, 0, 1)), ("attention.key_length_swa", 16), ("attention.value_length_swa", 16), .. WholeRope,
                 ("rope.dimension_count_swa", 8), ("rope.freq_base_swa", 300f), ("embedding_length_per_layer_input", 0), .. TwoOfEight, ("expert_feed_forward_length", 40),
             ])
-            { Variant = "moe", With = ["rope_freqs", "ffn_gate_up_exps"], Without = ["attn_v."] },
+            { Variant = "moe", With = ["rope_freqs", "ffn_gate_up_exps.weight"], Without = ["attn_v."] },
         new("gpt-oss", [.. WholeRope, ("rope.dimension_count", 24), .. Yarn, .. Windowed, ("rope.freq_base_swa", 300f), .. TwoOfEight, .. OwnWidth]),
         new("gpt-oss", [.. WholeRope, ("rope.dimension_count", 24), .. Windowed, ("attention.sliding_window_pattern", 3), .. TwoOfEight, .. OwnWidth]) { Variant = "period" },
         new("granite",

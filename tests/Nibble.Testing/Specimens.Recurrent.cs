@@ -33,14 +33,14 @@ public static partial class Specimens
             { Variant = "plain", With = [".scale", "output.weight"] },
         new("plamo2",
             [.. Hybrid, .. EvenHeads, ("ssm.conv_kernel", 4), ("ssm.inner_size", 128), ("ssm.state_size", 16), ("ssm.time_step_rank", 8), ("ssm.group_count", 0), ("rope.scaling.factor", 2.5f)])
-            { With = ["attn_qkv"] },
+            { With = ["attn_qkv.weight"] },
         new("qwen35", [.. Delta, ("rope.dimension_sections", Layers(3, 3, 2, 0)), ("full_attention_interval", 3), ("rope.scaling.factor", 2.5f)]),
         new("qwen35", [.. Delta, ("rope.dimension_sections", Layers(3, 2, 1, 2)), ("attention.recurrent_layers", Layers(0, 1, 1, 0, 1, 1))]) { Variant = "sections", With = [".scale", "output.weight"] },
         new("qwen35moe",
             [.. Delta, ("rope.dimension_sections", Layers(3, 3, 2, 0)), .. TwoOfEight, .. OwnWidth, ("expert_shared_feed_forward_length", 56)]),
         new("qwen3next",
             [.. Delta, ("full_attention_interval", 3), .. TwoOfEight, .. OwnWidth, ("expert_shared_feed_forward_length", 56)]),
-        new("qwen3next", [.. Delta, .. TwoOfEight, ("expert_feed_forward_length", 40)]) { Variant = "split", With = ["attn_qkv", "output.weight"] },
+        new("qwen3next", [.. Delta, .. TwoOfEight, ("expert_feed_forward_length", 40)]) { Variant = "split", With = ["attn_qkv.weight", "output.weight"] },
     ];
 
     // Layers 1 and 4 are attention.

@@ -19,7 +19,7 @@ internal static class Glm4Moe
             IsQueryKeyNormOptional = true,
             Rope = RopeTraits.HasAxes(reader) ? RopeTraits.Axes(reader, isInterleaved: false) : RopeTraits.Plain,
         };
-        int shared = reader.Integer("expert_shared_count", 0, 1024);
+        int shared = reader.Integer("expert_shared_count", 1, 1024);
         int dense = reader.Integer("leading_dense_block_count", 0, model.LayerCount, 0);
         foreach (LayerBuilder layer in model.Layers)
         {
@@ -33,7 +33,7 @@ internal static class Glm4Moe
                     : layer.Experts(layer.KeyedExperts(GatingFunction.Sigmoid) with
                     {
                         SelectionBias = Presence.Required,
-                        Shared = shared == 0 ? null : layer.SharedExperts(shared),
+                        Shared = layer.SharedExperts(shared),
                     }),
             });
         }

@@ -10,7 +10,7 @@ public static partial class Specimens
     private const int OriginalContext = 32;
 
     /// <summary>All of them.</summary>
-    public static ImmutableArray<Specimen> All { get; } = [.. Dense, .. Experts];
+    public static ImmutableArray<Specimen> All { get; } = [.. Dense, .. Others, .. Experts, .. Recurrent];
 
     // The whole head turns, where an architecture knows nothing else.
     private static (string Key, GgufValue? Value)[] WholeRope => [("rope.dimension_count", null)];

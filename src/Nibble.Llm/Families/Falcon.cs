@@ -12,7 +12,7 @@ internal static class Falcon
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader, NormKind.Layer, Presence.Required);
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.Whole };
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.Whole, Bias = Presence.Absent };
         foreach (LayerBuilder layer in model.Layers)
         {
             model.Add(new DecoderLayer

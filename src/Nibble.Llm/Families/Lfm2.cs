@@ -38,7 +38,6 @@ internal static class Lfm2
                         Hidden = layer.ExpertHidden(),
                         Gating = layer.Gating(),
                         Normalize = true,
-                        Scale = layer.ExpertScale(),
                         SelectionBias = Presence.Required,
                     }),
             });

@@ -12,7 +12,7 @@ internal static class OpenElm
     public static Decoder Build(ModelReader reader)
     {
         DecoderBuilder model = new(reader) { Output = Presence.Absent };
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, QueryKeyNorm = HeadNorm.Head, IsScaled = false };
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, Bias = Presence.Absent, QueryKeyNorm = HeadNorm.Head, IsScaled = false };
         foreach (LayerBuilder layer in model.Layers)
         {
             model.Add(new DecoderLayer

@@ -13,7 +13,7 @@ internal static class Plamo3
     {
         DecoderBuilder model = new(reader);
         Windows windows = Windows.Read(reader, model.LayerCount, period: 8);
-        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, QueryKeyNorm = HeadNorm.Head, IsScaled = false };
+        AttentionTraits attention = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, Bias = Presence.Absent, QueryKeyNorm = HeadNorm.Head, IsScaled = false };
         AttentionTraits sliding = attention with
         {
             Window = windows.Length,

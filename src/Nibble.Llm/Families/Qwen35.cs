@@ -33,7 +33,6 @@ internal static class Qwen35
                 {
                     Hidden = layer.ExpertHidden(),
                     Normalize = true,
-                    Scale = layer.ExpertScale(),
                     Shared = layer.Gated(hidden: sharedHidden > 0 ? sharedHidden : layer.Hidden, suffix: "_shexp"),
                     HasSharedGate = true,
                 }),

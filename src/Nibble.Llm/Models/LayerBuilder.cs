@@ -219,8 +219,8 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             IsRoutedEarly = traits.IsRoutedEarly,
             Routing = new Routing(used, traits.Normalize, traits.Scale, traits.Gating)
             {
-                Groups = Reader.Integer("expert_group_count", 0, experts, 0),
-                GroupsUsed = Reader.Integer("expert_group_used_count", 0, experts, 0),
+                Groups = groups,
+                GroupsUsed = groups > 1 ? Reader.Integer("expert_group_used_count", 1, groups - 1) : 0,
             },
             SelectionBias = Reader.Vector(Name(traits.SelectionBiasName), experts, traits.SelectionBias),
             IsInputWeighted = traits.IsInputWeighted,

@@ -19,7 +19,7 @@ public sealed record SyntheticTensor(string Name, int Columns, int Rows, int Mat
 /// </summary>
 public sealed class SyntheticModel
 {
-    private static readonly string[] Unusual = ["attn_qkv.", "ffn_gate_up_exps.", "rope_freqs.", "rope_factors_", ".scale"];
+    private static readonly string[] Unusual = ["attn_qkv.weight", "ffn_gate_up_exps.weight", "rope_freqs.", "rope_factors_", ".scale"];
 
     private readonly ImmutableArray<KeyValuePair<string, GgufValue>> _metadata;
 

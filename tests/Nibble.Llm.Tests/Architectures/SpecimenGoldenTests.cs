@@ -7,8 +7,13 @@ namespace Nibble.Llm.Tests.Architectures;
 /// <summary>Every architecture's specimens against llama.cpp: tests/golden/architectures/README.md.</summary>
 public class SpecimenGoldenTests
 {
-    // ggml looks GELU up in a table of half-precision numbers (llama.cpp v0.5.0, vec.h), which six layers add up.
-    private const double Bound = 1e-8, GeluBound = 1e-7;
+    private const double Bound = 1e-8;
+
+    // GELU is looked up in a table of half-precision numbers, as in llama.cpp (HalfGelu). Sums in another order put an input now and then onto the other side of a step of the table, and six layers
+    // make more of that.
+    private const double GeluBound = 2e-7;
+
+    private static readonly string[] WithGelu = ["bloom", "codeshell", "falcon", "gemma", "gemma2", "gemma3", "gemma4", "gpt2", "gptneox", "mpt", "phi2", "starcoder", "starcoder2"];
 
     public static TheoryData<string> Names => [.. Specimens.All.Select(specimen => specimen.Name)];
 
@@ -26,13 +31,14 @@ public class SpecimenGoldenTests
     public void Logits_equal_llama_cpp(string name, string device)
     {
         float[] theirs = Nmse.ReadFloats(Fixtures.Golden("architectures", name + ".logits.f32"));
-        using SpecimenModel specimen = new(Specimens.All.Single(specimen => specimen.Name == name));
+        Specimen described = Specimens.All.Single(specimen => specimen.Name == name);
+        using SpecimenModel specimen = new(described);
         using Backend backend = TestModels.Open(device, threads: 1);
         using LanguageModel model = specimen.Load(backend);
         int vocabulary = model.VocabularySize;
         float[] all = SpecimenModel.Logits(model, Specimen.Prompt);
         float[] ours = [.. Specimen.Positions.SelectMany(position => all[(position * vocabulary)..((position + 1) * vocabulary)])];
-        double worst = SpecimenModel.WorstNmse(ours, theirs, vocabulary), bound = name.StartsWith("gemma", StringComparison.Ordinal) ? GeluBound : Bound;
+        double worst = SpecimenModel.WorstNmse(ours, theirs, vocabulary), bound = WithGelu.Contains(described.Architecture) ? GeluBound : Bound;
         TestContext.Current.TestOutputHelper?.WriteLine($"worst NMSE {worst:E2}");
         Assert.True(worst < bound, $"NMSE {worst:E2}; the bound is {bound}.");
     }

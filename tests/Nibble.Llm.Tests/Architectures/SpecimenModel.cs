@@ -109,7 +109,7 @@ internal sealed class SpecimenModel : IDisposable
         {
             case GgufValueType.UInt32: return value.ToString() is "0" ? 1u : 2 * uint.Parse(value.ToString(), CultureInfo.InvariantCulture);
             case GgufValueType.Float32: return 1.25f * float.Parse(value.ToString(), CultureInfo.InvariantCulture);
-            case GgufValueType.Boolean: return value.ToString() != bool.TrueString;
+            case GgufValueType.Boolean: return !bool.Parse(value.ToString());
             case GgufValueType.String: return value.ToString() + "?";
             default:
                 uint[] numbers = [.. value.ToString().Trim('[', ']').Split(", ").Select(text => uint.Parse(text, CultureInfo.InvariantCulture))];

@@ -209,6 +209,9 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             return new ExpertLinear(Reader.Experts(Name(name) + ".weight", columns, rows, experts, isScaled), hasBias ? Reader.Vectors(Name(name) + ".bias", rows, experts) : null);
         }
 
+        int groups = Reader.Integer("expert_group_count", 0, experts - 1, 0);
+        if (groups > 1 && experts % groups != 0)
+            throw Reader.Error("expert_group_count", $"{experts} experts cannot be shared among {groups} groups; they must be a multiple.");
         return new ExpertFeedForward
         {
             Activation = traits.Activation,

@@ -45,7 +45,8 @@ public static class ModelSurvey
             }
             catch (GgufException error)
             {
-                problems.Add(error.Reason);
+                // A tensor may be looked at before it is taken.
+                if (!problems.Contains(error.Reason)) problems.Add(error.Reason);
                 return new Zeros(name, columns, rows, matrices);
             }
         }

@@ -22,9 +22,16 @@ public class SpecimenGoldenTests
         from backend in (string[])["reference", "cpu-exact"]
         select (specimen.Name, backend));
 
+    // Compared with llama.cpp on the models of its own suite only (tests/oracles/ArchitectureSuite).
+    private static readonly string[] WithoutSpecimen =
+    [
+        "afmoe", "arctic", "bailingmoe", "cohere2moe", "dbrx", "exaone-moe", "grok", "hunyuan-moe", "hy_v3", "laguna", "llama4", "mellum", "mimo2", "minicpm3", "minimax-m2", "mistral4", "paddleocr",
+        "qwen3vlmoe",
+    ];
+
     [Fact]
-    public void Every_architecture_has_a_specimen() =>
-        Assert.Equal(Known.Names.Order(StringComparer.Ordinal), Specimens.All.Select(specimen => specimen.Architecture).Distinct().Order(StringComparer.Ordinal));
+    public void Every_architecture_has_a_specimen_or_is_listed_as_one_without() =>
+        Assert.Equal(Known.Names.Order(StringComparer.Ordinal), Specimens.All.Select(specimen => specimen.Architecture).Distinct().Concat(WithoutSpecimen).Order(StringComparer.Ordinal));
 
     [Theory]
     [MemberData(nameof(Cases))]

@@ -113,7 +113,7 @@ public sealed unsafe partial class CpuBackend
         Shapes.CheckRope(x, headSize, firstPosition, rope);
         using Call call = Enter();
         _rope.Prepare(x, headSize, firstPosition, rope);
-        Start(_rope, Math.Min(_rope.Units, 4 * _team.Threads), (long)x.Rows * (x.Columns + (rope.Frequencies.Length * 64L)));
+        Start(_rope, Math.Min(_rope.Units, 4 * _team.Threads), (long)x.Rows * (x.Columns + (rope.Pairs * 64L)));
         GC.KeepAlive(x.Buffer);
     }
 

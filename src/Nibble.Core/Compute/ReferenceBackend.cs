@@ -128,7 +128,7 @@ public sealed class ReferenceBackend : Backend
     public override void Rope(Tensor x, int headSize, int firstPosition, RopeTable rope)
     {
         Shapes.CheckRope(x, headSize, firstPosition, rope);
-        int pairs = rope.Frequencies.Length;
+        int pairs = rope.Pairs;
         float[] cosine = new float[pairs], sine = new float[pairs];
         for (int t = 0; t < x.Rows; t++)
         {

@@ -78,8 +78,8 @@ public static class Shapes
         Expect(x, x.Rows, x.Columns);
         if (x.Columns % headSize != 0)
             throw new ArgumentException($"rows of {x.Columns} values are no whole number of heads of {headSize}.", nameof(headSize));
-        if (rope.Offset + (rope.Frequencies.Length * 2) > headSize)
-            throw new ArgumentException($"{rope.Frequencies.Length} pairs from value {rope.Offset} on do not fit into a head of {headSize} values.", nameof(rope));
+        if (rope.Offset + (rope.Pairs * 2) > headSize)
+            throw new ArgumentException($"{rope.Pairs} pairs from value {rope.Offset} on do not fit into a head of {headSize} values.", nameof(rope));
     }
 
     /// <summary>Checks <see cref="Backend.StoreKv"/>.</summary>

@@ -54,7 +54,7 @@ internal sealed unsafe class RopeJob : TeamJob, IDisposable
     public void Prepare(Tensor x, int headSize, int firstPosition, RopeTable rope)
     {
         _known = ReferenceEquals(rope, _rope) && firstPosition == _firstPosition && x.Rows <= _positions;
-        (_x, _headSize, _pairs) = (new Rows(x), headSize, rope.Frequencies.Length);
+        (_x, _headSize, _pairs) = (new Rows(x), headSize, rope.Pairs);
         if (_known) return;
         long values = (long)x.Rows * _pairs;
         _cosine = (float*)_table.Reserve(values * 8);

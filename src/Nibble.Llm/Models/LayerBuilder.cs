@@ -160,9 +160,12 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     /// <param name="bias">Whether the matrices have biases.</param>
     /// <param name="hidden">Hidden width; null for the layer's.</param>
     /// <param name="suffix">What follows the names, as <c>_shexp</c> for shared experts.</param>
-    public DenseFeedForward Gated(Activation activation = Activation.Silu, Presence bias = Presence.Absent, int? hidden = null, string suffix = "") => new()
+    /// <param name="innerNorm">Name of a norm before the last matrix, or null.</param>
+    public DenseFeedForward Gated(
+        Activation activation = Activation.Silu, Presence bias = Presence.Absent, int? hidden = null, string suffix = "", string? innerNorm = null) => new()
     {
         Activation = activation,
+        InnerNorm = innerNorm is null ? null : model.Norm(Name(innerNorm), hidden ?? Hidden, 0),
         Gate = Dense("ffn_gate" + suffix, model.Width, hidden ?? Hidden, bias, IsScaled(suffix)),
         Up = Dense("ffn_up" + suffix, model.Width, hidden ?? Hidden, bias, IsScaled(suffix)),
         Down = Dense("ffn_down" + suffix, hidden ?? Hidden, model.Width, bias, IsScaled(suffix)),
@@ -243,7 +246,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
     private int ExpertsUsed(int highest)
     {
         int used = Reader.PerLayer("expert_used_count", model.LayerCount, 0, highest)[index];
-        return used > 0 ? used : throw Reader.Error("expert_used_count", $"layer {index} has experts and uses 0 of them; it must be 1 to {highest}.");
+        return used > 0 ? used : throw Reader.Error("expert_used_count", $"{Reader.Architecture}.expert_used_count is 0 for layer {index}, which has {Reader.Integer("expert_count", 0, int.MaxValue, 0)} experts; it must be 1 to {highest}.");
     }
 
     private bool IsScaled(string suffix) => (model.Scales & (suffix.Length == 0 ? NetworkScales.Dense : NetworkScales.Shared)) != 0;

@@ -44,14 +44,14 @@ internal sealed record RopeSettings
         double high = Math.Min(Dimensions - 1, Math.Ceiling(PairAtTurns(Traits.BetaSlow)));
         for (int i = 0; i < pairs; i++)
         {
-            double plain = Math.Pow(FrequencyBase, -2.0 * i / Dimensions) / (frequencyFactors.IsEmpty ? 1 : frequencyFactors[i]);
+            double plain = 1.0 / (frequencyFactors.IsEmpty ? 1 : frequencyFactors[i]);
             double scaled = plain / Factor;
             double mix = IsYarn ? Traits.ExtrapolationFactor * (1 - Math.Clamp((i - low) / Math.Max(0.001, high - low), 0, 1)) : 0;
             frequencies[i] = IsStill(i) ? 0 : (scaled * (1 - mix)) + (plain * mix);
         }
 
         float magnitude = Traits.Magnitude * AttentionFactor * (IsYarn && Factor > 1 ? (0.1f * MathF.Log(Factor)) + 1 : 1);
-        return new RopeTable(Pairing, frequencies, magnitude, Traits.Offset);
+        return new RopeTable(Pairing, frequencies, magnitude, Traits.Offset, MathF.Pow(FrequencyBase, -2f / Dimensions));
     }
 
     /// <summary>Whether a pair belongs to the axis that does not move in text.</summary>

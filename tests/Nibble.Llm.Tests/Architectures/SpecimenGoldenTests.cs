@@ -25,8 +25,8 @@ public class SpecimenGoldenTests
     // Compared with llama.cpp on the models of its own suite only (tests/oracles/ArchitectureSuite).
     private static readonly string[] WithoutSpecimen =
     [
-        "afmoe", "arctic", "bailingmoe", "cohere2moe", "dbrx", "exaone-moe", "grok", "hunyuan-moe", "hy_v3", "laguna", "llama4", "mellum", "mimo2", "minicpm3", "minimax-m2", "mistral4", "paddleocr",
-        "qwen3vlmoe",
+        "afmoe", "arctic", "bailingmoe", "bitnet", "cogvlm", "cohere2moe", "dbrx", "exaone-moe", "grok", "hunyuan-moe", "hy_v3", "laguna", "llama4",
+        "mellum", "mimo2", "minicpm3", "minimax-m2", "mistral4", "muse-glimmer", "paddleocr", "qwen3vlmoe", "spark2_5",
     ];
 
     [Fact]

@@ -54,6 +54,12 @@ public sealed class Specimen
     /// <summary>Optional tensors that it has not, by parts of their names.</summary>
     public string[] Without { get; init; } = [];
 
+    /// <summary>Rows of tensors that an architecture has in two shapes, by parts of their names.</summary>
+    public (string Part, int Rows)[] Shapes { get; init; } = [];
+
+    /// <summary>Tensors of every layer that the architecture passes over, though llama.cpp wants them: names after <c>blk.N.</c>.</summary>
+    public (string Name, int Columns, int Rows)[] Others { get; init; } = [];
+
     /// <summary>Architecture and variant, as the golden is named.</summary>
     public string Name => Variant.Length == 0 ? Architecture : $"{Architecture}.{Variant}";
 
@@ -102,6 +108,10 @@ public sealed class Specimen
         bool Names(string part) => tensor.Contains(part, StringComparison.Ordinal);
         return !Array.Exists(Without, Names) && (isUsual || Array.Exists(With, Names));
     }
+
+    /// <summary>Rows of a tensor that its architecture has in two shapes; 0 for the usual one.</summary>
+    /// <param name="tensor">The tensor's name.</param>
+    public int RowsOf(string tensor) => Array.Find(Shapes, shape => tensor.Contains(shape.Part, StringComparison.Ordinal)).Rows;
 
     /// <inheritdoc/>
     public override string ToString() => Name;

@@ -43,10 +43,13 @@ public static partial class Specimens
         new("qwen35", [.. Delta, ("rope.dimension_sections", Layers(3, 3, 2, 0)), ("full_attention_interval", 3), ("rope.scaling.factor", 2.5f)]),
         new("qwen35", [.. Delta, ("rope.dimension_sections", Layers(3, 2, 1, 2)), ("attention.recurrent_layers", Layers(0, 1, 1, 0, 1, 1))]) { Variant = "sections", With = [".scale", "output.weight"] },
         new("qwen35moe",
-            [.. Delta, ("rope.dimension_sections", Layers(3, 3, 2, 0)), .. TwoOfEight, .. OwnWidth, ("expert_shared_feed_forward_length", 56)]),
+            [.. Delta, ("rope.dimension_sections", Layers(3, 3, 2, 0)), ("full_attention_interval", 3), .. TwoOfEight, .. OwnWidth, ("expert_shared_feed_forward_length", 56)]),
+        new("qwen35moe",
+            [.. Delta, ("rope.dimension_sections", Layers(3, 2, 1, 2)), ("attention.recurrent_layers", Layers(0, 1, 1, 0, 1, 1)), .. TwoOfEight, ("expert_feed_forward_length", 40)])
+            { Variant = "sections", With = [".scale", "output.weight"] },
         new("qwen3next",
             [.. Delta, ("full_attention_interval", 3), .. TwoOfEight, .. OwnWidth, ("expert_shared_feed_forward_length", 56)]),
-        new("qwen3next", [.. Delta, .. TwoOfEight, ("expert_feed_forward_length", 40)]) { Variant = "split", With = ["attn_qkv.weight", "output.weight"] },
+        new("qwen3next", [.. Delta, ("attention.recurrent_layers", Layers(0, 1, 1, 0, 1, 1)), .. TwoOfEight, ("expert_feed_forward_length", 40)]) { Variant = "split", With = ["attn_qkv.weight", "output.weight"] },
     ];
 
     // Layers 1 and 4 are attention.

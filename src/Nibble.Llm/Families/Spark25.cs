@@ -14,7 +14,7 @@ internal static class Spark25
         DecoderBuilder model = new(reader);
         if (reader.FindPerLayerFlags("attention.sliding_window_pattern", model.LayerCount) is null)
             throw reader.Error("attention.sliding_window_pattern", "spark2_5 needs a number for each layer, 0 for one without a window.");
-        Windows windows = Windows.Read(reader, model.LayerCount, period: 0, fallback: null);
+        Windows windows = Windows.Read(reader, model.LayerCount, period: 0, fallback: null, hasOwnSizes: true);
         AttentionTraits full = new() { Pairing = RopePairing.Halves, Rope = RopeTraits.WithoutFactors, Gate = OutputGate.Heads };
         AttentionTraits sliding = full with
         {

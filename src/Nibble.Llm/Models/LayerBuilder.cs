@@ -238,7 +238,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             LatentUp = traits.LatentSize > 0 ? Reader.Matrix(Name("ffn_latent_up.weight"), width, model.Width, isScaled: null) : null,
             Shared = traits.Shared,
             SumScale = traits.SumScale,
-            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), model.Width, 1) : null,
+            SharedGate = traits.HasSharedGate ? Reader.Matrix(Name("ffn_gate_inp_shexp.weight"), model.Width, 1, isScaled: null) : null,
         };
     }
 

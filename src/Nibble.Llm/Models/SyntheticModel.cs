@@ -26,8 +26,11 @@ public sealed class SyntheticModel
     /// <summary>Asks an architecture which tensors a model of some metadata has.</summary>
     /// <param name="metadata">Keys and values of the file, <c>general.architecture</c> and <c>tokenizer.ggml.tokens</c> among them.</param>
     /// <param name="hasTensor">Whether the file has a tensor that the architecture can do without, by name; null for <see cref="HasByDefault"/>.</param>
+    /// <param name="rowsOf">Rows of a tensor that an architecture has in one of two shapes, by name; 0, or null for all, for the usual shape.</param>
+    /// <param name="others">Tensors that the architecture passes over, null for none.</param>
     /// <exception cref="GgufException">The metadata describes no model that runs.</exception>
-    public SyntheticModel(IEnumerable<KeyValuePair<string, GgufValue>> metadata, Func<string, bool>? hasTensor = null)
+    public SyntheticModel(
+        IEnumerable<KeyValuePair<string, GgufValue>> metadata, Func<string, bool>? hasTensor = null, Func<string, int>? rowsOf = null, IEnumerable<SyntheticTensor>? others = null)
     {
         ArgumentNullException.ThrowIfNull(metadata);
         _metadata = [.. metadata];
@@ -38,7 +41,7 @@ public sealed class SyntheticModel
             Writer().Write(path);
             using GgufFile file = GgufFile.Open(path);
             using ReferenceBackend backend = new();
-            reader = new SpecimenReader(file, backend, file.Metadata.GetStrings("tokenizer.ggml.tokens").Count, hasTensor ?? HasByDefault);
+            reader = new SpecimenReader(file, backend, file.Metadata.GetStrings("tokenizer.ggml.tokens").Count, hasTensor ?? HasByDefault, rowsOf);
             Architectures.Build(file, reader);
         }
         finally
@@ -48,12 +51,12 @@ public sealed class SyntheticModel
             File.Delete(path);
         }
 
-        Tensors = [.. reader.Taken.Values];
+        Tensors = [.. reader.Taken.Values, .. others ?? []];
         Keys = reader.Keys.ToImmutableSortedSet(StringComparer.Ordinal);
         OptionalTensors = reader.Optional.ToImmutableSortedSet(StringComparer.Ordinal);
     }
 
-    /// <summary>The tensors, in the order in which the architecture reads them.</summary>
+    /// <summary>The tensors, in the order in which the architecture reads them; then those that it passes over.</summary>
     public ImmutableArray<SyntheticTensor> Tensors { get; }
 
     /// <summary>The keys of its own that the architecture looks for, whether the metadata has them or not.</summary>
@@ -108,7 +111,7 @@ public sealed class SyntheticModel
     }
 
     /// <summary>A reader of a file without tensors, which gives zeros for those that it is asked for and notes them.</summary>
-    private sealed class SpecimenReader(GgufFile file, Backend backend, int vocabulary, Func<string, bool> hasTensor) : ModelReader(file, backend, null)
+    private sealed class SpecimenReader(GgufFile file, Backend backend, int vocabulary, Func<string, bool> hasTensor, Func<string, int>? rowsOf) : ModelReader(file, backend, null)
     {
         public OrderedDictionary<string, SyntheticTensor> Taken { get; } = [];
 
@@ -121,6 +124,8 @@ public sealed class SyntheticModel
             Optional.Add(tensor);
             return hasTensor(tensor);
         }
+
+        public override int Rows(string tensor) => rowsOf?.Invoke(tensor) ?? 0;
 
         public override int VocabularySize() => vocabulary;
 

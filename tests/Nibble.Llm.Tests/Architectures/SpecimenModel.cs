@@ -20,7 +20,7 @@ internal sealed class SpecimenModel : IDisposable
     public SpecimenModel(Specimen specimen)
     {
         _specimen = specimen;
-        Model = Describe(specimen, null);
+        Model = SpecimenFile.Describe(specimen);
         FilePath = _folder.File("specimen.gguf");
         Model.Write(FilePath, Specimen.Seed);
     }
@@ -73,7 +73,7 @@ internal sealed class SpecimenModel : IDisposable
     public float[] LogitsWithoutTensor(string tensor, Backend backend)
     {
         string path = _folder.File("without.gguf");
-        Describe(_specimen, name => WithoutLayer(name) == tensor).Write(path, Specimen.Seed);
+        SpecimenFile.Describe(_specimen, name => WithoutLayer(name) == tensor).Write(path, Specimen.Seed);
         using LanguageModel model = Load(path, backend, Specimen.Prompt.Length);
         return Logits(model, Specimen.Prompt);
     }
@@ -93,9 +93,6 @@ internal sealed class SpecimenModel : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _folder.Dispose();
-
-    private static SyntheticModel Describe(Specimen specimen, Predicate<string>? leftOut) =>
-        new(specimen.Metadata, name => leftOut?.Invoke(name) != true && specimen.Has(name, SyntheticModel.HasByDefault(name)));
 
     private static string WithoutLayer(string tensor) =>
         tensor.StartsWith("blk.", StringComparison.Ordinal) ? tensor[(tensor.IndexOf('.', 4) + 1)..] : tensor;

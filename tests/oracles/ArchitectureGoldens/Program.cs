@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Nibble.Llm.Models;
 using Nibble.Testing;
 using Oracles;
 
@@ -16,7 +15,7 @@ using TempFolder folder = new();
 foreach (Specimen specimen in Specimens.All.Where(specimen => args.Length == 2 || args.AsSpan(2).Contains(specimen.Name)))
 {
     string path = folder.File(specimen.Name + ".gguf");
-    new SyntheticModel(specimen.Metadata, name => specimen.Has(name, SyntheticModel.HasByDefault(name))).Write(path, Specimen.Seed);
+    SpecimenFile.Describe(specimen).Write(path, Specimen.Seed);
     Console.Write($"{specimen.Name} ");
     using LlamaModel model = new(path);
     float[] logits = model.Logits(Specimen.Prompt, Specimen.Context);

@@ -37,7 +37,7 @@ public class SpecimenAblationTests
     // Keys that are read alike for every architecture, and that the specimens of some have.
     private static readonly string[] Common =
     [
-        "attention.causal", "attention.head_count", "attention.key_length_swa", "attention.value_length_swa", "expert_group_count", "expert_group_used_count", "feed_forward_length", "nextn_predict_layers", "rope.dimension_count", "rope.dimension_count_swa", "rope.scale_linear", "rope.scaling.attn_factor", "rope.scaling.factor",
+        "attention.causal", "expert_weights_norm", "attention.head_count", "attention.key_length_swa", "attention.value_length_swa", "expert_group_count", "expert_group_used_count", "feed_forward_length", "nextn_predict_layers", "rope.dimension_count", "rope.dimension_count_swa", "rope.scale_linear", "rope.scaling.attn_factor", "rope.scaling.factor",
         "rope.scaling.original_context_length", "rope.scaling.type",
     ];
 

@@ -54,7 +54,7 @@ public sealed class LanguageModel : IDisposable
     public int ContextLength { get; }
 
     /// <summary>Logits of a position.</summary>
-    public int VocabularySize => Decoder.Shape.Vocabulary;
+    public int VocabularySize => Decoder.Output.Weight.Rows;
 
     /// <summary>What computes.</summary>
     public Backend Backend => Decoder.Backend;

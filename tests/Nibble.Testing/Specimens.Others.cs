@@ -8,7 +8,7 @@ public static partial class Specimens
         new("arcee", [.. WholeRope, ("rope.scaling.factor", 2.5f)]) { With = ["rope_freqs"] },
         new("baichuan", [.. EvenHeads, .. WholeRope, ("block_count", 32), ("rope.scaling.factor", 2.5f)]),
         new("baichuan", [.. EvenHeads, .. WholeRope, ("block_count", 40)]) { Variant = "alibi" },
-        new("bitnet", [.. EvenHeads, .. WholeRope, ("rope.scaling.factor", 2.5f)]) { With = [".scale"] },
+        new("bitnet", [.. EvenHeads, ("rope.dimension_count", 12), ("rope.scaling.factor", 2.5f)]) { With = [".scale"] },
         new("bloom", [.. EvenHeads, .. WholeRope]) { With = ["attn_qkv.weight"] },
         new("chatglm", [.. EvenHeads, ("rope.dimension_count", 12), ("rope.scaling.factor", 2.5f)]),
         new("codeshell", [.. EvenHeads, .. WholeRope, ("rope.scaling.factor", 2.5f)]),
@@ -56,7 +56,7 @@ public static partial class Specimens
         new("minicpm", [("attention.layer_norm_rms_epsilon", 8f), .. WholeRope]) { Variant = "defaults", With = ["output.weight"] },
         new("minicpm3",
             [
-                ("attention.layer_norm_rms_epsilon", 8f), ("attention.head_count_kv", 4), ("attention.key_length", 24), ("attention.value_length", 20), ("rope.dimension_count", 8), ("attention.q_lora_rank", 40),
+                ("attention.layer_norm_rms_epsilon", 0.3f), ("attention.head_count_kv", 4), ("attention.key_length", 24), ("attention.value_length", 20), ("rope.dimension_count", 8), ("attention.q_lora_rank", 40),
                 ("attention.kv_lora_rank", 32), ("rope.scaling.type", "longrope"), ("rope.scaling.original_context_length", OriginalContext), ("rope.scaling.attn_factor", 1.2f),
             ])
             { With = ["rope_factors_"] },

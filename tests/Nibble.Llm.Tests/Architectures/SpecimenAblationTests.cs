@@ -37,7 +37,8 @@ public class SpecimenAblationTests
     // Keys that are read alike for every architecture, and that the specimens of some have.
     private static readonly string[] Common =
     [
-        "attention.causal", "expert_weights_norm", "attention.head_count", "attention.key_length_swa", "attention.value_length_swa", "expert_group_count", "expert_group_used_count", "feed_forward_length", "nextn_predict_layers", "rope.dimension_count", "rope.dimension_count_swa", "rope.scale_linear", "rope.scaling.attn_factor", "rope.scaling.factor",
+        "attention.causal", "attention.head_count", "attention.key_length_swa", "attention.value_length_swa", "expert_group_count", "expert_group_used_count", "feed_forward_length",
+        "nextn_predict_layers", "rope.dimension_count", "rope.dimension_count_swa", "rope.scale_linear", "rope.scaling.attn_factor", "rope.scaling.factor",
         "rope.scaling.original_context_length", "rope.scaling.type",
     ];
 
@@ -46,6 +47,7 @@ public class SpecimenAblationTests
     {
         ["deepseek2.rope.scaling.yarn_beta_fast"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
         ["deepseek2.rope.scaling.yarn_beta_slow"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
+        ["kimi-linear.expert_weights_norm"] = "read with the experts' other keys, but its weights are always normalized",
         ["mistral4.rope.scaling.yarn_beta_fast"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
         ["mistral4.rope.scaling.yarn_beta_slow"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
         ["nemotron_h.expert_count"] = "such a model with experts is a nemotron_h_moe",

@@ -4,7 +4,7 @@ using Nibble.Llm.Models;
 
 namespace Nibble.Repo.Tests;
 
-/// <summary>The lists of README.md are those of the code.</summary>
+/// <summary>The lists of README.md and the example of CONTRIBUTING.md are those of the code.</summary>
 public partial class ReadmeListTests
 {
     [Fact]
@@ -18,6 +18,17 @@ public partial class ReadmeListTests
     [Fact]
     public void Architectures_are_in_order_and_named_once() =>
         Assert.Equal(Architectures.Names.Distinct().Order(StringComparer.Ordinal), Architectures.Names);
+
+    [Fact]
+    public void The_worked_example_of_an_architecture_is_the_file_itself_and_short()
+    {
+        string text = Repository.Read("CONTRIBUTING.md").ReplaceLineEndings("\n"), section = text[text.IndexOf("## To add an architecture\n", StringComparison.Ordinal)..];
+        Match example = Regex.Match(section, "`(src/[^`]*\\.cs)` says just that:\n\n```csharp\n(.*?)```", RegexOptions.Singleline);
+        Assert.True(example.Success);
+        string file = Repository.Read(example.Groups[1].Value).ReplaceLineEndings("\n");
+        Assert.Equal(file[file.IndexOf("internal static class", StringComparison.Ordinal)..], example.Groups[2].Value);
+        Assert.InRange(section.Count(letter => letter == '\n'), 30, 40);
+    }
 
     [Fact]
     public void The_version_is_the_one_of_the_build()

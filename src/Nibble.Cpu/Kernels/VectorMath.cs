@@ -15,19 +15,8 @@ internal static class VectorMath<TLanes, TVector>
     public static TVector Exp(TVector x)
     {
         x = TLanes.Min(TLanes.Broadcast(89f), TLanes.Max(TLanes.Broadcast(-104f), x));
-        TVector n = TLanes.Round(TLanes.Multiply(x, TLanes.Broadcast(1.44269504f)));
-
-        // ln 2 in two parts; the first has 9 significant bits, so n times it is exact without FMA too.
-        TVector r = TLanes.MultiplyAdd(n, TLanes.Broadcast(-0.693359375f), x);
-        r = TLanes.MultiplyAdd(n, TLanes.Broadcast(2.12194440e-4f), r);
-        TVector p = TLanes.Broadcast(1f / 5040);
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 720));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 120));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 24));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 6));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.5f));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f));
+        TVector n = Twos(x), r = Rest(x, n);
+        TVector p = TLanes.MultiplyAdd(Growth(r), r, TLanes.Broadcast(1f));
 
         TVector half = TLanes.Round(TLanes.Multiply(n, TLanes.Broadcast(0.5f)));
         return TLanes.Multiply(TLanes.Multiply(p, TLanes.PowerOfTwo(half)), TLanes.PowerOfTwo(TLanes.Subtract(n, half)));
@@ -44,18 +33,9 @@ internal static class VectorMath<TLanes, TVector>
     {
         x = TLanes.Min(TLanes.Broadcast(10f), TLanes.Max(TLanes.Broadcast(-10f), x));
         x = TLanes.Add(x, x);
-        TVector n = TLanes.Round(TLanes.Multiply(x, TLanes.Broadcast(1.44269504f)));
-        TVector r = TLanes.MultiplyAdd(n, TLanes.Broadcast(-0.693359375f), x);
-        r = TLanes.MultiplyAdd(n, TLanes.Broadcast(2.12194440e-4f), r);
-        TVector p = TLanes.Broadcast(1f / 5040);
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 720));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 120));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 24));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 6));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.5f));
-        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f));
+        TVector n = Twos(x), r = Rest(x, n);
         TVector power = TLanes.PowerOfTwo(n);
-        TVector m = TLanes.MultiplyAdd(power, TLanes.Multiply(p, r), TLanes.Subtract(power, TLanes.Broadcast(1f)));
+        TVector m = TLanes.MultiplyAdd(power, TLanes.Multiply(Growth(r), r), TLanes.Subtract(power, TLanes.Broadcast(1f)));
         return TLanes.Divide(m, TLanes.Add(m, TLanes.Broadcast(2f)));
     }
 
@@ -76,5 +56,27 @@ internal static class VectorMath<TLanes, TVector>
         p = TLanes.MultiplyAdd(p, square, TLanes.Broadcast(2f / 3));
         p = TLanes.MultiplyAdd(p, square, TLanes.Broadcast(2f));
         return TLanes.Add(TLanes.Multiply(p, s), TLanes.Max(TLanes.Zero, x));
+    }
+
+    // The whole number n for which x = n ln 2 + r with the smallest r.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Twos(TVector x) => TLanes.Round(TLanes.Multiply(x, TLanes.Broadcast(1.44269504f)));
+
+    // r. ln 2 is in two parts; the first has 9 significant bits, so n times it is exact without FMA too.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Rest(TVector x, TVector n) =>
+        TLanes.MultiplyAdd(n, TLanes.Broadcast(2.12194440e-4f), TLanes.MultiplyAdd(n, TLanes.Broadcast(-0.693359375f), x));
+
+    // (e^r - 1) / r.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Growth(TVector r)
+    {
+        TVector p = TLanes.Broadcast(1f / 5040);
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 720));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 120));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 24));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f / 6));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.5f));
+        return TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f));
     }
 }

@@ -48,7 +48,7 @@ internal static class Cohere2Moe
             Normalize = reader.Flag("expert_weights_norm", false),
             Scale = layer.ExpertScale(),
             Shared = layer.Shared(shared == 0 ? 0 : sharedHidden > 0 ? sharedHidden : shared * hidden),
-            SumScale = 0.5f,
+            SumScale = shared == 0 ? 1 : 0.5f,
         });
     }
 }

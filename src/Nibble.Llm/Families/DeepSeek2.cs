@@ -43,7 +43,7 @@ internal static class DeepSeek2
         int headSize = isAbsorbed ? reader.Integer("attention.key_length_mla", 1, 4096) : model.HeadSize("attention.key_length");
         float temperature = reader.Number("attention.temperature_scale", 0);
         // The file's multiplier holds YaRN's 0.1 already.
-        RopeTraits rope = RopeTraits.Yarn(reader, logMultiplierScale: 10, isBothScaled: reader.Architecture == "deepseek2") with { BetaFast = 32, BetaSlow = 1, HasFrequencyFactors = false };
+        RopeTraits rope = RopeTraits.WithoutFactors with { Magnitude = RopeTraits.YarnMagnitude(reader, logMultiplierScale: 10, isBothScaled: reader.Architecture == "deepseek2") };
         float growth = 0.1f * MathF.Log(Rotations.Factor(reader)), multiplier = 10 * reader.Number("rope.scaling.yarn_log_multiplier", 0);
         float magnitude = reader.Number("rope.scaling.attn_factor", 1) * rope.Magnitude * (1 + growth) * (1 + (multiplier * growth));
         return new LatentAttentionTraits

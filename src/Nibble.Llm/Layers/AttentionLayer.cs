@@ -102,12 +102,14 @@ internal sealed class AttentionLayer : Mixer
     {
         Backend backend = step.Backend;
         Scratch scratch = step.Scratch;
-        Tensor all = scratch.Take(x.Rows, QueryWidth + KeyWidth + ValueWidth);
-        Tensor queries = all.SliceColumns(0, QueryWidth);
-        Tensor keys = all.SliceColumns(QueryWidth, KeyWidth);
-        Tensor values = all.SliceColumns(QueryWidth + KeyWidth, ValueWidth);
+        // Queries with gates have a place of their own, for each head's part of it is split off.
+        bool isGateInQuery = Gate == OutputGate.InQuery;
+        int together = isGateInQuery ? 0 : QueryWidth;
+        Tensor all = scratch.Take(x.Rows, together + KeyWidth + ValueWidth);
+        Tensor queries = isGateInQuery ? scratch.Take(x.Rows, 2 * QueryWidth) : all.SliceColumns(0, QueryWidth);
+        Tensor keys = all.SliceColumns(together, KeyWidth);
+        Tensor values = all.SliceColumns(together + KeyWidth, ValueWidth);
         Tensor gate = default;
-        if (Gate == OutputGate.InQuery) queries = scratch.Take(x.Rows, 2 * QueryWidth);
         if (ReusesKv) backend.MatMul(x, Projections[0], queries);
         else if (Projections.Length == 1) backend.MatMul(x, Projections[0], all);
         else backend.MatMul(x, Projections.AsSpan(), ((ReadOnlySpan<Tensor>)[queries, keys, values])[..Projections.Length]);
@@ -117,14 +119,13 @@ internal sealed class AttentionLayer : Mixer
         if (KeyBias is not null) backend.AddBias(keys, KeyBias);
         if (ValueBias is not null) backend.AddBias(values, ValueBias);
         if (ClampLimit > 0) backend.Clamp(all, ClampLimit, all);
-        if (Gate == OutputGate.InQuery)
+        if (isGateInQuery)
         {
-            // Each head is [query, gate]; the queries move together.
-            Tensor pairs = queries;
-            queries = all.SliceColumns(0, QueryWidth);
-            for (int h = 0; h < Options.Heads; h++)
-                backend.Copy(pairs.SliceColumns(2 * h * Kv.KeySize, Kv.KeySize), queries.SliceColumns(h * Kv.KeySize, Kv.KeySize));
-            gate = pairs.Reshape(x.Rows * Options.Heads, 2 * Kv.KeySize).SliceColumns(Kv.KeySize, Kv.KeySize);
+            // Each head is [query, gate].
+            Tensor pairs = queries.Reshape(x.Rows * Options.Heads, 2 * Kv.KeySize);
+            queries = scratch.Take(x.Rows, QueryWidth);
+            backend.Copy(pairs.SliceColumns(0, Kv.KeySize), queries.Reshape(x.Rows * Options.Heads, Kv.KeySize));
+            gate = pairs.SliceColumns(Kv.KeySize, Kv.KeySize);
         }
 
         Turn(step, queries, QueryNorm);

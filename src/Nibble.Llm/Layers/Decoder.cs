@@ -64,19 +64,20 @@ internal sealed record DecoderLayer
             FeedForward!.Run(step, FeedForwardNorm is null ? input : Normed(backend, FeedForwardNorm, state, normed), parallel);
             Add(backend, MixerPostNorm, delta, state);
             Add(backend, FeedForwardPostNorm, parallel, state);
-            return;
         }
-
-        if (Mixer is not null)
+        else
         {
-            Mixer.Run(step, Normed(backend, MixerNorm, state, normed), delta);
-            Add(backend, MixerPostNorm, delta, state);
-        }
+            if (Mixer is not null)
+            {
+                Mixer.Run(step, Normed(backend, MixerNorm, state, normed), delta);
+                Add(backend, MixerPostNorm, delta, state);
+            }
 
-        if (FeedForward is not null)
-        {
-            FeedForward.Run(step, Normed(backend, FeedForwardNorm, state, normed), delta);
-            Add(backend, FeedForwardPostNorm, delta, state);
+            if (FeedForward is not null)
+            {
+                FeedForward.Run(step, Normed(backend, FeedForwardNorm, state, normed), delta);
+                Add(backend, FeedForwardPostNorm, delta, state);
+            }
         }
 
         Input?.Run(step, state, delta);

@@ -158,6 +158,7 @@ internal sealed class ExpertFeedForward : FeedForward
 
         if (LatentUp is not null) backend.MatMul(mixed, LatentUp, y);
         if (Shared is not null) AddShared(step, x, y);
+        if (SumScale != 1) backend.Scale(y, SumScale, y);
     }
 
     private static Tensor Normed(in Step step, Norm? norm, Tensor x)
@@ -183,6 +184,5 @@ internal sealed class ExpertFeedForward : FeedForward
         }
 
         step.Backend.Add(y, output, y);
-        if (SumScale != 1) step.Backend.Scale(y, SumScale, y);
     }
 }

@@ -154,6 +154,6 @@ public static class Architectures
     internal static Decoder Build(GgufFile file, ModelReader reader)
     {
         if (Find(reader.Architecture) is { } architecture) return architecture.Build(reader);
-        throw file.Metadata.Error("general.architecture", $"architecture '{reader.Architecture}' is not supported; supported: {string.Join(", ", Names)}.");
+        throw file.Metadata.Error("general.architecture", $"architecture '{reader.Architecture}' is not supported; 'nibble architectures' lists the {All.Length} that are.");
     }
 }

@@ -29,7 +29,7 @@ public sealed class LanguageModel : IDisposable
 {
     private const int LogitRowCount = 16;
 
-    private readonly IReadOnlyList<Weight> _weights;
+    private readonly IReadOnlyCollection<Weight> _weights;
     private readonly NativeBuffer _logitRows;
     private ImmutableArray<byte> _fingerprint;
 

@@ -15,7 +15,7 @@ internal class ModelReader
     private readonly GgufFile _file;
     private readonly Backend _backend;
     private readonly IProgress<LoadProgress>? _progress;
-    private readonly List<Weight> _weights = [];
+    private readonly Dictionary<string, Weight> _weights = [];
     private readonly HashSet<string> _taken = [];
     private readonly long _totalBytes;
     private long _loadedBytes;
@@ -37,7 +37,7 @@ internal class ModelReader
     public Backend Backend => _backend;
 
     /// <summary>Everything that was uploaded so far; freed by whoever owns the model.</summary>
-    public IReadOnlyList<Weight> Weights => _weights;
+    public IReadOnlyCollection<Weight> Weights => _weights.Values;
 
     /// <summary>Whether the file has a tensor.</summary>
     public virtual bool Has(string tensor) => _file.Find(tensor) is not null;
@@ -218,10 +218,6 @@ internal class ModelReader
     /// <summary>Uploads the kernels of a convolution from a tensor [taps x 1 x channels], a row a channel.</summary>
     public Weight Kernels(string name, int taps, int channels) => Upload(new FlatRows(Take(name, Operation.Vector, taps, 1, channels)), []);
 
-    /// <summary>Uploads a vector where the file has it.</summary>
-    public Weight? OptionalVector(string name, int columns, ReadOnlySpan<float> scale = default) =>
-        Has(name) ? Upload(Take(name, Operation.Vector, columns, 1, 1), scale) : null;
-
     /// <summary>Uploads a vector as the architecture wants it.</summary>
     public Weight? Vector(string name, int columns, Presence presence, ReadOnlySpan<float> scale = default) =>
         presence == Presence.Absent || (presence == Presence.Optional && !Has(name)) ? null : Upload(Take(name, Operation.Vector, columns, 1, 1), scale);
@@ -311,10 +307,9 @@ internal class ModelReader
     private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales)
     {
         // Layers that run several times share their weights.
-        foreach (Weight known in _weights)
-            if (known.Name == tensor.Name) return known;
+        if (_weights.TryGetValue(tensor.Name, out Weight? known)) return known;
         Weight weight = _backend.Upload(tensor, scales);
-        _weights.Add(weight);
+        _weights.Add(tensor.Name, weight);
         _loadedBytes += tensor.Format.RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices;
         _progress?.Report(new LoadProgress(Math.Min(_loadedBytes, _totalBytes), _totalBytes, tensor.Name));
         return weight;

@@ -23,21 +23,24 @@ internal sealed record RopeTraits
         new() { FrequencyBase = reader.Positive("rope.freq_base_swa", fallbackBase ?? reader.Positive("rope.freq_base", 10000)), Factor = factor };
 
     /// <summary>YaRN by the file's own numbers.</summary>
-    /// <remarks>The magnitude is the one that llama.cpp v0.5.0 makes of <c>yarn_log_multiplier</c> (llama_context): where that is m, YaRN's magnitude is divided by that of m.</remarks>
+    /// <param name="reader">The file.</param>
+    public static RopeTraits Yarn(ModelReader reader) => new()
+    {
+        BetaFast = reader.Number("rope.scaling.yarn_beta_fast", 32),
+        BetaSlow = reader.Number("rope.scaling.yarn_beta_slow", 1),
+        Magnitude = YarnMagnitude(reader),
+    };
+
+    /// <summary>What YaRN's magnitude is multiplied by for the file's <c>yarn_log_multiplier</c>.</summary>
+    /// <remarks>As llama.cpp v0.5.0 (llama_context) has it: where the multiplier is m, YaRN's magnitude is divided by that of m.</remarks>
     /// <param name="reader">The file.</param>
     /// <param name="logMultiplierScale">What the file's multiplier is multiplied by.</param>
     /// <param name="isBothScaled">Whether the magnitude above the fraction uses the multiplier too (deepseek2).</param>
-    public static RopeTraits Yarn(ModelReader reader, float logMultiplierScale = 1, bool isBothScaled = false)
+    public static float YarnMagnitude(ModelReader reader, float logMultiplierScale = 1, bool isBothScaled = false)
     {
         float factor = Rotations.Factor(reader), multiplier = logMultiplierScale * reader.Number("rope.scaling.yarn_log_multiplier", 0);
         float Magnitude(float m) => factor <= 1 ? 1 : (0.1f * m * MathF.Log(factor)) + 1;
-        bool isYarn = Rotations.ScalingType(reader) == "yarn";
-        return new RopeTraits
-        {
-            BetaFast = reader.Number("rope.scaling.yarn_beta_fast", 32),
-            BetaSlow = reader.Number("rope.scaling.yarn_beta_slow", 1),
-            Magnitude = isYarn && multiplier != 0 ? Magnitude(isBothScaled ? multiplier : 1) / Magnitude(multiplier) / Magnitude(1) : 1,
-        };
+        return Rotations.ScalingType(reader) == "yarn" && multiplier != 0 ? Magnitude(isBothScaled ? multiplier : 1) / Magnitude(multiplier) / Magnitude(1) : 1;
     }
 
     /// <summary>Whether a file has multimodal RoPE where its architecture leaves that to it: pairs of at least two axes.</summary>

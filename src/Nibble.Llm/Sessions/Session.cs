@@ -33,7 +33,13 @@ public sealed class Session : IDisposable
         int capacity = options.Context ?? Math.Min(model.ContextLength, SessionOptions.DefaultContext);
         if (capacity <= 0)
             throw new ArgumentOutOfRangeException(nameof(options), $"a context of {capacity} positions was asked for; it must be at least 1.");
-        if (model.Decoder.PositionEmbedding is { } table) capacity = Math.Min(capacity, table.Rows);
+        if (model.Decoder.PositionEmbedding is { } table)
+        {
+            if (options.Context > table.Rows)
+                throw new ArgumentOutOfRangeException(nameof(options), $"a context of {options.Context} positions was asked for; the model has embeddings of {table.Rows} positions and cannot see further. Use a smaller context (--context).");
+            capacity = Math.Min(capacity, table.Rows);
+        }
+
         if (options.Keep < 0)
             throw new ArgumentOutOfRangeException(nameof(options), $"{options.Keep} tokens to keep were asked for; it must be 0 or more.");
         if (!model.Backend.Supports(Operation.KvCache, options.KvFormat))

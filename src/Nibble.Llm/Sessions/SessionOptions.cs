@@ -6,8 +6,7 @@ namespace Nibble.Llm.Sessions;
 public sealed record SessionOptions
 {
     /// <summary>
-    /// Positions; null for the model's context length, at most <see cref="DefaultContext"/>. A model that has embeddings of positions instead of RoPE holds no more than it has
-    /// (<see cref="Session.Capacity"/>).
+    /// Positions; null for the model's context length, at most <see cref="DefaultContext"/>. A model that has embeddings of positions instead of RoPE takes no more than those.
     /// </summary>
     public int? Context { get; init; }
 

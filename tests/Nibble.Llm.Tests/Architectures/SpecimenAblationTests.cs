@@ -45,11 +45,7 @@ public class SpecimenAblationTests
     // Keys that an architecture reads and no specimen has, and why.
     private static readonly Dictionary<string, string> Unused = new()
     {
-        ["deepseek2.rope.scaling.yarn_beta_fast"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
-        ["deepseek2.rope.scaling.yarn_beta_slow"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
         ["kimi-linear.expert_weights_norm"] = "read with the experts' other keys, but its weights are always normalized",
-        ["mistral4.rope.scaling.yarn_beta_fast"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
-        ["mistral4.rope.scaling.yarn_beta_slow"] = "read with YaRN's other keys, but llama.cpp does not heed it here",
         ["nemotron_h.expert_count"] = "such a model with experts is a nemotron_h_moe",
         ["refact.expert_count"] = "experts are refused",
     };

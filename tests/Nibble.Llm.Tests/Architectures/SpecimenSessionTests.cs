@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Core.Formats;
 using Nibble.Llm.Models;
 using Nibble.Llm.Sessions;
 
@@ -11,6 +12,18 @@ public class SpecimenSessionTests
     private const int Half = 43;
 
     public static TheoryData<string> Names => [.. Specimens.All.Select(specimen => specimen.Name)];
+
+    [Fact]
+    public void A_context_that_embeddings_of_positions_do_not_reach_is_refused_and_not_made_smaller()
+    {
+        using SpecimenModel specimen = new(Specimens.All.Single(specimen => specimen.Name == "gpt2"));
+        using Backend backend = TestModels.Open("cpu-exact", threads: 1);
+        using LanguageModel model = specimen.Load(backend);
+        ArgumentOutOfRangeException error = Assert.Throws<ArgumentOutOfRangeException>(() => model.NewSession(new SessionOptions { Context = Specimen.Context + 1, KvFormat = BlockFormats.F32 }));
+        Assert.Contains($"{Specimen.Context + 1} positions was asked for; the model has embeddings of {Specimen.Context}", error.Message, StringComparison.Ordinal);
+        using Session whole = model.NewSession(new SessionOptions { KvFormat = BlockFormats.F32 });
+        Assert.Equal(Specimen.Context, whole.Capacity);
+    }
 
     [Theory]
     [MemberData(nameof(Names))]

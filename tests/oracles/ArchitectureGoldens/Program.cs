@@ -18,10 +18,11 @@ foreach (Specimen specimen in Specimens.All.Where(specimen => args.Length == 2 |
     SpecimenFile.Describe(specimen).Write(path, Specimen.Seed);
     Console.Write($"{specimen.Name} ");
     using LlamaModel model = new(path);
-    float[] logits = model.Logits(Specimen.Prompt, Specimen.Context);
+    using LlamaContext context = model.NewContext(Specimen.Context, Specimen.Prompt.Length);
+    context.Decode(Specimen.Prompt);
     using FileStream golden = File.Create(Path.Combine(args[1], specimen.Name + ".logits.f32"));
     foreach (int position in Specimen.Positions)
-        golden.Write(MemoryMarshal.AsBytes(logits.AsSpan(position * model.VocabularySize, model.VocabularySize)));
+        golden.Write(MemoryMarshal.AsBytes(context.Logits(position)));
     Console.WriteLine($"{golden.Length} bytes");
     File.Delete(path);
 }

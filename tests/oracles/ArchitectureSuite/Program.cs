@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.RegularExpressions;
 using ArchitectureSuite;
 using Nibble;
+using Oracles;
 using Spectre.Console;
 
 // Counts the models of llama.cpp's architecture suite that Nibble runs as llama.cpp does. README.md beside it says how to make them.
@@ -17,7 +18,7 @@ models.AcceptExistingOnly();
 llama.AcceptExistingOnly();
 llama.Validators.Add(result =>
 {
-    if (result.GetValueOrDefault<DirectoryInfo>() is { Exists: true } folder && Oracle.Missing(folder.FullName) is { } missing) result.AddError($"there is no {missing} in '{folder.FullName}'; README.md tells where to get llama.cpp's libraries.");
+    if (result.GetValueOrDefault<DirectoryInfo>() is { Exists: true } folder && LlamaModel.Missing(folder.FullName) is { } missing) result.AddError($"there is no {missing} in '{folder.FullName}'; README.md tells where to get llama.cpp's libraries.");
 });
 only.Validators.Add(result =>
 {

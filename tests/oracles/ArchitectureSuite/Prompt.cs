@@ -15,6 +15,9 @@ internal static class Prompt
     /// <summary>Positions of a context: the size that libllama rounds up to, and no more than the suite's models have position embeddings for.</summary>
     public const int Context = 256;
 
+    /// <summary>Tokens that libllama decodes together at most; all of a prompt.</summary>
+    public const int Batch = 512;
+
     /// <summary>The ids whose logits are compared, tests/golden/architectures/tokens.txt.</summary>
     public static int[] Ids { get; } = Read();
 

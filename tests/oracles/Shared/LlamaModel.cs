@@ -3,10 +3,14 @@ using System.Runtime.InteropServices;
 
 namespace Oracles;
 
-/// <summary>A model in libllama's hands: llama.h and ggml-backend.h of llama.cpp v0.5.0, the CPU backend for plain x86-64, one thread, float32 KV cache, no flash attention.</summary>
+/// <summary>
+/// A model in libllama's hands: llama.h and ggml-backend.h of llama.cpp v0.5.0, in the most exact mode that it has on a CPU: the backend for plain x86-64, one thread, float32 keys and
+/// values, no flash attention, a full cache in sliding layers too.
+/// </summary>
 internal sealed unsafe partial class LlamaModel : IDisposable
 {
     private const string Llama = "llama", Ggml = "ggml";
+    private const string LlamaPattern = "libllama.*so*", GgmlPattern = "libggml.*so*", BackendName = "libggml-cpu-x64.so";
 
     private readonly nint _model;
 
@@ -25,56 +29,38 @@ internal sealed unsafe partial class LlamaModel : IDisposable
     /// <summary>Logits of a position.</summary>
     public int VocabularySize { get; }
 
+    /// <summary>A library that a folder lacks, or null.</summary>
+    /// <param name="folder">Where the libraries lie.</param>
+    public static string? Missing(string folder) => Array.Find([LlamaPattern, GgmlPattern, BackendName], pattern => Directory.GetFiles(folder, pattern).Length == 0);
+
     /// <summary>Loads the libraries; called once, first.</summary>
-    /// <param name="folder">Where libllama.v0.5.0.so, libggml.v0.5.0.so and libggml-cpu-x64.so lie.</param>
+    /// <param name="folder">Where libllama, libggml and libggml-cpu-x64.so lie.</param>
+    /// <exception cref="InvalidDataException">The backend does not load.</exception>
     public static void LoadLibraries(string folder)
     {
         folder = Path.GetFullPath(folder);
-        nint ggml = NativeLibrary.Load(Path.Combine(folder, "libggml.v0.5.0.so")), llama = NativeLibrary.Load(Path.Combine(folder, "libllama.v0.5.0.so"));
+        nint Load(string pattern) => NativeLibrary.Load(Directory.GetFiles(folder, pattern).Order(StringComparer.Ordinal).First());
+        nint ggml = Load(GgmlPattern), llama = Load(LlamaPattern);
         NativeLibrary.SetDllImportResolver(Assembly.GetExecutingAssembly(), (name, _, _) => name == Llama ? llama : name == Ggml ? ggml : 0);
-        if (LoadBackend(Path.Combine(folder, "libggml-cpu-x64.so")) == 0) throw new InvalidDataException("libggml-cpu-x64.so could not be loaded.");
         SetLog(&Log, 0);
+        if (LoadBackend(Path.Combine(folder, BackendName)) == 0) throw new InvalidDataException($"{BackendName} was not loaded.");
     }
 
-    /// <summary>The logits of every token, [tokens x vocabulary], computed in one batch.</summary>
-    /// <param name="ids">Ids.</param>
-    /// <param name="context">Positions of the context: a multiple of 256, for others are rounded up.</param>
-    public float[] Logits(ReadOnlySpan<int> ids, int context)
+    /// <summary>A new context.</summary>
+    /// <param name="positions">Its positions: a multiple of 256, for others are rounded up.</param>
+    /// <param name="batch">Tokens that are decoded together at most.</param>
+    /// <exception cref="InvalidDataException">libllama makes none.</exception>
+    public LlamaContext NewContext(int positions, int batch)
     {
         ContextParams options = DefaultContextParams();
-        options.Context = (uint)context;
-        options.Batch = options.MicroBatch = (uint)ids.Length;
+        options.Context = (uint)positions;
+        options.Batch = options.MicroBatch = (uint)batch;
         options.Threads = options.BatchThreads = 1;
         options.FlashAttention = 0;
         options.KeyType = options.ValueType = 0;
         options.FullWindowCache = 1;
-        nint session = NewContext(_model, options);
-        if (session == 0) throw new InvalidDataException("libllama makes no context for the model.");
-        try
-        {
-            float[] logits = new float[ids.Length * VocabularySize];
-            int[] positions = [.. Enumerable.Range(0, ids.Length)], counts = new int[ids.Length], sequence = [0];
-            Array.Fill(counts, 1);
-            sbyte[] wanted = new sbyte[ids.Length];
-            Array.Fill(wanted, (sbyte)1);
-            nint[] sequences = new nint[ids.Length];
-            fixed (int* token = ids, position = positions, count = counts, zero = sequence)
-            fixed (sbyte* want = wanted)
-            fixed (nint* each = sequences)
-            {
-                Array.Fill(sequences, (nint)zero);
-                Batch batch = new() { Tokens = ids.Length, Token = token, Position = position, SequenceCounts = count, Sequences = (int**)each, Wanted = want };
-                if (Decode(session, batch) is not 0 and int code) throw new InvalidDataException($"llama_decode gave {code}.");
-            }
-
-            for (int i = 0; i < ids.Length; i++)
-                new ReadOnlySpan<float>(LogitsOf(session, i), VocabularySize).CopyTo(logits.AsSpan(i * VocabularySize));
-            return logits;
-        }
-        finally
-        {
-            FreeContext(session);
-        }
+        nint context = NewContext(_model, options);
+        return context != 0 ? new LlamaContext(context, VocabularySize) : throw new InvalidDataException("libllama makes no context for the model.");
     }
 
     /// <inheritdoc/>
@@ -114,15 +100,6 @@ internal sealed unsafe partial class LlamaModel : IDisposable
     [LibraryImport(Llama, EntryPoint = "llama_init_from_model")]
     private static partial nint NewContext(nint model, ContextParams options);
 
-    [LibraryImport(Llama, EntryPoint = "llama_free")]
-    private static partial void FreeContext(nint context);
-
-    [LibraryImport(Llama, EntryPoint = "llama_decode")]
-    private static partial int Decode(nint context, Batch batch);
-
-    [LibraryImport(Llama, EntryPoint = "llama_get_logits_ith")]
-    private static partial float* LogitsOf(nint context, int index);
-
     /// <summary>llama_model_params.</summary>
     [StructLayout(LayoutKind.Sequential)]
     private struct ModelParams
@@ -150,6 +127,63 @@ internal sealed unsafe partial class LlamaModel : IDisposable
         public nuint SamplerCount;
         public nint Other;
     }
+}
+
+/// <summary>A sequence of tokens in libllama's hands.</summary>
+internal sealed unsafe partial class LlamaContext : IDisposable
+{
+    private const string Llama = "llama";
+
+    private readonly nint _context;
+    private readonly int _vocabulary;
+    private int _length;
+
+    internal LlamaContext(nint context, int vocabulary)
+    {
+        _context = context;
+        _vocabulary = vocabulary;
+    }
+
+    /// <summary>Appends tokens in one batch.</summary>
+    /// <param name="ids">Ids.</param>
+    /// <exception cref="InvalidDataException">libllama does not decode them.</exception>
+    public void Decode(ReadOnlySpan<int> ids)
+    {
+        int count = ids.Length, sequence = 0;
+        int* positions = stackalloc int[count], counts = stackalloc int[count];
+        int** sequences = stackalloc int*[count];
+        sbyte* wanted = stackalloc sbyte[count];
+        for (int i = 0; i < count; i++)
+        {
+            positions[i] = _length + i;
+            counts[i] = wanted[i] = 1;
+            sequences[i] = &sequence;
+        }
+
+        fixed (int* token = ids)
+        {
+            Batch batch = new() { Tokens = count, Token = token, Position = positions, SequenceCounts = counts, Sequences = sequences, Wanted = wanted };
+            if (Decode(_context, batch) is not 0 and int code) throw new InvalidDataException($"llama_decode gave {code}.");
+        }
+
+        _length += count;
+    }
+
+    /// <summary>The logits of a token of the last batch, [vocabulary]; valid until the next one.</summary>
+    /// <param name="index">Which token.</param>
+    public ReadOnlySpan<float> Logits(int index) => new(LogitsOf(_context, index), _vocabulary);
+
+    /// <inheritdoc/>
+    public void Dispose() => FreeContext(_context);
+
+    [LibraryImport(Llama, EntryPoint = "llama_free")]
+    private static partial void FreeContext(nint context);
+
+    [LibraryImport(Llama, EntryPoint = "llama_decode")]
+    private static partial int Decode(nint context, Batch batch);
+
+    [LibraryImport(Llama, EntryPoint = "llama_get_logits_ith")]
+    private static partial float* LogitsOf(nint context, int index);
 
     /// <summary>llama_batch.</summary>
     [StructLayout(LayoutKind.Sequential)]

@@ -2,15 +2,15 @@ using Nibble.Core.Formats;
 
 namespace Nibble.Core.Compute;
 
-/// <summary>Every operation as a plain loop in float32: the oracle of every other backend, and the place to read what an operation means.</summary>
-/// <remarks>Rows of weights are decoded once a call. Sums run from first to last in float64, so that their order does not show in float32 results.</remarks>
+/// <summary>Every operation as a plain loop: the oracle of every other backend, and the place to read what an operation means.</summary>
+/// <remarks>Rows of weights are decoded once a call. An operation computes in float64 and rounds its results to float32 once, so the order of its sums does not show.</remarks>
 public sealed class ReferenceBackend : Backend
 {
     /// <inheritdoc/>
     public override string Name => "reference";
 
     /// <inheritdoc/>
-    public override string Description => "plain float32 loops on one thread";
+    public override string Description => "plain loops on one thread";
 
     /// <inheritdoc/>
     public override long AvailableBytes
@@ -66,7 +66,7 @@ public sealed class ReferenceBackend : Backend
         {
             weight.Format.Decode(matrix.Row(r), row);
             for (int t = 0; t < x.Rows; t++)
-                HostTensorBuffer.Row(y, t)[r] = scale * Dot(row, HostTensorBuffer.Row(x, t));
+                HostTensorBuffer.Row(y, t)[r] = (float)(scale * Dot(row, HostTensorBuffer.Row(x, t)));
         }
     }
 
@@ -88,7 +88,7 @@ public sealed class ReferenceBackend : Backend
                 for (int r = 0; r < weight.Rows; r++)
                 {
                     weight.Format.Decode(matrices.Row(((long)expert * weight.Rows) + r), row);
-                    output[r] = matrices.ScaleOf(expert) * Dot(row, input);
+                    output[r] = (float)(matrices.ScaleOf(expert) * Dot(row, input));
                 }
             }
         }
@@ -109,6 +109,8 @@ public sealed class ReferenceBackend : Backend
                 if (options.Kind == NormKind.Layer)
                     foreach (float value in input)
                         sum += value;
+
+                // Rounded where llama.cpp rounds: one factor holds for a whole row, and behind it HalfGelu may make a step of a half out of its last bit.
                 float mean = (float)(sum / size);
                 foreach (float value in input)
                     squares += (value - mean) * (value - mean);
@@ -139,7 +141,8 @@ public sealed class ReferenceBackend : Backend
                 for (int i = 0; i < pairs; i++)
                 {
                     (int a, int b) = rope.Pairing == RopePairing.Adjacent ? (2 * i, (2 * i) + 1) : (i, i + pairs);
-                    (head[a], head[b]) = ((head[a] * cosine[i]) - (head[b] * sine[i]), (head[a] * sine[i]) + (head[b] * cosine[i]));
+                    (double x0, double x1, double cos, double sin) = (head[a], head[b], cosine[i], sine[i]);
+                    (head[a], head[b]) = ((float)((x0 * cos) - (x1 * sin)), (float)((x0 * sin) + (x1 * cos)));
                 }
             }
         }
@@ -167,12 +170,12 @@ public sealed class ReferenceBackend : Backend
         float[] keys = DecodePositions(memory, layer, false, start, positions);
         float[] values = DecodePositions(memory, layer, true, start, positions);
         float[]? sinks = options.Sinks is null ? null : Vector(options.Sinks);
-        float[] scores = new float[positions + 1];
+        double[] scores = new double[positions + 1];
         for (int t = 0; t < queries.Rows; t++)
         {
             int position = firstPosition + t, first = shape.FirstVisible(position);
             float scale = options.Scale * options.Temperature.At(position);
-            Span<float> weights = scores.AsSpan(0, position + 1 - first + (sinks is null ? 0 : 1));
+            Span<double> weights = scores.AsSpan(0, position + 1 - first + (sinks is null ? 0 : 1));
             int visible = position + 1 - first;
             for (int h = 0; h < options.Heads; h++)
             {
@@ -181,8 +184,8 @@ public sealed class ReferenceBackend : Backend
                 ReadOnlySpan<float> query = HostTensorBuffer.Row(queries, t).Slice(h * shape.KeySize, shape.KeySize);
                 for (int p = 0; p < visible; p++)
                 {
-                    float score = scale * Dot(query, keys.AsSpan((((first - start + p) * shape.Heads) + kvHead) * shape.KeySize, shape.KeySize));
-                    if (options.SoftCap > 0) score = options.SoftCap * MathF.Tanh(score / options.SoftCap);
+                    double score = scale * Dot(query, keys.AsSpan((((first - start + p) * shape.Heads) + kvHead) * shape.KeySize, shape.KeySize));
+                    if (options.SoftCap > 0) score = options.SoftCap * Math.Tanh(score / options.SoftCap);
                     weights[p] = score - (slope * (position - first - p));
                 }
 
@@ -193,7 +196,7 @@ public sealed class ReferenceBackend : Backend
                 {
                     double sum = 0;
                     for (int p = 0; p < visible; p++)
-                        sum += (double)weights[p] * values[((((first - start + p) * shape.Heads) + kvHead) * shape.ValueSize) + i];
+                        sum += weights[p] * values[((((first - start + p) * shape.Heads) + kvHead) * shape.ValueSize) + i];
                     output[i] = (float)sum;
                 }
             }
@@ -209,7 +212,7 @@ public sealed class ReferenceBackend : Backend
             ReadOnlySpan<float> g = HostTensorBuffer.Row(gate, t), u = HostTensorBuffer.Row(up, t);
             Span<float> output = HostTensorBuffer.Row(y, t);
             for (int c = 0; c < g.Length; c++)
-                output[c] = activation == Activation.SwigluOai ? SwigluOai(g[c], u[c]) : Apply(activation, g[c]) * u[c];
+                output[c] = (float)(activation == Activation.SwigluOai ? SwigluOai(g[c], u[c]) : Apply(activation, g[c]) * u[c]);
         }
     }
 
@@ -225,7 +228,7 @@ public sealed class ReferenceBackend : Backend
     {
         Shapes.CheckSame(x, x, y);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(limit);
-        Map(x, y, value => MathF.Min(MathF.Max(value, -limit), limit));
+        Map(x, y, value => Math.Clamp(value, -limit, limit));
     }
 
     /// <inheritdoc/>
@@ -233,7 +236,7 @@ public sealed class ReferenceBackend : Backend
     {
         Shapes.CheckSame(x, x, y);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(cap);
-        Map(x, y, value => cap * MathF.Tanh(value / cap));
+        Map(x, y, value => cap * Math.Tanh(value / cap));
     }
 
     /// <inheritdoc/>
@@ -249,7 +252,7 @@ public sealed class ReferenceBackend : Backend
             for (int i = 0; i < line.Length; i++)
                 line[i] = i < length - 1 ? HostTensorBuffer.Row(state, i)[c] : HostTensorBuffer.Row(x, i - (length - 1))[c];
             for (int t = 0; t < x.Rows; t++)
-                HostTensorBuffer.Row(y, t)[c] = Apply(activation, terms[c] + (kernels.ScaleOf(0) * Dot(taps, line.AsSpan(t, length))));
+                HostTensorBuffer.Row(y, t)[c] = (float)Apply(activation, terms[c] + (kernels.ScaleOf(0) * Dot(taps, line.AsSpan(t, length))));
             for (int i = 0; i < length - 1; i++)
                 HostTensorBuffer.Row(state, i)[c] = line[x.Rows + i];
         }
@@ -259,7 +262,8 @@ public sealed class ReferenceBackend : Backend
     public override void DeltaRule(Tensor queries, Tensor keys, Tensor values, Tensor steps, Weight rates, Tensor betas, bool isInterleaved, Tensor state, Tensor y)
     {
         (int heads, int keyHeads, int keySize, int valueSize) = Shapes.CheckDeltaRule(queries, keys, values, steps, rates, betas, state, y);
-        float[] rate = Vector(rates), factors = new float[keySize];
+        float[] rate = Vector(rates);
+        double[] factors = new double[keySize];
         for (int t = 0; t < queries.Rows; t++)
         {
             for (int h = 0; h < heads; h++)
@@ -268,16 +272,16 @@ public sealed class ReferenceBackend : Backend
                 ReadOnlySpan<float> query = HostTensorBuffer.Row(queries, t).Slice(keyHead * keySize, keySize), key = HostTensorBuffer.Row(keys, t).Slice(keyHead * keySize, keySize);
                 ReadOnlySpan<float> step = HostTensorBuffer.Row(steps, t);
                 for (int i = 0; i < keySize; i++)
-                    factors[i] = MathF.Exp(rate[h] * step[step.Length == heads ? h : (h * keySize) + i]);
+                    factors[i] = Math.Exp((double)rate[h] * step[step.Length == heads ? h : (h * keySize) + i]);
                 for (int j = h * valueSize; j < (h + 1) * valueSize; j++)
                 {
                     Span<float> row = HostTensorBuffer.Row(state, j);
                     for (int i = 0; i < keySize; i++)
-                        row[i] *= factors[i];
-                    float delta = HostTensorBuffer.Row(betas, t)[h] * (HostTensorBuffer.Row(values, t)[j] - Dot(row, key));
+                        row[i] = (float)(row[i] * factors[i]);
+                    double delta = HostTensorBuffer.Row(betas, t)[h] * (HostTensorBuffer.Row(values, t)[j] - Dot(row, key));
                     for (int i = 0; i < keySize; i++)
-                        row[i] += delta * key[i];
-                    HostTensorBuffer.Row(y, t)[j] = Dot(row, query) / MathF.Sqrt(keySize);
+                        row[i] = (float)(row[i] + (delta * key[i]));
+                    HostTensorBuffer.Row(y, t)[j] = (float)(Dot(row, query) / Math.Sqrt(keySize));
                 }
             }
         }
@@ -292,7 +296,7 @@ public sealed class ReferenceBackend : Backend
         {
             for (int h = 0; h < heads; h++)
             {
-                float step = HostTensorBuffer.Row(steps, t)[h];
+                double step = HostTensorBuffer.Row(steps, t)[h];
                 int group = h / (heads / groups);
                 ReadOnlySpan<float> b = HostTensorBuffer.Row(inputs, t).Slice(group * stateSize, stateSize), c = HostTensorBuffer.Row(outputs, t).Slice(group * stateSize, stateSize);
                 for (int j = h * headSize; j < (h + 1) * headSize; j++)
@@ -300,8 +304,8 @@ public sealed class ReferenceBackend : Backend
                     Span<float> row = HostTensorBuffer.Row(state, j);
                     float value = HostTensorBuffer.Row(x, t)[j];
                     for (int i = 0; i < stateSize; i++)
-                        row[i] = (MathF.Exp(rate[rate.Length == heads ? h : (h * stateSize) + i] * step) * row[i]) + (step * value * b[i]);
-                    HostTensorBuffer.Row(y, t)[j] = Dot(row, c) + (skip[h] * value);
+                        row[i] = (float)((Math.Exp(rate[rate.Length == heads ? h : (h * stateSize) + i] * step) * row[i]) + (step * value * b[i]));
+                    HostTensorBuffer.Row(y, t)[j] = (float)(Dot(row, c) + (skip[h] * value));
                 }
             }
         }
@@ -427,52 +431,51 @@ public sealed class ReferenceBackend : Backend
     {
     }
 
-    private static float Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    private static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
         double sum = 0;
         for (int i = 0; i < a.Length; i++)
             sum += (double)a[i] * b[i];
-        return (float)sum;
+        return sum;
     }
 
-    private static void Softmax(Span<float> values)
+    private static void Softmax(Span<double> values)
     {
-        float highest = float.NegativeInfinity;
-        double sum = 0;
-        foreach (float value in values)
-            highest = MathF.Max(highest, value);
+        double highest = double.NegativeInfinity, sum = 0;
+        foreach (double value in values)
+            highest = Math.Max(highest, value);
         for (int i = 0; i < values.Length; i++)
-            sum += values[i] = MathF.Exp(values[i] - highest);
+            sum += values[i] = Math.Exp(values[i] - highest);
         for (int i = 0; i < values.Length; i++)
-            values[i] *= (float)(1 / sum);
+            values[i] /= sum;
     }
 
-    private static float Apply(Activation activation, float x) => activation switch
+    private static double Apply(Activation activation, double x) => activation switch
     {
         Activation.Identity => x,
-        Activation.Silu => x / (1 + MathF.Exp(-x)),
-        Activation.Gelu => HalfGelu.Of(x),
-        Activation.Relu => MathF.Max(x, 0),
-        Activation.ReluSquared => MathF.Max(x, 0) * MathF.Max(x, 0),
-        Activation.Sigmoid => 1 / (1 + MathF.Exp(-x)),
-        Activation.Softplus => x > 20 ? x : MathF.Log(1 + MathF.Exp(x)),
+        Activation.Silu => x / (1 + Math.Exp(-x)),
+        Activation.Gelu => HalfGelu.Of((float)x),
+        Activation.Relu => Math.Max(x, 0),
+        Activation.ReluSquared => Math.Max(x, 0) * Math.Max(x, 0),
+        Activation.Sigmoid => 1 / (1 + Math.Exp(-x)),
+        Activation.Softplus => x > 20 ? x : Math.Log(1 + Math.Exp(x)),
         _ => throw new ArgumentOutOfRangeException(nameof(activation), activation, "there is no such activation."),
     };
 
-    private static float SwigluOai(float gate, float up)
+    private static double SwigluOai(float gate, float up)
     {
-        float g = MathF.Min(gate, 7), u = Math.Clamp(up, -7, 7);
-        return g / (1 + MathF.Exp(-1.702f * g)) * (u + 1);
+        double g = Math.Min(gate, 7), u = Math.Clamp(up, -7, 7);
+        return g / (1 + Math.Exp(-1.702f * g)) * (u + 1);
     }
 
-    private static void Map(Tensor x, Tensor y, Func<float, float> function)
+    private static void Map(Tensor x, Tensor y, Func<double, double> function)
     {
         for (int t = 0; t < x.Rows; t++)
         {
             ReadOnlySpan<float> input = HostTensorBuffer.Row(x, t);
             Span<float> output = HostTensorBuffer.Row(y, t);
             for (int c = 0; c < input.Length; c++)
-                output[c] = function(input[c]);
+                output[c] = (float)function(input[c]);
         }
     }
 

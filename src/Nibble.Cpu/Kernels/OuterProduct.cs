@@ -2,11 +2,14 @@ using System.Runtime.CompilerServices;
 
 namespace Nibble.Cpu.Kernels;
 
-/// <summary>Small dense products in float32: c += a b. Each value adds its products in the order of k, whatever the width of the vectors.</summary>
+/// <summary>Small dense products in float32: c += a b.</summary>
+/// <remarks>Each value adds up <see cref="Block"/> products in the order of k, then the sums of the blocks, whatever the width of the vectors: shorter chains of sums round less.</remarks>
 internal static unsafe class OuterProduct<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : struct
 {
+    private const int Block = 8;
+
     /// <summary>c[i, j] = c[i, j] + sum over k of a[i, k] b[k, j].</summary>
     /// <param name="a">[rows x inner], rows <paramref name="aStride"/> apart.</param>
     /// <param name="aStride">Values from row to row.</param>
@@ -17,10 +20,16 @@ internal static unsafe class OuterProduct<TLanes, TVector>
     /// <param name="columns">A multiple of 32.</param>
     public static void Add(float* a, nint aStride, float* b, float* c, int rows, nint inner, nint columns)
     {
-        for (; rows >= 4; rows -= 4, a += 4 * aStride, c += 4 * columns)
-            Rows4(a, a + aStride, a + (2 * aStride), a + (3 * aStride), inner, b, columns, c, c + columns, c + (2 * columns), c + (3 * columns));
-        for (; rows > 0; rows--, a += aStride, c += columns)
-            Rows1(a, inner, b, columns, c);
+        for (nint k = 0; k < inner; k += Block)
+        {
+            nint count = Math.Min(Block, inner - k);
+            float* left = a + k, line = b + (k * columns), sum = c;
+            int row = 0;
+            for (; row <= rows - 4; row += 4, left += 4 * aStride, sum += 4 * columns)
+                Rows4(left, left + aStride, left + (2 * aStride), left + (3 * aStride), count, line, columns, sum, sum + columns, sum + (2 * columns), sum + (3 * columns));
+            for (; row < rows; row++, left += aStride, sum += columns)
+                Rows1(left, count, line, columns, sum);
+        }
     }
 
     // 4 rows of c, two vectors wide.
@@ -30,10 +39,10 @@ internal static unsafe class OuterProduct<TLanes, TVector>
         nint width = 2 * TLanes.Count;
         for (nint j = 0; j < columns; j += width)
         {
-            TVector s00 = TLanes.Load(c0 + j), s01 = TLanes.Load(c0 + j + TLanes.Count);
-            TVector s10 = TLanes.Load(c1 + j), s11 = TLanes.Load(c1 + j + TLanes.Count);
-            TVector s20 = TLanes.Load(c2 + j), s21 = TLanes.Load(c2 + j + TLanes.Count);
-            TVector s30 = TLanes.Load(c3 + j), s31 = TLanes.Load(c3 + j + TLanes.Count);
+            TVector s00 = TLanes.Zero, s01 = TLanes.Zero;
+            TVector s10 = TLanes.Zero, s11 = TLanes.Zero;
+            TVector s20 = TLanes.Zero, s21 = TLanes.Zero;
+            TVector s30 = TLanes.Zero, s31 = TLanes.Zero;
             float* line = b + j;
             for (nint k = 0; k < inner; k++, line += columns)
             {
@@ -52,14 +61,14 @@ internal static unsafe class OuterProduct<TLanes, TVector>
                 s31 = TLanes.MultiplyAdd(a, b1, s31);
             }
 
-            TLanes.Store(s00, c0 + j);
-            TLanes.Store(s01, c0 + j + TLanes.Count);
-            TLanes.Store(s10, c1 + j);
-            TLanes.Store(s11, c1 + j + TLanes.Count);
-            TLanes.Store(s20, c2 + j);
-            TLanes.Store(s21, c2 + j + TLanes.Count);
-            TLanes.Store(s30, c3 + j);
-            TLanes.Store(s31, c3 + j + TLanes.Count);
+            TLanes.Store(TLanes.Add(TLanes.Load(c0 + j), s00), c0 + j);
+            TLanes.Store(TLanes.Add(TLanes.Load(c0 + j + TLanes.Count), s01), c0 + j + TLanes.Count);
+            TLanes.Store(TLanes.Add(TLanes.Load(c1 + j), s10), c1 + j);
+            TLanes.Store(TLanes.Add(TLanes.Load(c1 + j + TLanes.Count), s11), c1 + j + TLanes.Count);
+            TLanes.Store(TLanes.Add(TLanes.Load(c2 + j), s20), c2 + j);
+            TLanes.Store(TLanes.Add(TLanes.Load(c2 + j + TLanes.Count), s21), c2 + j + TLanes.Count);
+            TLanes.Store(TLanes.Add(TLanes.Load(c3 + j), s30), c3 + j);
+            TLanes.Store(TLanes.Add(TLanes.Load(c3 + j + TLanes.Count), s31), c3 + j + TLanes.Count);
         }
     }
 
@@ -70,7 +79,7 @@ internal static unsafe class OuterProduct<TLanes, TVector>
         nint width = 2 * TLanes.Count;
         for (nint j = 0; j < columns; j += width)
         {
-            TVector s00 = TLanes.Load(c0 + j), s01 = TLanes.Load(c0 + j + TLanes.Count);
+            TVector s00 = TLanes.Zero, s01 = TLanes.Zero;
             float* line = b + j;
             for (nint k = 0; k < inner; k++, line += columns)
             {
@@ -80,8 +89,8 @@ internal static unsafe class OuterProduct<TLanes, TVector>
                 s01 = TLanes.MultiplyAdd(a, b1, s01);
             }
 
-            TLanes.Store(s00, c0 + j);
-            TLanes.Store(s01, c0 + j + TLanes.Count);
+            TLanes.Store(TLanes.Add(TLanes.Load(c0 + j), s00), c0 + j);
+            TLanes.Store(TLanes.Add(TLanes.Load(c0 + j + TLanes.Count), s01), c0 + j + TLanes.Count);
         }
     }
 }

@@ -62,8 +62,10 @@ internal sealed record DecoderLayer
             Tensor input = Normed(backend, MixerNorm, state, normed);
             Mixer!.Run(step, input, delta);
             FeedForward!.Run(step, FeedForwardNorm is null ? input : Normed(backend, FeedForwardNorm, state, normed), parallel);
-            Add(backend, MixerPostNorm, delta, state);
-            Add(backend, FeedForwardPostNorm, parallel, state);
+            Finish(backend, MixerPostNorm, delta);
+            Finish(backend, FeedForwardPostNorm, parallel);
+            backend.Add(delta, parallel, delta);
+            backend.Add(state, delta, state);
         }
         else
         {
@@ -94,9 +96,14 @@ internal sealed record DecoderLayer
 
     private void Add(Backend backend, Norm? norm, Tensor delta, Tensor state)
     {
+        Finish(backend, norm, delta);
+        backend.Add(state, delta, state);
+    }
+
+    private void Finish(Backend backend, Norm? norm, Tensor delta)
+    {
         norm?.Apply(backend, delta, delta);
         if (ResidualScale != 1) backend.Scale(delta, ResidualScale, delta);
-        backend.Add(state, delta, state);
     }
 }
 

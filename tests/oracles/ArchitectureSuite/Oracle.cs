@@ -14,7 +14,7 @@ internal sealed record Answers(float[] Logits, int[] Greedy);
 /// <summary>Asks libllama (<see cref="LlamaModel"/>), each model in a process of its own, since libllama ends the process where an assertion of its fails.</summary>
 internal static class Oracle
 {
-    /// <summary>First argument of the process that asks; the model, the stem of the answers and the folder of the libraries follow.</summary>
+    /// <summary>First argument of the process that asks; the model, the stem of the answers, the folder of the libraries and the build follow.</summary>
     public const string Verb = "oracle";
 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
@@ -23,21 +23,24 @@ internal static class Oracle
     /// <param name="model">The model's path.</param>
     /// <param name="cache">Folder of the answers.</param>
     /// <param name="libraries">Folder of the libraries.</param>
+    /// <param name="build">The build of llama.cpp's CPU backend.</param>
     /// <exception cref="OracleException">libllama gave no answer.</exception>
-    public static Answers Ask(string model, string cache, string libraries)
+    public static Answers Ask(string model, string cache, string libraries, string build)
     {
-        string stem = Path.Combine(cache, Path.GetFileNameWithoutExtension(model));
-        if (!IsFresh(LogitsPath(stem), model) || !IsFresh(GreedyPath(stem), model)) RunChild(model, stem, libraries);
+        string folder = build == LlamaModel.PlainBuild ? cache : Path.Combine(cache, build);
+        Directory.CreateDirectory(folder);
+        string stem = Path.Combine(folder, Path.GetFileNameWithoutExtension(model));
+        if (!IsFresh(LogitsPath(stem), model) || !IsFresh(GreedyPath(stem), model)) RunChild(model, stem, libraries, build);
         return new Answers(MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(LogitsPath(stem))).ToArray(), Prompt.Parse(File.ReadAllText(GreedyPath(stem))));
     }
 
     /// <summary>Computes the answers; the body of the child process.</summary>
     /// <returns>The exit code; the last line of standard error is the reason where it is not 0.</returns>
-    public static int Answer(string model, string stem, string libraries)
+    public static int Answer(string model, string stem, string libraries, string build)
     {
         try
         {
-            LlamaModel.LoadLibraries(libraries);
+            LlamaModel.LoadLibraries(libraries, build);
             using LlamaModel loaded = new(model);
             using (LlamaContext context = loaded.NewContext(Prompt.Context, Prompt.Batch))
             {
@@ -70,12 +73,12 @@ internal static class Oracle
         }
     }
 
-    private static void RunChild(string model, string stem, string libraries)
+    private static void RunChild(string model, string stem, string libraries, string build)
     {
         // `dotnet run` starts the program itself, `dotnet ArchitectureSuite.dll` starts dotnet.
         string program = Environment.ProcessPath!;
         bool isHost = Path.GetFileNameWithoutExtension(program) == "dotnet";
-        ProcessStartInfo start = new(program, [.. isHost ? [Assembly.GetExecutingAssembly().Location] : (string[])[], Verb, model, stem, libraries]) { RedirectStandardError = true };
+        ProcessStartInfo start = new(program, [.. isHost ? [Assembly.GetExecutingAssembly().Location] : (string[])[], Verb, model, stem, libraries, build]) { RedirectStandardError = true };
         using Process child = Process.Start(start)!;
         Task<string> errors = child.StandardError.ReadToEndAsync();
         bool ended = child.WaitForExit(Patience);

@@ -6,7 +6,7 @@ using Oracles;
 using Spectre.Console;
 
 // Counts the models of llama.cpp's architecture suite that Nibble runs as llama.cpp does. README.md beside it says how to make them.
-if (args is [Oracle.Verb, var answered, var stem, var from]) return Oracle.Answer(answered, stem, from);
+if (args is [Oracle.Verb, var answered, var stem, var from, var build]) return Oracle.Answer(answered, stem, from, build);
 
 Option<DirectoryInfo> models = new("--models") { Description = "Folder of the suite's models, *.gguf.", Required = true };
 Option<DirectoryInfo> llama = new("--llama") { Description = "Folder of llama.cpp's libraries: libllama, libggml and libggml-cpu-x64.so, v0.5.0.", Required = true };

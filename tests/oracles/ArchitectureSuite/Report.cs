@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Oracles;
 using Spectre.Console;
 
 namespace ArchitectureSuite;
@@ -25,20 +26,21 @@ internal static class Report
     /// <summary>One line of fields for a model.</summary>
     public static void WriteLine(ModelResult result) =>
         Console.WriteLine($"{Word(result.Verdict),-9} {result.Name,-24} {result.Architecture,-18} {string.Join("  ", result.Devices.Select(device => $"{device.Device} {Nmse(device)}"))}  greedy {Greedy(result)}"
-            + (result.Reason is null ? string.Empty : "  " + Short(result.Reason)));
+            + (Remark(result) is { Length: > 0 } remark ? "  " + remark : string.Empty));
 
     /// <summary>The line of totals.</summary>
     public static string Totals(IReadOnlyCollection<ModelResult> results) =>
-        $"{results.Count} models: {string.Join(", ", Enum.GetValues<Verdict>().Select(verdict => $"{results.Count(result => result.Verdict == verdict)} {Word(verdict)}"))}";
+        $"{results.Count} models: {string.Join(", ", Enum.GetValues<Verdict>().Select(verdict => $"{results.Count(result => result.Verdict == verdict)} {Word(verdict)}"))}"
+        + $"; {results.Count(result => result.Verdict == Verdict.Pass && result.OtherBuild is not null)} of those that pass at some positions only by another build than {LlamaModel.PlainBuild}";
 
     /// <summary>A table of all models.</summary>
     public static void WriteTable(IReadOnlyCollection<ModelResult> results, string[] devices)
     {
         Table table = new Table().AddColumns("model", "architecture");
         foreach (string device in devices) table.AddColumn(new TableColumn($"worst NMSE, {device}").RightAligned());
-        table.AddColumns("greedy", "verdict", "reason");
+        table.AddColumns("greedy", "verdict", "remark");
         foreach (ModelResult result in results)
-            table.AddRow([.. new[] { result.Name, result.Architecture }.Concat(result.Devices.Select(Nmse)).Append(Greedy(result)).Select(Markup.Escape), Coloured(result.Verdict), Markup.Escape(Short(result.Reason ?? string.Empty))]);
+            table.AddRow([.. new[] { result.Name, result.Architecture }.Concat(result.Devices.Select(Nmse)).Append(Greedy(result)).Select(Markup.Escape), Coloured(result.Verdict), Markup.Escape(Remark(result))]);
         AnsiConsole.Write(table);
     }
 
@@ -58,6 +60,7 @@ internal static class Report
             writer.WriteString("architecture", result.Architecture);
             writer.WriteString("verdict", Word(result.Verdict));
             writer.WriteString("reason", result.Reason);
+            writer.WriteString("otherBuild", result.OtherBuild);
             writer.WriteStartArray("devices");
             foreach (DeviceResult device in result.Devices) Write(writer, device);
             writer.WriteEndArray();
@@ -76,6 +79,7 @@ internal static class Report
         writer.WriteString("device", device.Device);
         writer.WriteString("verdict", Word(device.Verdict));
         writer.WriteString("reason", device.Reason);
+        writer.WriteString("otherBuild", device.OtherBuild);
         if (device.WorstNmse is { } worst)
         {
             // JSON has no NaN.
@@ -88,7 +92,9 @@ internal static class Report
         writer.WriteEndObject();
     }
 
-    // A refusal lists all that is supported.
+    private static string Remark(ModelResult result) => string.Join("; ", new[] { result.OtherBuild, result.Reason is { } reason ? Short(reason) : null }.Where(remark => remark is not null));
+
+    // Some refusals name all that is missing.
     private static string Short(string reason) => reason.Length <= ReasonLength ? reason : string.Concat(reason.AsSpan(0, ReasonLength), "...");
 
     private static string Nmse(DeviceResult device) => device.WorstNmse is { } worst ? Number(worst) : "-";

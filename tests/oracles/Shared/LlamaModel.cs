@@ -4,13 +4,13 @@ using System.Runtime.InteropServices;
 namespace Oracles;
 
 /// <summary>
-/// A model in libllama's hands: llama.h and ggml-backend.h of llama.cpp v0.5.0, in the most exact mode that it has on a CPU: the backend for plain x86-64, one thread, float32 keys and
-/// values, no flash attention, a full cache in sliding layers too.
+/// A model in libllama's hands: llama.h and ggml-backend.h of llama.cpp v0.5.0, in the most exact mode that it has on a CPU: one thread, float32 keys and values, no flash attention, a full
+/// cache in sliding layers too.
 /// </summary>
 internal sealed unsafe partial class LlamaModel : IDisposable
 {
     private const string Llama = "llama", Ggml = "ggml";
-    private const string LlamaPattern = "libllama.*so*", GgmlPattern = "libggml.*so*", BackendName = "libggml-cpu-x64.so";
+    private const string LlamaPattern = "libllama.*so*", GgmlPattern = "libggml.*so*";
 
     private readonly nint _model;
 
@@ -26,24 +26,31 @@ internal sealed unsafe partial class LlamaModel : IDisposable
         VocabularySize = VocabularyTokens(Vocabulary(_model));
     }
 
+    /// <summary>The build for plain x86-64, which runs everywhere and whose answers do not depend on the machine.</summary>
+    public const string PlainBuild = "x64";
+
+    /// <summary>Builds for newer processors that sum in another order than <see cref="PlainBuild"/> and one another.</summary>
+    public static IReadOnlyList<string> OtherBuilds { get; } = ["sse42", "haswell"];
+
     /// <summary>Logits of a position.</summary>
     public int VocabularySize { get; }
 
     /// <summary>A library that a folder lacks, or null.</summary>
     /// <param name="folder">Where the libraries lie.</param>
-    public static string? Missing(string folder) => Array.Find([LlamaPattern, GgmlPattern, BackendName], pattern => Directory.GetFiles(folder, pattern).Length == 0);
+    public static string? Missing(string folder) => Array.Find([LlamaPattern, GgmlPattern, Backend(PlainBuild)], pattern => Directory.GetFiles(folder, pattern).Length == 0);
 
     /// <summary>Loads the libraries; called once, first.</summary>
-    /// <param name="folder">Where libllama, libggml and libggml-cpu-x64.so lie.</param>
-    /// <exception cref="InvalidDataException">The backend does not load.</exception>
-    public static void LoadLibraries(string folder)
+    /// <param name="folder">Where libllama, libggml and libggml-cpu-BUILD.so lie.</param>
+    /// <param name="build">The build of the CPU backend.</param>
+    /// <exception cref="InvalidDataException">The backend does not load: it is not there, or the processor lacks what it needs.</exception>
+    public static void LoadLibraries(string folder, string build = PlainBuild)
     {
         folder = Path.GetFullPath(folder);
         nint Load(string pattern) => NativeLibrary.Load(Directory.GetFiles(folder, pattern).Order(StringComparer.Ordinal).First());
         nint ggml = Load(GgmlPattern), llama = Load(LlamaPattern);
         NativeLibrary.SetDllImportResolver(Assembly.GetExecutingAssembly(), (name, _, _) => name == Llama ? llama : name == Ggml ? ggml : 0);
         SetLog(&Log, 0);
-        if (LoadBackend(Path.Combine(folder, BackendName)) == 0) throw new InvalidDataException($"{BackendName} was not loaded.");
+        if (LoadBackend(Path.Combine(folder, Backend(build))) == 0) throw new InvalidDataException($"{Backend(build)} was not loaded.");
     }
 
     /// <summary>A new context.</summary>
@@ -65,6 +72,8 @@ internal sealed unsafe partial class LlamaModel : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => FreeModel(_model);
+
+    private static string Backend(string build) => $"libggml-cpu-{build}.so";
 
     // ggml_log_callback: warnings (3) and errors (4).
     [UnmanagedCallersOnly]

@@ -3,7 +3,7 @@ using Nibble.Core.Formats;
 namespace Nibble.Core.Compute;
 
 /// <summary>Every operation as a plain loop: the oracle of every other backend, and the place to read what an operation means.</summary>
-/// <remarks>Rows of weights are decoded once a call. An operation computes in float64 and rounds its results to float32 once, so the order of its sums does not show.</remarks>
+/// <remarks>Rows of weights are decoded once a call. Sums and functions are computed in float64, so neither their order nor a rounding on the way shows in float32 results.</remarks>
 public sealed class ReferenceBackend : Backend
 {
     /// <inheritdoc/>
@@ -141,8 +141,7 @@ public sealed class ReferenceBackend : Backend
                 for (int i = 0; i < pairs; i++)
                 {
                     (int a, int b) = rope.Pairing == RopePairing.Adjacent ? (2 * i, (2 * i) + 1) : (i, i + pairs);
-                    (double x0, double x1, double cos, double sin) = (head[a], head[b], cosine[i], sine[i]);
-                    (head[a], head[b]) = ((float)((x0 * cos) - (x1 * sin)), (float)((x0 * sin) + (x1 * cos)));
+                    (head[a], head[b]) = ((head[a] * cosine[i]) - (head[b] * sine[i]), (head[a] * sine[i]) + (head[b] * cosine[i]));
                 }
             }
         }

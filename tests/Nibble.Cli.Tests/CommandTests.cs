@@ -268,6 +268,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("inspect")]
     [InlineData("architectures")]
     [InlineData("devices")]
+    [InlineData("synth")]
     public void Help_shows_examples(string command)
     {
         Cli.Result result = Cli.Run(command, "--help").Succeeded();

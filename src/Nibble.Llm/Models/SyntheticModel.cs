@@ -11,10 +11,15 @@ namespace Nibble.Llm.Models;
 /// <param name="Columns">Values in a row.</param>
 /// <param name="Rows">Rows of a matrix; 1 for a vector.</param>
 /// <param name="Matrices">Matrices; 1 unless it holds experts.</param>
-public sealed record SyntheticTensor(string Name, int Columns, int Rows, int Matrices);
+/// <param name="Use">What the architecture does with it.</param>
+public sealed record SyntheticTensor(string Name, int Columns, int Rows, int Matrices, Operation Use = Operation.MatMul)
+{
+    // llama.cpp counts dimensions: those of 1 at the end do not belong there.
+    internal long[] Dimensions => Matrices > 1 ? [Columns, Rows, Matrices] : Rows > 1 ? [Columns, Rows] : [Columns];
+}
 
 /// <summary>
-/// A model of random float32 weights, described by nothing but its metadata: the architecture's own definition is asked which tensors it reads. The same metadata and seed give the same
+/// A model of random weights, described by nothing but its metadata: the architecture's own definition is asked which tensors it reads. The same metadata, formats and seed give the same
 /// bytes on every platform.
 /// </summary>
 public sealed class SyntheticModel
@@ -73,7 +78,7 @@ public sealed class SyntheticModel
         return name != "output.weight" && !Array.Exists(Unusual, part => name.Contains(part, StringComparison.Ordinal));
     }
 
-    /// <summary>Writes the model.</summary>
+    /// <summary>Writes the model in float32, its weights spread so that every tensor of a small model matters for its logits.</summary>
     /// <param name="path">The file; an existing one is replaced.</param>
     /// <param name="seed">What the weights follow from, together with the tensors' names.</param>
     /// <exception cref="IOException">The file cannot be written.</exception>
@@ -81,10 +86,37 @@ public sealed class SyntheticModel
     {
         GgufWriter writer = Writer();
         foreach (SyntheticTensor tensor in Tensors)
+            writer.AddTensor(tensor.Name, BlockFormats.F32, tensor.Dimensions, stream => WriteWeights(stream, tensor, seed));
+
+        writer.Write(path);
+    }
+
+    /// <summary>
+    /// Writes the model in any formats, for benchmarks: matrices are random blocks whose values have the deviation 1 / sqrt(columns), so that states neither grow nor shrink much; gains of norms
+    /// are 1; other vectors are as in the float32 model. The model is never in memory.
+    /// </summary>
+    /// <param name="path">The file; an existing one is replaced when the new one is whole.</param>
+    /// <param name="seed">What the weights follow from, together with the tensors' names.</param>
+    /// <param name="formats">The formats.</param>
+    /// <param name="threads">Threads; 0 for one a core. They do not matter for the bytes.</param>
+    /// <param name="progress">Told the share that is done, 0 to 1; null for nobody.</param>
+    /// <param name="cancellation">Stops the writing; no file is left.</param>
+    /// <exception cref="ArgumentException">A row is no multiple of its format's block.</exception>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public void Write(string path, ulong seed, SyntheticFormats formats, int threads = 0, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(formats);
+        ArgumentOutOfRangeException.ThrowIfNegative(threads);
+        foreach (SyntheticTensor tensor in Tensors)
+            formats.Check(tensor);
+        long total = Tensors.Sum(tensor => formats.Of(tensor).RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices);
+        SyntheticStream stream = new(seed, threads == 0 ? Environment.ProcessorCount : threads, bytes => progress?.Report((double)bytes / total), cancellation);
+        GgufWriter writer = Writer();
+        foreach (SyntheticTensor tensor in Tensors)
         {
-            // llama.cpp counts dimensions: those of 1 at the end do not belong there.
-            long[] dimensions = tensor.Matrices > 1 ? [tensor.Columns, tensor.Rows, tensor.Matrices] : tensor.Rows > 1 ? [tensor.Columns, tensor.Rows] : [tensor.Columns];
-            writer.AddTensor(tensor.Name, BlockFormats.F32, dimensions, stream => WriteWeights(stream, tensor, seed));
+            BlockFormat format = formats.Of(tensor);
+            writer.AddTensor(tensor.Name, format, tensor.Dimensions, output => stream.Write(output, tensor, format));
         }
 
         writer.Write(path);
@@ -131,8 +163,8 @@ public sealed class SyntheticModel
 
         protected override IWeightSource Take(string name, Operation operation, int columns, int rows, int matrices)
         {
-            SyntheticTensor tensor = new(name, columns, rows, matrices);
-            if (!Taken.TryAdd(name, tensor) && Taken[name] != tensor)
+            SyntheticTensor tensor = new(name, columns, rows, matrices, operation);
+            if (!Taken.TryAdd(name, tensor) && Taken[name] with { Use = operation } != tensor)
                 throw new InvalidOperationException($"{Architecture} reads tensor '{name}' in two shapes.");
             return new Zeros(name, columns, rows, matrices);
         }

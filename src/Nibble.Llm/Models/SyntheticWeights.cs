@@ -1,4 +1,4 @@
-using System.Text;
+using Nibble.Core.Formats;
 
 namespace Nibble.Llm.Models;
 
@@ -7,8 +7,8 @@ namespace Nibble.Llm.Models;
 /// matters for its logits.
 /// </summary>
 /// <remarks>
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) begins with the seed and the FNV-1a hash of the name. Normal numbers are sums of four uniform ones: additions and correctly rounded
-/// products only, so that the bits are the same everywhere.
+/// The numbers of <see cref="SplitMix64"/> begin with the seed and the hash of the name. Normal ones are made of additions and correctly rounded products only, so that the bits are the
+/// same everywhere.
 /// </remarks>
 internal sealed class SyntheticWeights
 {
@@ -31,7 +31,7 @@ internal sealed class SyntheticWeights
 
     private readonly Law _law;
     private readonly float _factor;
-    private ulong _state;
+    private SplitMix64 _random;
 
     /// <summary>Begins with the first weight.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -39,11 +39,7 @@ internal sealed class SyntheticWeights
     /// <param name="seed">Seed.</param>
     public SyntheticWeights(string name, int columns, ulong seed)
     {
-        _state = seed;
-        ulong hash = 0xcbf29ce484222325;
-        foreach (byte character in Encoding.UTF8.GetBytes(name))
-            hash = unchecked((hash ^ character) * 0x100000001b3);
-        _state = Mix() ^ hash;
+        _random = new SplitMix64(SyntheticSeed.Of(name, seed));
         _law = Array.Find(Laws, law => (name + '$').Contains(law.Part, StringComparison.Ordinal))!;
         // Four sixteenths of a 64-bit number have a deviation of 65536 / sqrt(3) together.
         _factor = _law.IsByInputs ? _law.Deviation / MathF.Sqrt(columns) : _law.Deviation;
@@ -56,21 +52,7 @@ internal sealed class SyntheticWeights
     /// <summary>The next weight.</summary>
     public float Next()
     {
-        ulong bits = Mix();
-        if (_law.Deviation == 0) return _law.Low + ((_law.High - _law.Low) * ((bits >> 40) * (1f / (1 << 24))));
-        int sum = (ushort)bits + (ushort)(bits >> 16) + (ushort)(bits >> 32) + (ushort)(bits >> 48);
-        return (sum - (2 * 65535)) * _factor;
-    }
-
-    private ulong Mix()
-    {
-        unchecked
-        {
-            _state += 0x9e3779b97f4a7c15;
-            ulong z = _state;
-            z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-            z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-            return z ^ (z >> 31);
-        }
+        if (_law.Deviation != 0) return _random.NextNormal() * _factor;
+        return _law.Low + ((_law.High - _law.Low) * ((_random.Next() >> 40) * (1f / (1 << 24))));
     }
 }

@@ -81,7 +81,7 @@ public class ProjectTests
     }
 
     private static IEnumerable<string> AllProjects() =>
-        new[] { "src", "tests" }.SelectMany(folder => Directory.GetFiles(Path.Combine(Fixtures.Root, folder), "*.csproj", SearchOption.AllDirectories));
+        new[] { "src", "tests", "bench" }.SelectMany(folder => Directory.GetFiles(Path.Combine(Fixtures.Root, folder), "*.csproj", SearchOption.AllDirectories));
 
     private static IEnumerable<string> References(string project, string kind) =>
         XDocument.Load(Path.Combine(Fixtures.Root, "src", project, project + ".csproj")).Descendants(kind).Select(reference => reference.Attribute("Include")!.Value);

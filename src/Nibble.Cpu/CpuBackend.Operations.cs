@@ -1,6 +1,7 @@
 using Nibble.Core.Compute;
 using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Packed;
 
 namespace Nibble.Cpu;
 
@@ -306,7 +307,11 @@ public sealed unsafe partial class CpuBackend
         GC.KeepAlive(y.Buffer);
     }
 
-    private void Begin(Tensor x) => _matMul.Begin(HostTensorBuffer.Pointer(x), x.Stride, x.Rows, x.Columns);
+    private void Begin(Tensor x)
+    {
+        _matMul.Begin(HostTensorBuffer.Pointer(x), x.Stride, x.Rows, x.Columns);
+        _packedMatMul.Begin(HostTensorBuffer.Pointer(x), x.Stride, x.Columns);
+    }
 
     private void AddMatrix(int tokens, CpuWeight weight, Tensor y)
     {
@@ -319,6 +324,25 @@ public sealed unsafe partial class CpuBackend
 
     private void AddMatrix(CpuWeight weight, int matrix, Tensor y, int* inputs, int* outputs, int count)
     {
+        Pack(weight);
+        if (weight.Packed is { } packed)
+        {
+            _packedMatMul.AddTarget(new PackedTarget
+            {
+                Kernel = packed.Kernel,
+                Tiles = packed.Matrix(matrix),
+                Blocks = packed.Blocks,
+                Rows = weight.Rows,
+                Scale = weight.ScaleOf(matrix),
+                Y = HostTensorBuffer.Pointer(y),
+                YStride = y.Stride,
+                Inputs = inputs,
+                Outputs = outputs,
+                Count = count,
+            });
+            return;
+        }
+
         MatMulTarget target = new()
         {
             Weights = weight.Matrix(matrix),
@@ -339,6 +363,14 @@ public sealed unsafe partial class CpuBackend
 
     private void Multiply()
     {
+        if (_packedMatMul.TargetCount > 0)
+        {
+            _packedMatMul.Prepare(_tokenTiles);
+            Start(_packedMatMul.Tokens, _packedMatMul.TokensWork);
+            Start(_packedMatMul, _packedMatMul.Parts(_team.Threads), _packedMatMul.Work);
+        }
+
+        if (_matMul.TargetCount == 0) return;
         _matMul.Prepare(_forms);
         if (_matMul.NeedsForms) Start(_matMul.Forms, _matMul.FormsWork);
         Start(_matMul, _matMul.Parts(_team.Threads), _matMul.Work);

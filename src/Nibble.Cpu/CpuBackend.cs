@@ -5,6 +5,7 @@ using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
 using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Packed;
 using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu;
@@ -26,8 +27,11 @@ public sealed partial class CpuBackend : Backend
     private readonly bool _exact;
     private readonly ThreadTeam _team;
     private readonly Scratch[] _threadScratch;
-    private readonly Scratch _forms = new(), _lists = new();
+    private readonly Scratch _forms = new(), _tokenTiles = new(), _lists = new();
     private readonly MatMulJob _matMul;
+    private readonly PackedMatMulJob _packedMatMul;
+    private readonly PackedKernel[] _packedKernels;
+    private readonly PackJob _pack = new();
     private readonly AttentionJob _attention;
     private readonly NormJob _norm;
     private readonly RopeJob _rope = new();
@@ -62,6 +66,8 @@ public sealed partial class CpuBackend : Backend
         for (int i = 0; i < _threadScratch.Length; i++)
             _threadScratch[i] = new Scratch();
         _matMul = new MatMulJob(kernels, _threadScratch);
+        _packedMatMul = new PackedMatMulJob(_threadScratch);
+        _packedKernels = _exact ? [] : PackedKernels.Of(_path.Name);
         _attention = new AttentionJob(kernels, _threadScratch);
         _norm = new NormJob(kernels);
         _getRows = new GetRowsJob(kernels, _threadScratch);
@@ -139,6 +145,14 @@ public sealed partial class CpuBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override void Prepare(Weight weight)
+    {
+        CpuWeight own = CpuWeight.Of(weight);
+        using Call call = Enter();
+        Pack(own);
+    }
+
+    /// <inheritdoc/>
     public override Tensor Allocate(ElementType type, int rows, int columns) => HostTensorBuffer.NewTensor(type, rows, columns);
 
     /// <inheritdoc/>
@@ -203,6 +217,7 @@ public sealed partial class CpuBackend : Backend
         foreach (Scratch own in _threadScratch)
             own.Dispose();
         _forms.Dispose();
+        _tokenTiles.Dispose();
         _lists.Dispose();
         _rope.Dispose();
         _getRows.Dispose();
@@ -211,6 +226,29 @@ public sealed partial class CpuBackend : Backend
     private static bool IsFloat(BlockFormat format) => format.Name is "F32" or "F16" or "BF16";
 
     private bool IsInteger(CodeFormat? codes) => codes is not null && !_exact;
+
+    private void Pack(CpuWeight weight)
+    {
+        if (weight.Packed is not null || weight.IsUnpackable) return;
+        if (PackedKernels.Find(_packedKernels, weight.Format) is not { } kernel || weight.Columns % kernel.Format.BlockValues != 0)
+        {
+            weight.IsUnpackable = true;
+            return;
+        }
+
+        PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices);
+        _pack.Prepare(weight, packed);
+        Start(_pack, (long)weight.Columns * weight.Rows * weight.Matrices);
+        _pack.Finish();
+        if (_pack.Fits)
+        {
+            weight.Packed = packed;
+            return;
+        }
+
+        packed.Dispose();
+        weight.IsUnpackable = true;
+    }
 
     private Call Enter()
     {

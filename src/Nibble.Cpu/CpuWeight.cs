@@ -3,10 +3,11 @@ using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Memory;
 using Nibble.Cpu.Codes;
+using Nibble.Cpu.Packed;
 
 namespace Nibble.Cpu;
 
-/// <summary>Weights used where the file's mapping has them. A vector (one row) is also kept decoded.</summary>
+/// <summary>Weights where the file's mapping has them, and packed ones if products asked for them. A vector (one row) is also kept decoded.</summary>
 internal sealed unsafe class CpuWeight : Weight
 {
     private readonly IWeightSource _source;
@@ -29,6 +30,12 @@ internal sealed unsafe class CpuWeight : Weight
 
     /// <summary>Bytes of a row.</summary>
     public long RowBytes { get; }
+
+    /// <summary>The matrices in packed order, or null.</summary>
+    public PackedMatrix? Packed { get; set; }
+
+    /// <summary>Whether the matrices have no packed order: the format has none, or their scales have no place in it.</summary>
+    public bool IsUnpackable { get; set; }
 
     /// <summary>
     /// [rows x columns] decoded values times the scale, of one matrix. Vectors are decoded when they are uploaded; of tables (a gain for each head, biases of experts) float32 ones
@@ -55,6 +62,7 @@ internal sealed unsafe class CpuWeight : Weight
 
     protected override void Dispose(bool disposing)
     {
+        Packed?.Dispose();
         _vector?.Dispose();
         _transposed?.Dispose();
     }

@@ -40,6 +40,16 @@ public abstract class Backend : IDisposable
     /// <exception cref="ArgumentException">There is another number of scales than of matrices.</exception>
     public abstract Weight Upload(IWeightSource source, ReadOnlySpan<float> scales = default);
 
+    /// <summary>
+    /// Puts a weight that products will read into the order in which they read it, where this backend has one that is better than the file's. Products do it themselves when they first meet the
+    /// weight; a model does it while it loads.
+    /// </summary>
+    /// <param name="weight">A weight of this backend.</param>
+    /// <exception cref="InsufficientMemoryException">There is no memory for it.</exception>
+    public virtual void Prepare(Weight weight)
+    {
+    }
+
     /// <summary>Allocates zeroed activations [rows x columns].</summary>
     /// <param name="type">Element type.</param>
     /// <param name="rows">Rows.</param>

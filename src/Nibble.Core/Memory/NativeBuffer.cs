@@ -2,17 +2,18 @@ using System.Runtime.InteropServices;
 
 namespace Nibble.Core.Memory;
 
-/// <summary>Zeroed native memory, aligned to 64 bytes, freed once. Weights, KV caches and activations live in such buffers, never in managed arrays.</summary>
+/// <summary>Native memory, zeroed unless asked otherwise, aligned to 64 bytes, freed once. Weights, KV caches and activations live in such buffers, never in managed arrays.</summary>
 public sealed unsafe class NativeBuffer : SafeHandle
 {
     /// <summary>The alignment of the first byte: a cache line, and the widest vector.</summary>
     public const int Alignment = 64;
 
-    /// <summary>Allocates zeroed memory.</summary>
+    /// <summary>Allocates memory.</summary>
     /// <param name="length">Bytes; 0 is allowed.</param>
+    /// <param name="isZeroed">Whether it is zeroed. What is overwritten anyway need not be, and threads that write it first then get their own part of the memory's pages.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="length"/> is negative.</exception>
     /// <exception cref="InsufficientMemoryException">The system has no such block.</exception>
-    public NativeBuffer(long length)
+    public NativeBuffer(long length, bool isZeroed = true)
         : base(0, ownsHandle: true)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -28,7 +29,7 @@ public sealed unsafe class NativeBuffer : SafeHandle
             throw new InsufficientMemoryException($"The system could not give {length:N0} bytes of memory.");
         }
 
-        NativeMemory.Clear(memory, bytes);
+        if (isZeroed) NativeMemory.Clear(memory, bytes);
         SetHandle((nint)memory);
     }
 

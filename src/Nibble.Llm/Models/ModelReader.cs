@@ -178,6 +178,7 @@ internal class ModelReader
         if (Has(name)) return Output(name, embedding.Columns, embedding.Rows);
         if (!_backend.Supports(Operation.MatMul, embedding.Format))
             throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{embedding.Name}' is {embedding.Format}, which device {_backend.Name} cannot use for {Operation.MatMul}.");
+        _backend.Prepare(embedding);
         return embedding;
     }
 
@@ -185,7 +186,7 @@ internal class ModelReader
     public Weight Output(string name, int columns, int rows)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
-        return Upload(source, source.Format == BlockFormats.NVFP4 ? Scales(source, 1, true) : []);
+        return Upload(source, source.Format == BlockFormats.NVFP4 ? Scales(source, 1, true) : [], isMultiplied: true);
     }
 
     /// <summary>Uploads a matrix [columns x rows], with the scale beside it where there is one and it counts.</summary>
@@ -196,7 +197,7 @@ internal class ModelReader
     public Weight Matrix(string name, int columns, int rows, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
-        return Upload(source, isScaled is { } used ? Scales(source, 1, used) : []);
+        return Upload(source, isScaled is { } used ? Scales(source, 1, used) : [], isMultiplied: true);
     }
 
     /// <summary>Uploads a table whose rows are looked up.</summary>
@@ -206,7 +207,7 @@ internal class ModelReader
     public Weight Experts(string name, int columns, int rows, int experts, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMulExperts, columns, rows, experts);
-        return Upload(source, isScaled is { } used ? Scales(source, experts, used) : []);
+        return Upload(source, isScaled is { } used ? Scales(source, experts, used) : [], isMultiplied: true);
     }
 
     /// <summary>Uploads a vector.</summary>
@@ -304,12 +305,13 @@ internal class ModelReader
             ? (int)value
             : throw Error(key, $"{Key(key)} is {value}; it must be {lowest} to {highest}.");
 
-    private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales)
+    private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales, bool isMultiplied = false)
     {
         // Layers that run several times share their weights.
         if (_weights.TryGetValue(tensor.Name, out Weight? known)) return known;
         Weight weight = _backend.Upload(tensor, scales);
         _weights.Add(tensor.Name, weight);
+        if (isMultiplied) _backend.Prepare(weight);
         _loadedBytes += tensor.Format.RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices;
         _progress?.Report(new LoadProgress(Math.Min(_loadedBytes, _totalBytes), _totalBytes, tensor.Name));
         return weight;

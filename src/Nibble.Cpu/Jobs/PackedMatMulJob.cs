@@ -1,0 +1,244 @@
+using System.Runtime.InteropServices;
+using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Packed;
+using Nibble.Cpu.Threading;
+
+namespace Nibble.Cpu.Jobs;
+
+/// <summary>One packed matrix of a product, the tokens it is multiplied with, and where the results go.</summary>
+internal unsafe struct PackedTarget
+{
+    /// <summary>The format's kernels.</summary>
+    public PackedKernel Kernel;
+
+    /// <summary>The first tile.</summary>
+    public byte* Tiles;
+
+    /// <summary>Blocks in a row.</summary>
+    public int Blocks;
+
+    /// <summary>Rows.</summary>
+    public int Rows;
+
+    /// <summary>What the products are multiplied by.</summary>
+    public float Scale;
+
+    /// <summary>The first output row.</summary>
+    public float* Y;
+
+    /// <summary>Values from one output row to the next.</summary>
+    public long YStride;
+
+    /// <summary>[<see cref="Count"/>] rows of the input.</summary>
+    public int* Inputs;
+
+    /// <summary>[<see cref="Count"/>] rows of the output.</summary>
+    public int* Outputs;
+
+    /// <summary>Tokens.</summary>
+    public int Count;
+
+    /// <summary>Which of the product's lists of tokens.</summary>
+    public int Tokens;
+}
+
+/// <summary>Products of one input and several packed matrices: each list of tokens is put into <see cref="TokenTiles"/> once, then each part is a share of every matrix's rows.</summary>
+internal sealed unsafe class PackedMatMulJob : TeamJob
+{
+    // Unpacked rows that stay in the second-level cache while all tokens pass.
+    private const int PanelBytes = 384 << 10;
+
+    // Multiplications in about 100 microseconds.
+    private const long PartWork = 10_000_000;
+
+    private readonly Scratch[] _scratch;
+    private readonly TokensJob _tokensJob;
+    private PackedTarget[] _targets = new PackedTarget[4];
+    private TokenList[] _lists = new TokenList[4];
+    private int _listCount, _tokenTiles, _columns;
+    private float* _x;
+    private long _xStride;
+    private byte* _tiles;
+
+    public PackedMatMulJob(Scratch[] scratch)
+    {
+        _scratch = scratch;
+        _tokensJob = new TokensJob(this);
+    }
+
+    /// <summary>Matrices of this product.</summary>
+    public int TargetCount { get; private set; }
+
+    /// <summary>Multiplications, an estimate of the work.</summary>
+    public long Work { get; private set; }
+
+    /// <summary>The job that puts tokens into tiles; it comes first.</summary>
+    public UnitJob Tokens => _tokensJob;
+
+    /// <summary>Work of <see cref="Tokens"/> in the same unit.</summary>
+    public long TokensWork { get; private set; }
+
+    // Multiplications with unpacked weights, where a part should have the rows of a whole panel.
+    private int PanelTiles => Math.Max(1, PanelBytes / (_columns / 32 * PanelLayout.Bytes));
+
+    /// <summary>Starts to describe a product.</summary>
+    public void Begin(float* x, long stride, int columns)
+    {
+        _x = x;
+        (_xStride, _columns) = (stride, columns);
+        (TargetCount, Work, TokensWork, _listCount, _tokenTiles) = (0, 0, 0, 0, 0);
+    }
+
+    /// <summary>Adds a matrix.</summary>
+    public void AddTarget(PackedTarget target)
+    {
+        if (TargetCount == _targets.Length) Array.Resize(ref _targets, TargetCount * 2);
+        target.Tokens = ListOf(in target);
+        _targets[TargetCount++] = target;
+        Work += (long)target.Rows * _columns * target.Count;
+    }
+
+    /// <summary>How many parts keep the threads evenly busy without cutting the rows too small.</summary>
+    public int Parts(int threads)
+    {
+        int tiles = 1;
+        bool isAlone = true;
+        for (int i = 0; i < TargetCount; i++)
+        {
+            tiles = Math.Max(tiles, (_targets[i].Rows + 15) / 16);
+            isAlone &= _targets[i].Count == 1;
+        }
+
+        int most = Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork));
+        return Math.Min(isAlone ? tiles : Math.Max(Math.Min(tiles, 2 * threads), tiles / PanelTiles), most);
+    }
+
+    /// <summary>Reserves memory.</summary>
+    /// <param name="forms">Memory of the tokens' tiles.</param>
+    public void Prepare(Scratch forms)
+    {
+        long bytes = 0;
+        for (int i = 0; i < _listCount; i++)
+        {
+            _lists[i].Offset = bytes;
+            bytes += (TokenTiles.Bytes(_lists[i].Count, _columns) + 63) & -64;
+        }
+
+        _tiles = forms.Reserve(bytes);
+        bool isAlone = true;
+        for (int i = 0; i < TargetCount; i++)
+            isAlone &= _targets[i].Count == 1;
+        long panel = isAlone ? 0 : (long)PanelTiles * (_columns / 32) * PanelLayout.Bytes;
+        long token = _columns + (_columns / 32 * 4L) + (MatMulInput.GroupsOf(_columns) * 4L);
+        foreach (Scratch own in _scratch)
+            own.Reserve((8 * 16 * 4) + Math.Max(panel, token));
+        _tokensJob.Prepare(_tokenTiles);
+    }
+
+    public override void Run(int part, int parts, int thread)
+    {
+        float* results = (float*)_scratch[thread].Pointer;
+        byte* panel = (byte*)(results + (8 * 16));
+        for (int i = 0; i < TargetCount; i++)
+        {
+            ref PackedTarget target = ref _targets[i];
+            int tiles = (target.Rows + 15) / 16, first = Share(tiles, part, parts), end = Share(tiles, part + 1, parts);
+            byte* x = _tiles + _lists[target.Tokens].Offset;
+            if (target.Count == 1) One(in target, x, first, end, results);
+            else Many(in target, x, first, end, panel, results);
+        }
+    }
+
+    private static void One(in PackedTarget target, byte* x, int first, int end, float* results)
+    {
+        long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
+        for (int tile = first; tile < end; tile++)
+        {
+            target.Kernel.Multiply(target.Tiles + (tile * tileBytes), target.Blocks, x, results);
+            Finish(in target, results, 0, 1, tile);
+        }
+    }
+
+    private void Many(in PackedTarget target, byte* x, int first, int end, byte* panel, float* results)
+    {
+        long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
+        int runs = _columns / 32, most = PanelTiles;
+        for (; first < end; first += most)
+        {
+            int count = Math.Min(most, end - first);
+            for (int tile = 0; tile < count; tile++)
+                target.Kernel.Unpack(target.Tiles + ((first + tile) * tileBytes), target.Blocks, panel + ((long)tile * runs * PanelLayout.Bytes));
+            byte* tokens = x;
+            for (int token = 0; token < target.Count;)
+            {
+                int width = TokenTiles.Width(target.Count - token, false), used = Math.Min(width, target.Count - token);
+                for (int tile = 0; tile < count; tile++)
+                {
+                    new Span<float>(results, width * 16).Clear();
+                    target.Kernel.Add(panel + ((long)tile * runs * PanelLayout.Bytes), tokens, width, runs, results);
+                    Finish(in target, results, token, used, first + tile);
+                }
+
+                tokens += (long)width * runs * TokenTiles.RunBytes;
+                token += used;
+            }
+        }
+    }
+
+    private static void Finish(in PackedTarget target, float* results, int token, int tokens, int tile)
+    {
+        float scale = target.Scale * target.Kernel.Factor;
+        int row = tile * 16, rows = Math.Min(16, target.Rows - row);
+        for (int t = 0; t < tokens; t++, results += 16)
+        {
+            float* y = target.Y + (target.Outputs[token + t] * target.YStride) + row;
+            for (int r = 0; r < rows; r++)
+                y[r] = scale * results[r];
+        }
+    }
+
+    // Matrices that are multiplied with the same tokens share their tiles.
+    private int ListOf(in PackedTarget target)
+    {
+        for (int i = 0; i < _listCount; i++)
+            if (_lists[i].Count == target.Count && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
+        if (_listCount == _lists.Length) Array.Resize(ref _lists, _listCount * 2);
+        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Count = target.Count, FirstTile = _tokenTiles };
+        _tokenTiles += target.Count == 1 ? 1 : (target.Count + 7) / 8;
+        TokensWork += (long)target.Count * _columns * 16;
+        return _listCount++;
+    }
+
+    private void PutTokens(int tile, int thread)
+    {
+        int list = _listCount - 1;
+        while (_lists[list].FirstTile > tile)
+            list--;
+        ref TokenList tokens = ref _lists[list];
+        int first = (tile - tokens.FirstTile) * 8, runs = _columns / 32;
+        int width = TokenTiles.Width(tokens.Count - first, tokens.Count == 1), used = Math.Min(width, tokens.Count - first);
+        byte* to = _tiles + tokens.Offset + ((long)first * runs * TokenTiles.RunBytes);
+        if (used < width) NativeMemory.Clear(to, (nuint)((long)width * runs * TokenTiles.RunBytes));
+        float* scales = (float*)_scratch[thread].Pointer, sums = scales + runs;
+        sbyte* codes = (sbyte*)(sums + MatMulInput.GroupsOf(_columns));
+        for (int i = 0; i < used; i++)
+        {
+            ActivationCodes.Encode(_x + (tokens.Inputs[first + i] * _xStride), _columns, codes, scales, sums);
+            TokenTiles.Put(codes, scales, _columns, to, width, i);
+        }
+    }
+
+    private struct TokenList
+    {
+        public int* Inputs;
+        public int Count, FirstTile;
+        public long Offset;
+    }
+
+    private sealed class TokensJob(PackedMatMulJob product) : UnitJob
+    {
+        public void Prepare(int tiles) => Units = tiles;
+
+        protected override void Unit(int unit, int thread) => product.PutTokens(unit, thread);
+    }
+}

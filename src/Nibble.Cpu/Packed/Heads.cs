@@ -1,0 +1,82 @@
+using System.Runtime.CompilerServices;
+using Nibble.Core.Formats;
+using Nibble.Cpu.Codes;
+
+namespace Nibble.Cpu.Packed;
+
+/// <summary>Scales of one row's block as the head of a tile has them: row r of 16 is lane r of each field.</summary>
+/// <remarks>Halves are kept times 2^10, which makes every subnormal one normal: arithmetic with subnormal numbers costs processors a hundred cycles, and small scales are often such.</remarks>
+internal static unsafe class Heads
+{
+    /// <summary>What products with halves of a head are multiplied by.</summary>
+    public const float HalfFactor = 1f / 1024;
+
+    /// <summary>A block that begins with the half d.</summary>
+    public static bool Half(byte* block, byte* head, int row) => PutHalf(block, head, row);
+
+    /// <summary>A block that begins with the halves d and m.</summary>
+    public static bool TwoHalves(byte* block, byte* head, int row) => PutHalf(block, head, row) & PutHalf(block + 2, head + 32, row);
+
+    /// <summary>A block that begins with an E8M0 scale.</summary>
+    public static bool PowerOfTwo(byte* block, byte* head, int row)
+    {
+        head[row] = block[0];
+        return true;
+    }
+
+    /// <summary>Q4_K and Q5_K: d, dmin, eight scales and eight minima of 6 bits in 12 bytes (<see cref="PackedScales"/>).</summary>
+    public static bool SixBits(byte* block, byte* head, int row)
+    {
+        byte* packed = block + 4;
+        for (int run = 0; run < 8; run++)
+        {
+            int scale = run < 4 ? packed[run] & 63 : (packed[run + 4] & 15) | (packed[run - 4] >> 6 << 4);
+            int minimum = run < 4 ? packed[run + 4] & 63 : (packed[run + 4] >> 4) | (packed[run] >> 6 << 4);
+            head[64 + (16 * run) + row] = (byte)scale;
+            head[192 + (16 * run) + row] = (byte)minimum;
+        }
+
+        return PutHalf(block, head, row) & PutHalf(block + 2, head + 32, row);
+    }
+
+    /// <summary>IQ4_XS: d, eight scales of 6 bits less 32.</summary>
+    public static bool IQ4_XS(byte* block, byte* head, int row)
+    {
+        for (int run = 0; run < 8; run++)
+            head[32 + (16 * run) + row] = (byte)Core.Formats.IQ4_XS.Scale(in Unsafe.AsRef<IQ4_XS>(block), run);
+        return PutHalf(block, head, row);
+    }
+
+    /// <summary>Q6_K: sixteen signed scales, d.</summary>
+    public static bool Q6_K(byte* block, byte* head, int row)
+    {
+        for (int sixteen = 0; sixteen < 16; sixteen++)
+            head[32 + (16 * sixteen) + row] = block[192 + sixteen];
+        return PutHalf(block + 208, head, row);
+    }
+
+    /// <summary>Q3_K: sixteen scales of 6 bits less 32 in 12 bytes, d.</summary>
+    public static bool Q3_K(byte* block, byte* head, int row)
+    {
+        ReadOnlySpan<byte> packed = new(block + 96, 12);
+        for (int sixteen = 0; sixteen < 16; sixteen++)
+            head[32 + (16 * sixteen) + row] = (byte)Core.Formats.Q3_K.Scale(packed, sixteen);
+        return PutHalf(block + 108, head, row);
+    }
+
+    /// <summary>Q2_K: sixteen bytes of a scale and, above it, a minimum, then d and dmin.</summary>
+    public static bool Q2_K(byte* block, byte* head, int row)
+    {
+        for (int sixteen = 0; sixteen < 16; sixteen++)
+            head[64 + (16 * sixteen) + row] = block[sixteen];
+        return PutHalf(block + 80, head, row) & PutHalf(block + 82, head + 32, row);
+    }
+
+    // Halves of 64 and more, infinite ones and NaN have no place.
+    private static bool PutHalf(byte* half, byte* head, int row)
+    {
+        int bits = Unsafe.ReadUnaligned<ushort>(half), exponent = bits >> 10 & 31;
+        ((ushort*)head)[row] = exponent == 0 ? BitConverter.HalfToUInt16Bits((Half)(Bits.HalfAt(half) * 1024)) : (ushort)(bits + (10 << 10));
+        return exponent <= 20;
+    }
+}

@@ -1,0 +1,101 @@
+using System.Runtime.Intrinsics;
+
+namespace Nibble.Cpu.Packed;
+
+/// <summary>A vector of bytes of one width beside the float32 lanes that it fills with four bytes each, so that unpacking is written once for all widths.</summary>
+/// <typeparam name="TBytes">The vector of bytes.</typeparam>
+/// <typeparam name="TVector">The vector of float32.</typeparam>
+internal unsafe interface IByteLanes<TBytes, TVector>
+    where TBytes : struct
+    where TVector : struct
+{
+    /// <summary>Bytes in a vector; divides 64.</summary>
+    static abstract int Count { get; }
+
+    /// <summary>Bytes from any address.</summary>
+    static abstract TBytes Load(byte* source);
+
+    /// <summary>Bytes to any address.</summary>
+    static abstract void Store(TBytes value, byte* destination);
+
+    /// <summary>value &gt;&gt; shift &amp; mask, byte by byte.</summary>
+    static abstract TBytes Bits(TBytes value, int shift, byte mask);
+
+    /// <summary>value &lt;&lt; shift &amp; mask, byte by byte.</summary>
+    static abstract TBytes Raise(TBytes value, int shift, byte mask);
+
+    /// <summary>a | b.</summary>
+    static abstract TBytes Or(TBytes a, TBytes b);
+
+    /// <summary>table[value], values below 16.</summary>
+    static abstract TBytes LookUp(Vector128<byte> table, TBytes value);
+
+    /// <summary>32-bit numbers of signed bytes, a lane one.</summary>
+    static abstract TBytes Wide(sbyte* source);
+
+    /// <summary>32-bit numbers of unsigned bytes, a lane one.</summary>
+    static abstract TBytes Wide(byte* source);
+
+    /// <summary>The low 16 bits of each 32-bit lane of low and, above them, those of high.</summary>
+    static abstract TBytes Pair(TBytes low, TBytes high);
+
+    /// <summary>16-bit products of each lane's low 16 bits; the others are undefined.</summary>
+    static abstract TBytes Times(TBytes value, short factor);
+
+    /// <summary>float32 of halves, each lane one; not for NaN or infinity.</summary>
+    static abstract TVector Halves(byte* source);
+
+    /// <summary>2^(e - 128) of bytes e, each lane one: half of an E8M0 scale.</summary>
+    static abstract TVector HalfPowersOfTwo(byte* source);
+
+    /// <summary>float32 of unsigned bytes, each lane one.</summary>
+    static abstract TVector Unsigned(byte* source);
+
+    /// <summary>float32 of signed bytes, each lane one.</summary>
+    static abstract TVector Signed(byte* source);
+
+    /// <summary>Whether <see cref="Dot"/> is one instruction.</summary>
+    static abstract bool HasDot { get; }
+
+    /// <summary>Zero.</summary>
+    static abstract TBytes Zero { get; }
+
+    /// <summary>The same 32 bits in every lane.</summary>
+    static abstract TBytes Repeat(byte* source);
+
+    /// <summary>The same 16-bit number in every lane.</summary>
+    static abstract TBytes Repeat(short value);
+
+    /// <summary>Sums of two products of unsigned and signed bytes, 16 bits each; saturating.</summary>
+    static abstract TBytes PairProducts(TBytes unsigned, TBytes signed);
+
+    /// <summary>Sums of two products of 16-bit numbers, 32 bits each.</summary>
+    static abstract TBytes PairProducts16(TBytes a, TBytes b);
+
+    /// <summary>sum and, in each 32-bit lane, four products of unsigned and signed bytes; exact.</summary>
+    static abstract TBytes Dot(TBytes sum, TBytes unsigned, TBytes signed);
+
+    /// <summary>Sums of 16 bits.</summary>
+    static abstract TBytes Add16(TBytes a, TBytes b);
+
+    /// <summary>Sums of 32 bits.</summary>
+    static abstract TBytes Add32(TBytes a, TBytes b);
+
+    /// <summary>float32 of 32-bit numbers.</summary>
+    static abstract TVector ToFloat(TBytes value);
+
+    /// <summary>Lanes from any address.</summary>
+    static abstract TVector Load(float* source);
+
+    /// <summary>a b + c with one rounding.</summary>
+    static abstract TVector MultiplyAdd(TVector a, TVector b, TVector c);
+
+    /// <summary>The product, lane by lane.</summary>
+    static abstract TVector Multiply(TVector a, TVector b);
+
+    /// <summary>One number in every lane.</summary>
+    static abstract TVector Broadcast(float value);
+
+    /// <summary>Lanes to any address.</summary>
+    static abstract void Store(TVector value, float* destination);
+}

@@ -1,0 +1,53 @@
+using System.Runtime.Intrinsics;
+using Nibble.Core.Formats;
+using Nibble.Cpu.Kernels;
+
+namespace Nibble.Cpu.Packed;
+
+/// <summary>The kernels of a packed format with one kind of vectors.</summary>
+internal abstract unsafe class PackedKernel
+{
+    /// <summary>The format.</summary>
+    public abstract BlockFormat Format { get; }
+
+    /// <summary>Bytes of a tile: 16 rows of a block.</summary>
+    public abstract int TileBytes { get; }
+
+    /// <inheritdoc cref="IPackedFormat.Factor"/>
+    public abstract float Factor { get; }
+
+    /// <inheritdoc cref="Packer{TFormat}.Pack"/>
+    public abstract bool Pack(byte** rows, int blocks, byte* tiles);
+
+    /// <inheritdoc cref="RowTiles{TFormat, TLanes, TBytes, TVector}.Unpack"/>
+    public abstract void Unpack(byte* tiles, int blocks, byte* panel);
+
+    /// <inheritdoc cref="RowTiles{TFormat, TLanes, TBytes, TVector}.Multiply"/>
+    public abstract void Multiply(byte* tiles, int blocks, byte* x, float* results);
+
+    /// <inheritdoc cref="PanelTiles{TLanes, TBytes, TVector}.Add"/>
+    public abstract void Add(byte* panel, byte* x, int width, int runs, float* results);
+}
+
+/// <summary>The kernels of a packed format.</summary>
+internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : PackedKernel
+    where TFormat : struct, IPackedFormat
+    where TLanes : struct, IByteLanes<TBytes, TVector>
+    where TBytes : struct
+    where TVector : struct
+{
+    public override BlockFormat Format => TFormat.Format;
+
+    public override int TileBytes => Packer<TFormat>.TileBytes;
+
+    public override float Factor => TFormat.Factor;
+
+    public override bool Pack(byte** rows, int blocks, byte* tiles) => Packer<TFormat>.Pack(rows, blocks, tiles);
+
+    public override void Unpack(byte* tiles, int blocks, byte* panel) => RowTiles<TFormat, TLanes, TBytes, TVector>.Unpack(tiles, blocks, panel);
+
+    public override void Multiply(byte* tiles, int blocks, byte* x, float* results) => RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, blocks, x, results);
+
+    public override void Add(byte* panel, byte* x, int width, int runs, float* results) =>
+        PanelTiles<TLanes, TBytes, TVector>.Add(TFormat.Kind, TFormat.HasMinimum, panel, x, width, runs, results);
+}

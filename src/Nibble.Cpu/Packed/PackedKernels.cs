@@ -1,0 +1,55 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using Nibble.Core.Formats;
+
+namespace Nibble.Cpu.Packed;
+
+/// <summary>The packed formats and, for a kind of vectors, their kernels.</summary>
+internal static class PackedKernels
+{
+    /// <summary>The kernels of a path: one for each format that has a packed form there.</summary>
+    /// <param name="path">Name of one of <see cref="CpuPaths.All"/>.</param>
+    public static PackedKernel[] Of(string path) => path switch
+    {
+        // Eight bits fit into no pair products of 512 bits; four products at a time of 256 bits do as much.
+        "avx512" => [.. Pairs<Bytes512, Vector512<byte>, Vector512<float>>(), .. AvxVnni.IsSupported ? Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>() : Whole<Bytes512, Vector512<byte>, Vector512<float>>()],
+        "avxvnni" => [.. Pairs<Bytes256Dot, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>()],
+        "avx2" => [.. Pairs<Bytes256, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256, Vector256<byte>, Vector256<float>>()],
+        _ => [],
+    };
+
+    /// <summary>The kernel of a format, or null.</summary>
+    public static PackedKernel? Find(PackedKernel[] kernels, BlockFormat format)
+    {
+        foreach (PackedKernel kernel in kernels)
+            if (kernel.Format == format) return kernel;
+        return null;
+    }
+
+    private static PackedKernel[] Pairs<TLanes, TBytes, TVector>()
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+    [
+        new PackedKernel<PackedQ4_0, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ4_1, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ5_0, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ5_1, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ2_K, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ3_K, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ4_K, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ5_K, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedQ6_K, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedMXFP4, TLanes, TBytes, TVector>(),
+    ];
+
+    private static PackedKernel[] Whole<TLanes, TBytes, TVector>()
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+    [
+        new PackedKernel<PackedQ8_0, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedIQ4_NL, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedIQ4_XS, TLanes, TBytes, TVector>(),
+    ];
+}

@@ -1,0 +1,631 @@
+using System.Runtime.CompilerServices;
+
+namespace Nibble.Cpu.Packed;
+
+/// <summary>Where the fields of 16 unpacked rows of 32 columns lie: what one format's tile becomes before more than one token is multiplied with it.</summary>
+internal static class PanelLayout
+{
+    /// <summary>[16] float32 after the [8 groups x 64] codes.</summary>
+    public const int Scales = 512;
+
+    /// <summary>[16] float32.</summary>
+    public const int Minima = 576;
+
+    /// <summary>[2 x 16] pairs of equal 16-bit whole scales, of <see cref="CodeKind.Groups"/>.</summary>
+    public const int GroupScales = 640;
+
+    /// <summary>[16] pairs of 16-bit whole minima, of <see cref="CodeKind.Groups"/>.</summary>
+    public const int GroupMinima = 768;
+
+    /// <summary>Bytes of a run of 32 columns.</summary>
+    public const int Bytes = 832;
+}
+
+/// <summary>Products of unpacked rows and some tokens' 8-bit activations (<see cref="TokenTiles"/>): 16 rows of a panel, or as many of them as a vector has lanes.</summary>
+/// <remarks>Integer parts are exact; a (row, token) pair adds up its runs in float32 from first to last, whatever the other tokens. Each kernel adds to its results.</remarks>
+internal static unsafe class PanelTiles<TLanes, TBytes, TVector>
+    where TLanes : struct, IByteLanes<TBytes, TVector>
+    where TBytes : struct
+    where TVector : struct
+{
+    /// <summary>results[t, r] += products of row r and token t of a tile of tokens.</summary>
+    /// <param name="kind">What the codes are.</param>
+    /// <param name="hasMinimum">Whether minima are added.</param>
+    /// <param name="panel">[runs x <see cref="PanelLayout.Bytes"/>].</param>
+    /// <param name="x">The tile of tokens.</param>
+    /// <param name="width">Its tokens: 4 or 8.</param>
+    /// <param name="runs">Runs of 32 columns.</param>
+    /// <param name="results">[width x 16].</param>
+    public static void Add(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
+    {
+        for (int part = 0; part < 64; part += TLanes.Count)
+        {
+            for (int token = 0; token < width;)
+            {
+                // Wide vectors come with the registers for 8 tokens.
+                bool isEight = TLanes.Count == 64 && width == 8;
+                byte* codes = panel + part, tokens = x + (4 * token);
+                float* sums = results + (16 * token) + (part / 4);
+                if (isEight) Eight(kind, hasMinimum, codes, tokens, width, runs, sums);
+                else Four(kind, hasMinimum, codes, tokens, width, runs, sums);
+                token += isEight ? 8 : 4;
+            }
+        }
+    }
+
+    private static void Eight(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
+    {
+        if (kind == CodeKind.Groups) Groups8(panel, x, width, runs, hasMinimum, results);
+        else if (TLanes.HasDot) Dots8(panel, x, width, runs, hasMinimum, kind == CodeKind.Bytes, results);
+        else if (kind == CodeKind.Nibbles) Nibbles8(panel, x, width, runs, hasMinimum, results);
+        else if (kind == CodeKind.FiveBits) FiveBits8(panel, x, width, runs, hasMinimum, results);
+        else Bytes8(panel, x, width, runs, results);
+    }
+
+    private static void Four(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
+    {
+        if (kind == CodeKind.Groups) Groups4(panel, x, width, runs, hasMinimum, results);
+        else if (TLanes.HasDot) Dots4(panel, x, width, runs, hasMinimum, kind == CodeKind.Bytes, results);
+        else if (kind == CodeKind.Nibbles) Nibbles4(panel, x, width, runs, hasMinimum, results);
+        else if (kind == CodeKind.FiveBits) FiveBits4(panel, x, width, runs, hasMinimum, results);
+        else Bytes4(panel, x, width, runs, results);
+    }
+
+    /// <summary>Codes of at most 15, 8 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Nibbles8(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TBytes ones = TLanes.Repeat(1);
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16)), f4 = TLanes.Load(results + (4 * 16)), f5 = TLanes.Load(results + (5 * 16)), f6 = TLanes.Load(results + (6 * 16)), f7 = TLanes.Load(results + (7 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            TBytes s0 = TLanes.Zero, s1 = TLanes.Zero, s2 = TLanes.Zero, s3 = TLanes.Zero, s4 = TLanes.Zero, s5 = TLanes.Zero, s6 = TLanes.Zero, s7 = TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            {
+                TBytes w = TLanes.Load(codes);
+                s0 = TLanes.Add16(s0, TLanes.PairProducts(w, TLanes.Repeat(a + 0)));
+                s1 = TLanes.Add16(s1, TLanes.PairProducts(w, TLanes.Repeat(a + 4)));
+                s2 = TLanes.Add16(s2, TLanes.PairProducts(w, TLanes.Repeat(a + 8)));
+                s3 = TLanes.Add16(s3, TLanes.PairProducts(w, TLanes.Repeat(a + 12)));
+                s4 = TLanes.Add16(s4, TLanes.PairProducts(w, TLanes.Repeat(a + 16)));
+                s5 = TLanes.Add16(s5, TLanes.PairProducts(w, TLanes.Repeat(a + 20)));
+                s6 = TLanes.Add16(s6, TLanes.PairProducts(w, TLanes.Repeat(a + 24)));
+                s7 = TLanes.Add16(s7, TLanes.PairProducts(w, TLanes.Repeat(a + 28)));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s0, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s1, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s2, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s3, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s4, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s5, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s6, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s7, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+                f4 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[4]), f4);
+                f5 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[5]), f5);
+                f6 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[6]), f6);
+                f7 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[7]), f7);
+            }
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+        TLanes.Store(f4, results + (4 * 16));
+        TLanes.Store(f5, results + (5 * 16));
+        TLanes.Store(f6, results + (6 * 16));
+        TLanes.Store(f7, results + (7 * 16));
+    }
+
+    /// <summary>Codes of at most 15, 4 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Nibbles4(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TBytes ones = TLanes.Repeat(1);
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            TBytes s0 = TLanes.Zero, s1 = TLanes.Zero, s2 = TLanes.Zero, s3 = TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            {
+                TBytes w = TLanes.Load(codes);
+                s0 = TLanes.Add16(s0, TLanes.PairProducts(w, TLanes.Repeat(a + 0)));
+                s1 = TLanes.Add16(s1, TLanes.PairProducts(w, TLanes.Repeat(a + 4)));
+                s2 = TLanes.Add16(s2, TLanes.PairProducts(w, TLanes.Repeat(a + 8)));
+                s3 = TLanes.Add16(s3, TLanes.PairProducts(w, TLanes.Repeat(a + 12)));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s0, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s1, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s2, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s3, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+            }
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+    }
+
+    /// <summary>Codes of at most 31, 8 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FiveBits8(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TBytes ones = TLanes.Repeat(1);
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16)), f4 = TLanes.Load(results + (4 * 16)), f5 = TLanes.Load(results + (5 * 16)), f6 = TLanes.Load(results + (6 * 16)), f7 = TLanes.Load(results + (7 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            TBytes i0 = TLanes.Zero, i1 = TLanes.Zero, i2 = TLanes.Zero, i3 = TLanes.Zero, i4 = TLanes.Zero, i5 = TLanes.Zero, i6 = TLanes.Zero, i7 = TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int half = 0; half < 2; half++)
+            {
+                TBytes s0 = TLanes.Zero, s1 = TLanes.Zero, s2 = TLanes.Zero, s3 = TLanes.Zero, s4 = TLanes.Zero, s5 = TLanes.Zero, s6 = TLanes.Zero, s7 = TLanes.Zero;
+                for (int g = 0; g < 4; g++, codes += 64, a += group)
+                {
+                    TBytes w = TLanes.Load(codes);
+                    s0 = TLanes.Add16(s0, TLanes.PairProducts(w, TLanes.Repeat(a + 0)));
+                    s1 = TLanes.Add16(s1, TLanes.PairProducts(w, TLanes.Repeat(a + 4)));
+                    s2 = TLanes.Add16(s2, TLanes.PairProducts(w, TLanes.Repeat(a + 8)));
+                    s3 = TLanes.Add16(s3, TLanes.PairProducts(w, TLanes.Repeat(a + 12)));
+                    s4 = TLanes.Add16(s4, TLanes.PairProducts(w, TLanes.Repeat(a + 16)));
+                    s5 = TLanes.Add16(s5, TLanes.PairProducts(w, TLanes.Repeat(a + 20)));
+                    s6 = TLanes.Add16(s6, TLanes.PairProducts(w, TLanes.Repeat(a + 24)));
+                    s7 = TLanes.Add16(s7, TLanes.PairProducts(w, TLanes.Repeat(a + 28)));
+                }
+
+                i0 = TLanes.Add32(i0, TLanes.PairProducts16(s0, ones));
+                i1 = TLanes.Add32(i1, TLanes.PairProducts16(s1, ones));
+                i2 = TLanes.Add32(i2, TLanes.PairProducts16(s2, ones));
+                i3 = TLanes.Add32(i3, TLanes.PairProducts16(s3, ones));
+                i4 = TLanes.Add32(i4, TLanes.PairProducts16(s4, ones));
+                i5 = TLanes.Add32(i5, TLanes.PairProducts16(s5, ones));
+                i6 = TLanes.Add32(i6, TLanes.PairProducts16(s6, ones));
+                i7 = TLanes.Add32(i7, TLanes.PairProducts16(s7, ones));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(i4), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(i5), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(i6), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(i7), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+                f4 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[4]), f4);
+                f5 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[5]), f5);
+                f6 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[6]), f6);
+                f7 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[7]), f7);
+            }
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+        TLanes.Store(f4, results + (4 * 16));
+        TLanes.Store(f5, results + (5 * 16));
+        TLanes.Store(f6, results + (6 * 16));
+        TLanes.Store(f7, results + (7 * 16));
+    }
+
+    /// <summary>Codes of at most 31, 4 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FiveBits4(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TBytes ones = TLanes.Repeat(1);
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            TBytes i0 = TLanes.Zero, i1 = TLanes.Zero, i2 = TLanes.Zero, i3 = TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int half = 0; half < 2; half++)
+            {
+                TBytes s0 = TLanes.Zero, s1 = TLanes.Zero, s2 = TLanes.Zero, s3 = TLanes.Zero;
+                for (int g = 0; g < 4; g++, codes += 64, a += group)
+                {
+                    TBytes w = TLanes.Load(codes);
+                    s0 = TLanes.Add16(s0, TLanes.PairProducts(w, TLanes.Repeat(a + 0)));
+                    s1 = TLanes.Add16(s1, TLanes.PairProducts(w, TLanes.Repeat(a + 4)));
+                    s2 = TLanes.Add16(s2, TLanes.PairProducts(w, TLanes.Repeat(a + 8)));
+                    s3 = TLanes.Add16(s3, TLanes.PairProducts(w, TLanes.Repeat(a + 12)));
+                }
+
+                i0 = TLanes.Add32(i0, TLanes.PairProducts16(s0, ones));
+                i1 = TLanes.Add32(i1, TLanes.PairProducts16(s1, ones));
+                i2 = TLanes.Add32(i2, TLanes.PairProducts16(s2, ones));
+                i3 = TLanes.Add32(i3, TLanes.PairProducts16(s3, ones));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+            }
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+    }
+
+    /// <summary>Codes of at most 255 that stand for themselves less 128, as two nibbles, 8 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Bytes8(byte* panel, byte* x, int width, int runs, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TBytes sixteens = TLanes.Repeat(16);
+        TBytes ones = TLanes.Repeat(1);
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16)), f4 = TLanes.Load(results + (4 * 16)), f5 = TLanes.Load(results + (5 * 16)), f6 = TLanes.Load(results + (6 * 16)), f7 = TLanes.Load(results + (7 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
+            TBytes l0 = TLanes.Zero, l1 = TLanes.Zero, l2 = TLanes.Zero, l3 = TLanes.Zero, l4 = TLanes.Zero, l5 = TLanes.Zero, l6 = TLanes.Zero, l7 = TLanes.Zero;
+            TBytes h0 = TLanes.Zero, h1 = TLanes.Zero, h2 = TLanes.Zero, h3 = TLanes.Zero, h4 = TLanes.Zero, h5 = TLanes.Zero, h6 = TLanes.Zero, h7 = TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            {
+                TBytes w = TLanes.Load(codes), low = TLanes.Bits(w, 0, 15), high = TLanes.Bits(w, 4, 15);
+                w = TLanes.Repeat(a + 0);
+                l0 = TLanes.Add16(l0, TLanes.PairProducts(low, w));
+                h0 = TLanes.Add16(h0, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 4);
+                l1 = TLanes.Add16(l1, TLanes.PairProducts(low, w));
+                h1 = TLanes.Add16(h1, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 8);
+                l2 = TLanes.Add16(l2, TLanes.PairProducts(low, w));
+                h2 = TLanes.Add16(h2, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 12);
+                l3 = TLanes.Add16(l3, TLanes.PairProducts(low, w));
+                h3 = TLanes.Add16(h3, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 16);
+                l4 = TLanes.Add16(l4, TLanes.PairProducts(low, w));
+                h4 = TLanes.Add16(h4, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 20);
+                l5 = TLanes.Add16(l5, TLanes.PairProducts(low, w));
+                h5 = TLanes.Add16(h5, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 24);
+                l6 = TLanes.Add16(l6, TLanes.PairProducts(low, w));
+                h6 = TLanes.Add16(h6, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 28);
+                l7 = TLanes.Add16(l7, TLanes.PairProducts(low, w));
+                h7 = TLanes.Add16(h7, TLanes.PairProducts(high, w));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l0, ones), TLanes.PairProducts16(h0, sixteens)), TLanes.Repeat(offsets + 0))), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Repeat(offsets + 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Repeat(offsets + 8))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Repeat(offsets + 12))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l4, ones), TLanes.PairProducts16(h4, sixteens)), TLanes.Repeat(offsets + 16))), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l5, ones), TLanes.PairProducts16(h5, sixteens)), TLanes.Repeat(offsets + 20))), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l6, ones), TLanes.PairProducts16(h6, sixteens)), TLanes.Repeat(offsets + 24))), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l7, ones), TLanes.PairProducts16(h7, sixteens)), TLanes.Repeat(offsets + 28))), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+        TLanes.Store(f4, results + (4 * 16));
+        TLanes.Store(f5, results + (5 * 16));
+        TLanes.Store(f6, results + (6 * 16));
+        TLanes.Store(f7, results + (7 * 16));
+    }
+
+    /// <summary>Codes of at most 255 that stand for themselves less 128, as two nibbles, 4 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Bytes4(byte* panel, byte* x, int width, int runs, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TBytes sixteens = TLanes.Repeat(16);
+        TBytes ones = TLanes.Repeat(1);
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
+            TBytes l0 = TLanes.Zero, l1 = TLanes.Zero, l2 = TLanes.Zero, l3 = TLanes.Zero;
+            TBytes h0 = TLanes.Zero, h1 = TLanes.Zero, h2 = TLanes.Zero, h3 = TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            {
+                TBytes w = TLanes.Load(codes), low = TLanes.Bits(w, 0, 15), high = TLanes.Bits(w, 4, 15);
+                w = TLanes.Repeat(a + 0);
+                l0 = TLanes.Add16(l0, TLanes.PairProducts(low, w));
+                h0 = TLanes.Add16(h0, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 4);
+                l1 = TLanes.Add16(l1, TLanes.PairProducts(low, w));
+                h1 = TLanes.Add16(h1, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 8);
+                l2 = TLanes.Add16(l2, TLanes.PairProducts(low, w));
+                h2 = TLanes.Add16(h2, TLanes.PairProducts(high, w));
+                w = TLanes.Repeat(a + 12);
+                l3 = TLanes.Add16(l3, TLanes.PairProducts(low, w));
+                h3 = TLanes.Add16(h3, TLanes.PairProducts(high, w));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l0, ones), TLanes.PairProducts16(h0, sixteens)), TLanes.Repeat(offsets + 0))), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Repeat(offsets + 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Repeat(offsets + 8))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Repeat(offsets + 12))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+    }
+
+    /// <summary>Codes of at most 255, 8 tokens, with an instruction for four products.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots8(byte* panel, byte* x, int width, int runs, bool hasMinimum, bool hasOffset, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16)), f4 = TLanes.Load(results + (4 * 16)), f5 = TLanes.Load(results + (5 * 16)), f6 = TLanes.Load(results + (6 * 16)), f7 = TLanes.Load(results + (7 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
+            TBytes i0 = hasOffset ? TLanes.Repeat(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Repeat(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Repeat(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Repeat(offsets + 12) : TLanes.Zero, i4 = hasOffset ? TLanes.Repeat(offsets + 16) : TLanes.Zero, i5 = hasOffset ? TLanes.Repeat(offsets + 20) : TLanes.Zero, i6 = hasOffset ? TLanes.Repeat(offsets + 24) : TLanes.Zero, i7 = hasOffset ? TLanes.Repeat(offsets + 28) : TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            {
+                TBytes w = TLanes.Load(codes);
+                i0 = TLanes.Dot(i0, w, TLanes.Repeat(a + 0));
+                i1 = TLanes.Dot(i1, w, TLanes.Repeat(a + 4));
+                i2 = TLanes.Dot(i2, w, TLanes.Repeat(a + 8));
+                i3 = TLanes.Dot(i3, w, TLanes.Repeat(a + 12));
+                i4 = TLanes.Dot(i4, w, TLanes.Repeat(a + 16));
+                i5 = TLanes.Dot(i5, w, TLanes.Repeat(a + 20));
+                i6 = TLanes.Dot(i6, w, TLanes.Repeat(a + 24));
+                i7 = TLanes.Dot(i7, w, TLanes.Repeat(a + 28));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(i4), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(i5), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(i6), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(i7), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+                f4 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[4]), f4);
+                f5 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[5]), f5);
+                f6 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[6]), f6);
+                f7 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[7]), f7);
+            }
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+        TLanes.Store(f4, results + (4 * 16));
+        TLanes.Store(f5, results + (5 * 16));
+        TLanes.Store(f6, results + (6 * 16));
+        TLanes.Store(f7, results + (7 * 16));
+    }
+
+    /// <summary>Codes of at most 255, 4 tokens, with an instruction for four products.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots4(byte* panel, byte* x, int width, int runs, bool hasMinimum, bool hasOffset, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
+            TBytes i0 = hasOffset ? TLanes.Repeat(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Repeat(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Repeat(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Repeat(offsets + 12) : TLanes.Zero;
+            byte* codes = panel, a = x;
+            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            {
+                TBytes w = TLanes.Load(codes);
+                i0 = TLanes.Dot(i0, w, TLanes.Repeat(a + 0));
+                i1 = TLanes.Dot(i1, w, TLanes.Repeat(a + 4));
+                i2 = TLanes.Dot(i2, w, TLanes.Repeat(a + 8));
+                i3 = TLanes.Dot(i3, w, TLanes.Repeat(a + 12));
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+            }
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+    }
+
+    /// <summary>Codes of at most 63 with whole scales and minima per 16, 8 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Groups8(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16)), f4 = TLanes.Load(results + (4 * 16)), f5 = TLanes.Load(results + (5 * 16)), f6 = TLanes.Load(results + (6 * 16)), f7 = TLanes.Load(results + (7 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* pairs = (byte*)(scales + (2 * width));
+            TBytes w0 = TLanes.Load(panel + PanelLayout.GroupMinima);
+            TBytes i0 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 0)), i1 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 4)), i2 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 8)), i3 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 12)), i4 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 16)), i5 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 20)), i6 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 24)), i7 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 28));
+            if (hasMinimum)
+            {
+                TVector minimum = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(minimum, TLanes.Broadcast(scales[0])), f0);
+                i0 = TLanes.Zero;
+                f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(minimum, TLanes.Broadcast(scales[1])), f1);
+                i1 = TLanes.Zero;
+                f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(minimum, TLanes.Broadcast(scales[2])), f2);
+                i2 = TLanes.Zero;
+                f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(minimum, TLanes.Broadcast(scales[3])), f3);
+                i3 = TLanes.Zero;
+                f4 = TLanes.MultiplyAdd(TLanes.ToFloat(i4), TLanes.Multiply(minimum, TLanes.Broadcast(scales[4])), f4);
+                i4 = TLanes.Zero;
+                f5 = TLanes.MultiplyAdd(TLanes.ToFloat(i5), TLanes.Multiply(minimum, TLanes.Broadcast(scales[5])), f5);
+                i5 = TLanes.Zero;
+                f6 = TLanes.MultiplyAdd(TLanes.ToFloat(i6), TLanes.Multiply(minimum, TLanes.Broadcast(scales[6])), f6);
+                i6 = TLanes.Zero;
+                f7 = TLanes.MultiplyAdd(TLanes.ToFloat(i7), TLanes.Multiply(minimum, TLanes.Broadcast(scales[7])), f7);
+                i7 = TLanes.Zero;
+            }
+
+            byte* codes = panel, a = x;
+            for (int sixteen = 0; sixteen < 2; sixteen++)
+            {
+                TBytes s = TLanes.Load(panel + PanelLayout.GroupScales + (64 * sixteen));
+                for (int g = 0; g < 2; g++, codes += 128, a += 2 * group)
+                {
+                    w0 = TLanes.Load(codes);
+                    TBytes w1 = TLanes.Load(codes + 64);
+                    i0 = TLanes.Add32(i0, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 0)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 0))), s));
+                    i1 = TLanes.Add32(i1, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 4)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 4))), s));
+                    i2 = TLanes.Add32(i2, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 8)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 8))), s));
+                    i3 = TLanes.Add32(i3, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 12)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 12))), s));
+                    i4 = TLanes.Add32(i4, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 16)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 16))), s));
+                    i5 = TLanes.Add32(i5, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 20)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 20))), s));
+                    i6 = TLanes.Add32(i6, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 24)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 24))), s));
+                    i7 = TLanes.Add32(i7, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 28)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 28))), s));
+                }
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(i4), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(i5), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(i6), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(i7), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+        TLanes.Store(f4, results + (4 * 16));
+        TLanes.Store(f5, results + (5 * 16));
+        TLanes.Store(f6, results + (6 * 16));
+        TLanes.Store(f7, results + (7 * 16));
+    }
+
+    /// <summary>Codes of at most 63 with whole scales and minima per 16, 4 tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Groups4(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
+    {
+        int group = 4 * width, step = 48 * width;
+        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16));
+        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
+        {
+            float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* pairs = (byte*)(scales + (2 * width));
+            TBytes w0 = TLanes.Load(panel + PanelLayout.GroupMinima);
+            TBytes i0 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 0)), i1 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 4)), i2 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 8)), i3 = TLanes.PairProducts16(w0, TLanes.Repeat(pairs + 12));
+            if (hasMinimum)
+            {
+                TVector minimum = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(minimum, TLanes.Broadcast(scales[0])), f0);
+                i0 = TLanes.Zero;
+                f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(minimum, TLanes.Broadcast(scales[1])), f1);
+                i1 = TLanes.Zero;
+                f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(minimum, TLanes.Broadcast(scales[2])), f2);
+                i2 = TLanes.Zero;
+                f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(minimum, TLanes.Broadcast(scales[3])), f3);
+                i3 = TLanes.Zero;
+            }
+
+            byte* codes = panel, a = x;
+            for (int sixteen = 0; sixteen < 2; sixteen++)
+            {
+                TBytes s = TLanes.Load(panel + PanelLayout.GroupScales + (64 * sixteen));
+                for (int g = 0; g < 2; g++, codes += 128, a += 2 * group)
+                {
+                    w0 = TLanes.Load(codes);
+                    TBytes w1 = TLanes.Load(codes + 64);
+                    i0 = TLanes.Add32(i0, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 0)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 0))), s));
+                    i1 = TLanes.Add32(i1, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 4)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 4))), s));
+                    i2 = TLanes.Add32(i2, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 8)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 8))), s));
+                    i3 = TLanes.Add32(i3, TLanes.PairProducts16(TLanes.Add16(TLanes.PairProducts(w0, TLanes.Repeat(a + 12)), TLanes.PairProducts(w1, TLanes.Repeat(a + group + 12))), s));
+                }
+            }
+
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+        }
+
+        TLanes.Store(f0, results + (0 * 16));
+        TLanes.Store(f1, results + (1 * 16));
+        TLanes.Store(f2, results + (2 * 16));
+        TLanes.Store(f3, results + (3 * 16));
+    }
+}

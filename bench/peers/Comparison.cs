@@ -32,7 +32,9 @@ internal sealed class Comparison(Func<Group, IEnumerable<Side>> sides, int round
                 }
             }
 
-            return new GroupResult(group, [.. entries.Select(entry => entry.Result())]);
+            GroupResult result = new(group, [.. entries.Select(entry => entry.Result())]);
+            log.WriteLine($"{Title(group)}: {Report.Summary(result)}");
+            return result;
         }
         finally
         {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -14,7 +13,7 @@ internal sealed unsafe class LlamaEngine : Engine
     private static readonly StringBuilder s_log = new();
 
     private readonly nint _model, _context, _memory;
-    private readonly double _loadSeconds;
+    private readonly Loading _loading;
     private readonly string _build;
     private int _length;
 
@@ -33,10 +32,8 @@ internal sealed unsafe class LlamaEngine : Engine
             ?? throw new PeerException($"ggml found no CPU backend in '{folder}' that runs here.");
         LlamaApi.Initialize();
 
-        long start = Stopwatch.GetTimestamp();
-        _model = LlamaApi.LoadModel(group.Model, LlamaApi.DefaultModelParams());
+        (_model, _loading) = Loading.Watch(() => LlamaApi.LoadModel(group.Model, LlamaApi.DefaultModelParams()));
         if (_model == 0) throw new PeerException($"libllama refuses {Path.GetFileName(group.Model)}: {Complaint()}");
-        _loadSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         Vocabulary = LlamaApi.VocabularyTokens(LlamaApi.Vocabulary(_model));
 
         LlamaApi.ContextParams options = LlamaApi.DefaultContextParams();
@@ -57,7 +54,7 @@ internal sealed unsafe class LlamaEngine : Engine
     public override int Vocabulary { get; }
 
     /// <inheritdoc/>
-    public override Loaded Describe() => new($"{_build}; {string.Join("; ", LogFacts.Of(s_log.ToString()))}", _loadSeconds, Machine.AnonymousBytes());
+    public override Loaded Describe() => new($"{_build}; {string.Join("; ", LogFacts.Of(s_log.ToString()))}", _loading.Seconds, _loading.PeakBytes, Machine.AnonymousBytes());
 
     /// <inheritdoc/>
     public override void Seek(int depth)

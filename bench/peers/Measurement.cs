@@ -38,10 +38,11 @@ internal sealed record Group(string Model, int Threads, string Kv, int Depth, Te
 /// <summary>What a side says of itself when it has loaded a model.</summary>
 /// <param name="Description">How it computes, and which buffers took the weights.</param>
 /// <param name="LoadSeconds">From the start of its loading to its end; null where it does not say.</param>
-/// <param name="AnonymousBytes">Memory that is no mapped file (RssAnon), after the last test; null where it does not say.</param>
+/// <param name="LoadPeakBytes">The most memory that is no mapped file (RssAnon) while it loaded; null where it does not say.</param>
+/// <param name="AnonymousBytes">Such memory after the last test; null where it does not say.</param>
 /// <param name="WeightBytes">Bytes of the matrices that a token is multiplied with; null where it does not say.</param>
 /// <param name="KvBytesPerPosition">Bytes of keys and values of a position; null where it does not say.</param>
-internal sealed record Loaded(string Description, double? LoadSeconds = null, long? AnonymousBytes = null, long? WeightBytes = null, double? KvBytesPerPosition = null);
+internal sealed record Loaded(string Description, double? LoadSeconds = null, long? LoadPeakBytes = null, long? AnonymousBytes = null, long? WeightBytes = null, double? KvBytesPerPosition = null);
 
 /// <summary>A side's rates in a group.</summary>
 /// <param name="Side">The side's name.</param>

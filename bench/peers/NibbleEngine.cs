@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Nibble;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
@@ -11,7 +10,7 @@ internal sealed class NibbleEngine : Engine
 {
     private readonly Model _model;
     private readonly Session _session;
-    private readonly double _loadSeconds;
+    private readonly Loading _loading;
     private readonly BlockFormat _kv;
 
     /// <summary>Loads a model.</summary>
@@ -20,9 +19,7 @@ internal sealed class NibbleEngine : Engine
     public NibbleEngine(Group group, string? path)
     {
         _kv = BlockFormats.Find(group.Kv) ?? throw new PeerException($"Nibble knows no format '{group.Kv}'.");
-        long start = Stopwatch.GetTimestamp();
-        _model = Model.Load(group.Model, new LoadOptions { Device = "cpu", DeviceOptions = new DeviceOptions { Threads = group.Threads, CpuPath = path } });
-        _loadSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        (_model, _loading) = Loading.Watch(() => Model.Load(group.Model, new LoadOptions { Device = "cpu", DeviceOptions = new DeviceOptions { Threads = group.Threads, CpuPath = path } }));
         _session = _model.Language.NewSession(new SessionOptions { Context = group.Positions, KvFormat = _kv });
     }
 
@@ -31,7 +28,7 @@ internal sealed class NibbleEngine : Engine
 
     /// <inheritdoc/>
     public override Loaded Describe() =>
-        new(_model.Language.Backend.Description, _loadSeconds, Machine.AnonymousBytes(), WeightBytes(_model.Language.File),
+        new(_model.Language.Backend.Description, _loading.Seconds, _loading.PeakBytes, Machine.AnonymousBytes(), WeightBytes(_model.Language.File),
             (_model.Language.KvBytes(_session.Capacity + 1024, _kv) - _model.Language.KvBytes(_session.Capacity, _kv)) / 1024.0);
 
     /// <inheritdoc/>

@@ -78,6 +78,12 @@ internal static class Report
         output.WriteByte((byte)'\n');
     }
 
+    /// <summary>A line about a group: medians, and Nibble's ratios.</summary>
+    public static string Summary(GroupResult result) =>
+        string.Join("; ", result.Group.Tests.Select((test, i) => $"{test.Name(result.Group.Depth)} "
+            + string.Join(", ", result.Sides.Where(side => side.Side != SideNames.Bandwidth).Select(side => $"{side.Side} {Rate(side, i)}"))
+            + (Quotient(result, i, result.Peer(i)) is { } ratio ? $", Nibble / llama.cpp {Ratio(ratio)}" : string.Empty)));
+
     /// <summary>Bytes of weights, keys and values that Nibble reads in a second of decoding; null for a prefill, which reads weights once for many tokens.</summary>
     private static double? BytesPerSecond(GroupResult result, int test)
     {
@@ -103,7 +109,8 @@ internal static class Report
     private static string Note(Group group, SideResult side)
     {
         if (side.Error is not null) return $"{group.ModelName} {group.Kv} failed: {side.Error}";
-        string memory = side.Loaded is { LoadSeconds: { } seconds, AnonymousBytes: { } bytes } ? string.Create(CultureInfo.InvariantCulture, $", loaded in {seconds:0.00} s, {bytes / 1048576.0:0} MiB RssAnon") : string.Empty;
+        string memory = side.Loaded is { LoadSeconds: { } seconds, LoadPeakBytes: { } peak, AnonymousBytes: { } bytes }
+            ? string.Create(CultureInfo.InvariantCulture, $", loaded in {seconds:0.00} s with at most {peak / 1048576.0:0} MiB RssAnon, {bytes / 1048576.0:0} MiB at the end") : string.Empty;
         return side.Side == SideNames.Bandwidth ? side.Loaded!.Description : $"[{group.ModelName} {group.Kv}] {side.Loaded!.Description}{memory}";
     }
 
@@ -129,6 +136,7 @@ internal static class Report
             writer.WriteString("error", side.Error);
             writer.WriteString("description", side.Loaded?.Description);
             if (side.Loaded is { LoadSeconds: { } seconds }) writer.WriteNumber("load_seconds", seconds);
+            if (side.Loaded is { LoadPeakBytes: { } peak }) writer.WriteNumber("load_peak_anonymous_bytes", peak);
             if (side.Loaded is { AnonymousBytes: { } bytes }) writer.WriteNumber("anonymous_bytes", bytes);
             writer.WriteStartArray("tests");
             for (int test = 0; test < side.Rates.Length; test++)

@@ -351,7 +351,6 @@ public sealed unsafe partial class CpuBackend
             Scale = weight.ScaleOf(matrix),
             Format = weight.Format,
             Codes = weight.Codes,
-            Integer = IsInteger(weight.Codes),
             Y = HostTensorBuffer.Pointer(y),
             YStride = y.Stride,
             Inputs = inputs,

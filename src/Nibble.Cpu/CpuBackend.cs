@@ -10,11 +10,11 @@ using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu;
 
-/// <summary>Computes on the processor's cores with vector instructions. Weights are used in place, in the file's order.</summary>
+/// <summary>Computes on the processor's cores with vector instructions. Weights of products are packed when they are loaded, all others used where the file has them.</summary>
 /// <remarks>
 /// <para>A call returns when its result is there. Results do not depend on the number of threads or on how tokens are batched.</para>
-/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for F32, F16 and BF16 weights, weights are decoded and multiplied in float32.
-/// Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 or 16 are added in float32;
+/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for formats without a packed order (F32, F16, BF16, NVFP4, and the rare weight whose scales are 64 or more), weights are
+/// decoded and multiplied in float32. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
 /// an activation that is NaN or infinite then makes its row's products NaN.</para>
 /// <para>Only one thread may be inside a call; a second one gets an <see cref="InvalidOperationException"/>.</para>
 /// </remarks>
@@ -119,8 +119,8 @@ public sealed partial class CpuBackend : Backend
         ArgumentNullException.ThrowIfNull(format);
         return operation switch
         {
-            Operation.MatMul or Operation.MatMulExperts => IsInteger(CodeFormats.Find(format))
-                ? $"{_path.Name}: {format.Name} codes x 8-bit activations"
+            Operation.MatMul or Operation.MatMulExperts => PackedKernels.Find(_packedKernels, format) is { } kernel
+                ? $"{_path.Name}: {format.Name} packed by 16 rows x 8-bit activations, {kernel.Instructions}"
                 : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",
             Operation.KvCache => $"{_path.Name}: {format.Name} tiles decoded to float32",
             _ => $"{format.Name} decoded to float32",
@@ -131,7 +131,9 @@ public sealed partial class CpuBackend : Backend
     public override long UploadBytes(IWeightSource source)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return CpuWeight.VectorBytes(source);
+        return PackedKernels.Find(_packedKernels, source.Format) is { } kernel && (long)source.Rows * source.Matrices > 1
+            ? PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices)
+            : CpuWeight.VectorBytes(source);
     }
 
     /// <inheritdoc/>
@@ -224,8 +226,6 @@ public sealed partial class CpuBackend : Backend
     }
 
     private static bool IsFloat(BlockFormat format) => format.Name is "F32" or "F16" or "BF16";
-
-    private bool IsInteger(CodeFormat? codes) => codes is not null && !_exact;
 
     private void Pack(CpuWeight weight)
     {

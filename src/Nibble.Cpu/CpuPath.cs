@@ -44,17 +44,17 @@ public static class CpuPaths
     /// <summary>Every path, best first.</summary>
     public static ImmutableArray<CpuPath> All { get; } =
     [
-        // 512-bit vectors come first also where AVX-VNNI is there: twice the float32 lanes, and pair products of int16 do as much an instruction as 256-bit VNNI.
-        new("avx512", "AVX-512BW at full width", "512-bit float32, int16 pair products",
-            Avx512BW.IsSupported && Vector512.IsHardwareAccelerated, static () => new CpuKernels<Lanes512, Vector512<float>, IntegerTiles512>()),
+        // 512-bit vectors come first also where AVX-VNNI is there: twice the float32 lanes, and pair products of 512 bits do as much an instruction as four products of 256 bits.
+        new("avx512", "AVX-512BW at full width", "512-bit float32 and 8-bit pair products",
+            Avx512BW.IsSupported && Vector512.IsHardwareAccelerated, static () => new CpuKernels<Lanes512, Vector512<float>>()),
         new("avxvnni", "AVX-VNNI, AVX2 and FMA", "256-bit float32, 8-bit dot products",
-            AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported, static () => new CpuKernels<Lanes256, Vector256<float>, IntegerTiles256<AvxVnniDot>>()),
+            AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported, static () => new CpuKernels<Lanes256, Vector256<float>>()),
         new("avx2", "AVX2 and FMA", "256-bit float32, 8-bit pair products",
-            Avx2.IsSupported && Fma.IsSupported, static () => new CpuKernels<Lanes256, Vector256<float>, IntegerTiles256<Avx2Dot>>()),
-        new("neon", "Arm64 AdvSimd", "128-bit float32, 8-bit dot products",
-            AdvSimd.Arm64.IsSupported, static () => new CpuKernels<Lanes128, Vector128<float>, IntegerTiles128<NeonDot>>()),
-        new("vector128", "128-bit vectors, in hardware or emulated", "128-bit float32, int16 products",
-            true, static () => new CpuKernels<Lanes128, Vector128<float>, IntegerTiles128<PortableDot>>()),
+            Avx2.IsSupported && Fma.IsSupported, static () => new CpuKernels<Lanes256, Vector256<float>>()),
+        new("neon", "Arm64 AdvSimd with dot products", "128-bit float32, 8-bit dot products",
+            AdvSimd.Arm64.IsSupported && Dp.IsSupported, static () => new CpuKernels<Lanes128, Vector128<float>>()),
+        new("vector128", "128-bit vectors, in hardware or emulated", "128-bit float32, 16-bit products",
+            true, static () => new CpuKernels<Lanes128, Vector128<float>>()),
     ];
 
     /// <summary>The path of a name that runs here; the best one when no name is given.</summary>

@@ -83,7 +83,7 @@ public partial class PathTests
             }
 
             Assert.Equal(format.Name is "F32" or "F16" or "Q8_0", fast.Supports(Operation.KvCache, format));
-            Assert.Equal(format.BlockValues > 1, fast.KernelName(Operation.MatMul, format).Contains("8-bit activations", StringComparison.Ordinal));
+            Assert.Equal(format.BlockValues > 1 && format != BlockFormats.NVFP4, fast.KernelName(Operation.MatMul, format).Contains("8-bit activations", StringComparison.Ordinal));
             Assert.DoesNotContain("8-bit activations", exact.KernelName(Operation.MatMul, format), StringComparison.Ordinal);
         }
 
@@ -103,11 +103,14 @@ public partial class PathTests
     }
 
     [Fact]
-    public void Upload_bytes_are_those_of_decoded_vectors_alone()
+    public void Upload_bytes_are_those_of_decoded_vectors_and_packed_matrices()
     {
-        using CpuBackend backend = new();
-        using TestWeights matrix = new(BlockFormats.Q4_K, 8, 256, 1), vector = new(BlockFormats.F16, 1, 100, 1);
-        Assert.Equal(0, backend.UploadBytes(matrix));
+        using CpuBackend backend = new(), exact = new(new CpuOptions { Exact = true });
+        using TestWeights matrix = new(BlockFormats.Q4_K, 17, 512, 1), vector = new(BlockFormats.F16, 1, 100, 1);
+
+        // Two times 16 rows of two blocks: 16 x 256 nibbles, and for each row two halves and two bytes for each 32.
+        Assert.Equal(2 * 2 * (2048 + 64 + 256), backend.UploadBytes(matrix));
+        Assert.Equal(0, exact.UploadBytes(matrix));
         Assert.Equal(400, backend.UploadBytes(vector));
         Assert.Throws<ArgumentException>(() => backend.Upload(matrix, [1, 2]));
     }

@@ -30,7 +30,7 @@ public abstract class Backend : IDisposable
     /// <param name="format">The format.</param>
     public abstract string KernelName(Operation operation, BlockFormat format);
 
-    /// <summary>Bytes of the device's memory that <see cref="Upload"/> of these weights will allocate.</summary>
+    /// <summary>Bytes of the device's memory that <see cref="Upload"/> of these weights, and <see cref="Prepare"/> if they are a matrix, will allocate.</summary>
     /// <param name="source">The weights.</param>
     public abstract long UploadBytes(IWeightSource source);
 

@@ -3,7 +3,7 @@ using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu.Jobs;
 
-/// <summary>Products of one input and several matrices: the input is put into the kernels' form once, then each part is a share of every matrix's rows.</summary>
+/// <summary>Products in float32 of one input and several matrices as the file has them: each part is a share of every matrix's rows.</summary>
 internal sealed unsafe class MatMulJob : TeamJob
 {
     // Multiplications in about 100 microseconds.
@@ -17,7 +17,7 @@ internal sealed unsafe class MatMulJob : TeamJob
     private float* _x;
     private long _xStride;
     private int _rows;
-    private bool _copies, _encodes;
+    private bool _copies;
 
     public MatMulJob(CpuKernels kernels, Scratch[] scratch)
     {
@@ -32,7 +32,7 @@ internal sealed unsafe class MatMulJob : TeamJob
     public long Work { get; private set; }
 
     /// <summary>Work of <see cref="Forms"/> in the same unit.</summary>
-    public long FormsWork => (long)_rows * _input.Columns * 8;
+    public long FormsWork => (long)_rows * _input.Columns;
 
     /// <summary>Starts to describe a product.</summary>
     public void Begin(float* x, long stride, int rows, int columns)
@@ -40,7 +40,8 @@ internal sealed unsafe class MatMulJob : TeamJob
         _x = x;
         (_xStride, _rows) = (stride, rows);
         _input = new MatMulInput { Columns = columns, FloatColumns = (columns + 15) & -16 };
-        (TargetCount, Work, _copies, _encodes) = (0, 0, false, false);
+        (TargetCount, Work) = (0, 0);
+        _copies = _input.FloatColumns != columns;
     }
 
     /// <summary>Adds a matrix.</summary>
@@ -49,12 +50,10 @@ internal sealed unsafe class MatMulJob : TeamJob
         if (TargetCount == _targets.Length) Array.Resize(ref _targets, TargetCount * 2);
         _targets[TargetCount++] = target;
         Work += (long)target.Rows * _input.Columns * target.Count;
-        if (target.Integer) _encodes = true;
-        else if (_input.FloatColumns != _input.Columns) _copies = true;
     }
 
     /// <summary>Whether the input needs another form first: <see cref="Forms"/>.</summary>
-    public bool NeedsForms => _copies || _encodes;
+    public bool NeedsForms => _copies;
 
     /// <summary>The job that puts the input into the kernels' form.</summary>
     public UnitJob Forms => _formsJob;
@@ -72,21 +71,11 @@ internal sealed unsafe class MatMulJob : TeamJob
     /// <param name="forms">Memory of the input's forms.</param>
     public void Prepare(Scratch forms)
     {
-        int columns = _input.Columns, groups = _input.Groups;
-        long padded = _copies ? (long)_rows * _input.FloatColumns * 4 : 0;
-        long scales = _encodes ? (long)_rows * (columns / 32) * 4 : 0;
-        long sums = _encodes ? (long)_rows * groups * 4 : 0;
-        long codes = _encodes ? (long)_rows * columns : 0;
-        byte* memory = forms.Reserve(padded + sums + scales + codes);
-        _input.X = _copies ? (float*)memory : _x;
+        _input.X = _copies ? (float*)forms.Reserve((long)_rows * _input.FloatColumns * 4) : _x;
         _input.XStride = _copies ? _input.FloatColumns : _xStride;
-        _input.Sums = (float*)(memory + padded);
-        _input.Scales = (float*)(memory + padded + sums);
-        _input.Codes = (sbyte*)(memory + padded + sums + scales);
-
         long bytes = 0;
         for (int i = 0; i < TargetCount; i++)
-            bytes = Math.Max(bytes, _kernels.MatMulScratchBytes(columns, _targets[i].Count, _targets[i].Integer));
+            bytes = Math.Max(bytes, _kernels.MatMulScratchBytes(_input.Columns, _targets[i].Count));
         foreach (Scratch own in _scratch)
             own.Reserve(bytes);
         _formsJob.Prepare(_rows);
@@ -100,24 +89,15 @@ internal sealed unsafe class MatMulJob : TeamJob
             int tiles = (target.Rows + 3) / 4;
             int first = Share(tiles, part, parts) * 4, end = Math.Min(target.Rows, Share(tiles, part + 1, parts) * 4);
             if (first >= end) continue;
-            if (target.Integer) _kernels.MatMulInteger(in target, in _input, _scratch[thread].Pointer, first, end);
-            else _kernels.MatMulFloat(in target, in _input, _scratch[thread].Pointer, first, end);
+            _kernels.MatMul(in target, in _input, _scratch[thread].Pointer, first, end);
         }
     }
 
     private void PrepareRow(int row)
     {
-        float* x = _x + (row * _xStride);
-        int columns = _input.Columns;
-        if (_copies)
-        {
-            Span<float> copy = new(_input.X + (row * _input.XStride), _input.FloatColumns);
-            new Span<float>(x, columns).CopyTo(copy);
-            copy[columns..].Clear();
-        }
-
-        if (_encodes)
-            ActivationCodes.Encode(x, columns, _input.Codes + ((long)row * columns), _input.Scales + ((long)row * (columns / 32)), _input.Sums + ((long)row * _input.Groups));
+        Span<float> copy = new(_input.X + (row * _input.XStride), _input.FloatColumns);
+        new Span<float>(_x + (row * _xStride), _input.Columns).CopyTo(copy);
+        copy[_input.Columns..].Clear();
     }
 
     private sealed class FormsJob(MatMulJob product) : UnitJob

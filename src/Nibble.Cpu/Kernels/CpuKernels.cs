@@ -5,14 +5,11 @@ namespace Nibble.Cpu.Kernels;
 /// <summary>The kernels of one instruction path.</summary>
 internal abstract unsafe class CpuKernels
 {
-    /// <inheritdoc cref="MatMulRows{TLanes, TVector, TTiles}.ScratchBytes"/>
-    public abstract long MatMulScratchBytes(int columns, int tokens, bool integer);
+    /// <inheritdoc cref="MatMulRows{TLanes, TVector}.ScratchBytes"/>
+    public abstract long MatMulScratchBytes(int columns, int tokens);
 
-    /// <inheritdoc cref="MatMulRows{TLanes, TVector, TTiles}.Float"/>
-    public abstract void MatMulFloat(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end);
-
-    /// <inheritdoc cref="MatMulRows{TLanes, TVector, TTiles}.Integer"/>
-    public abstract void MatMulInteger(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end);
+    /// <inheritdoc cref="MatMulRows{TLanes, TVector}.Run"/>
+    public abstract void MatMul(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end);
 
     /// <inheritdoc cref="AttentionTiles{TLanes, TVector}.Run"/>
     public abstract void Attention(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads);
@@ -48,19 +45,15 @@ internal abstract unsafe class CpuKernels
     public abstract float Advance(float* state, float* factors, float amount, float* direction, float* probe, int count);
 }
 
-/// <summary>The kernels of a path, made of its vectors and its integer tiles.</summary>
-internal sealed unsafe class CpuKernels<TLanes, TVector, TTiles> : CpuKernels
+/// <summary>The kernels of a path, made of its vectors.</summary>
+internal sealed unsafe class CpuKernels<TLanes, TVector> : CpuKernels
     where TLanes : struct, ILanes<TVector>
     where TVector : struct
-    where TTiles : struct, IIntegerTiles
 {
-    public override long MatMulScratchBytes(int columns, int tokens, bool integer) => MatMulRows<TLanes, TVector, TTiles>.ScratchBytes(columns, tokens, integer);
+    public override long MatMulScratchBytes(int columns, int tokens) => MatMulRows<TLanes, TVector>.ScratchBytes(columns, tokens);
 
-    public override void MatMulFloat(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end) =>
-        MatMulRows<TLanes, TVector, TTiles>.Float(in target, in input, scratch, first, end);
-
-    public override void MatMulInteger(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end) =>
-        MatMulRows<TLanes, TVector, TTiles>.Integer(in target, in input, scratch, first, end);
+    public override void MatMul(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end) =>
+        MatMulRows<TLanes, TVector>.Run(in target, in input, scratch, first, end);
 
     public override void Attention(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads) =>
         AttentionTiles<TLanes, TVector>.Run(in arguments, scratch, kvHead, firstToken, tokens, firstHead, heads);

@@ -6,10 +6,9 @@ namespace Nibble.Cpu.Kernels;
 
 /// <summary>Rows of a matrix times all tokens: unpacks some rows into scratch memory once and uses them for every token.</summary>
 /// <remarks>What one (row, token) pair gives does not depend on the rows and tokens beside it. Tiles at an edge repeat their last row or token and drop the copies.</remarks>
-internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
+internal static unsafe class MatMulRows<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : struct
-    where TTiles : struct, IIntegerTiles
 {
     // [16 pairs x 16] lanes and [16] sums.
     private const int TileFloats = 256 + 16;
@@ -18,12 +17,8 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
     private const int ChunkBytes = 128 << 10;
 
     /// <summary>Bytes of scratch memory a thread needs for products of so many columns.</summary>
-    public static long ScratchBytes(int columns, int tokens, bool integer)
-    {
-        int rows = ChunkRows(columns, tokens, integer);
-        long unpacked = RowFloats(columns) * 4L;
-        return (TileFloats * 4) + (integer ? rows * unpacked : (rows * Padded(columns) * 4L) + unpacked);
-    }
+    public static long ScratchBytes(int columns, int tokens) =>
+        (TileFloats * 4) + (ChunkRows(columns, tokens) * Padded(columns) * 4L) + (RowFloats(columns) * 4L);
 
     /// <summary>Multiplies rows by float32 activations.</summary>
     /// <param name="target">The matrix.</param>
@@ -31,11 +26,11 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
     /// <param name="scratch">[<see cref="ScratchBytes"/>].</param>
     /// <param name="first">First row.</param>
     /// <param name="end">Behind the last row.</param>
-    public static void Float(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end)
+    public static void Run(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end)
     {
         float* lanes = (float*)scratch, sums = lanes + 256, decoded = lanes + TileFloats;
         int columns = input.Columns, padded = input.FloatColumns;
-        int chunkRows = ChunkRows(columns, target.Count, false);
+        int chunkRows = ChunkRows(columns, target.Count);
         bool inPlace = target.Format.Id == 0 && padded == columns;
         float* codes = decoded + ((long)chunkRows * padded);
         float** rows = stackalloc float*[4];
@@ -68,62 +63,6 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
         }
     }
 
-    /// <summary>Multiplies rows by 8-bit activations.</summary>
-    /// <param name="target">The matrix.</param>
-    /// <param name="input">The activations: codes, scales and sums.</param>
-    /// <param name="scratch">[<see cref="ScratchBytes"/>].</param>
-    /// <param name="first">First row.</param>
-    /// <param name="end">Behind the last row.</param>
-    public static void Integer(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end)
-    {
-        float* sums = (float*)scratch, unpacked = sums + TileFloats;
-        int columns = input.Columns, groups = input.Groups, rowFloats = RowFloats(columns);
-        int chunkRows = ChunkRows(columns, target.Count, true);
-        CodeFormat format = target.Codes!;
-        sbyte** codes = stackalloc sbyte*[8];
-        float** values = stackalloc float*[16];
-        float** scales = values, mins = values + 4, tokenScales = values + 8, tokenSums = values + 12;
-        IntegerTile tile = new() { W = codes, D = scales, X = codes + 4, E = tokenScales, M = mins, Sums = tokenSums, Blocks = columns / 32, Groups = format.HasMins ? groups : 0, Results = sums };
-        for (int chunk = first; chunk < end; chunk += chunkRows)
-        {
-            int count = Math.Min(chunkRows, end - chunk);
-            for (int r = 0; r < count; r++)
-            {
-                float* row = unpacked + ((long)r * rowFloats);
-                Clear(row + groups - 16);
-                Clear(row + (2 * groups) - 16);
-                format.Unpack(target.Weights + ((chunk + r) * target.RowBytes), columns, (sbyte*)(row + (2 * groups)), row, row + groups);
-            }
-
-            for (int t = 0; t < target.Count;)
-            {
-                int tokens = TokensOf(target.Count - t, out int width);
-                for (int i = 0; i < width; i++)
-                {
-                    long row = target.Inputs[t + Math.Min(i, tokens - 1)];
-                    tile.X[i] = input.Codes + (row * columns);
-                    tokenScales[i] = input.Scales + (row * (columns / 32));
-                    tokenSums[i] = input.Sums + (row * groups);
-                }
-
-                for (int r = 0; r < count; r += 4)
-                {
-                    for (int i = 0; i < 4; i++)
-                    {
-                        scales[i] = unpacked + ((long)Math.Min(r + i, count - 1) * rowFloats);
-                        mins[i] = scales[i] + groups;
-                        codes[i] = (sbyte*)(mins[i] + groups);
-                    }
-
-                    TTiles.Dot(in tile, width);
-                    Finish(in target, sums, t, tokens, chunk + r, Math.Min(4, count - r));
-                }
-
-                t += tokens;
-            }
-        }
-    }
-
     // How many of the tokens that are left the next tile takes, and its width.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int TokensOf(int left, out int width)
@@ -138,8 +77,7 @@ internal static unsafe class MatMulRows<TLanes, TVector, TTiles>
     private static int RowFloats(int columns) => (2 * MatMulInput.GroupsOf(columns)) + (Padded(columns) / 4);
 
     // Few tokens read a row once or twice: then it should still be in the first-level cache.
-    private static int ChunkRows(int columns, int tokens, bool integer) =>
-        tokens <= 4 ? 4 : Math.Clamp(ChunkBytes / (integer ? RowFloats(columns) * 4 : Padded(columns) * 4), 4, 64) & -4;
+    private static int ChunkRows(int columns, int tokens) => tokens <= 4 ? 4 : Math.Clamp(ChunkBytes / (Padded(columns) * 4), 4, 64) & -4;
 
     private static void Decode(in MatMulTarget target, byte* row, int columns, int padded, float* scratch, float* values)
     {

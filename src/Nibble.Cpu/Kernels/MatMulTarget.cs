@@ -24,9 +24,6 @@ internal unsafe struct MatMulTarget
     /// <summary>How the format unpacks; null for F32, F16 and BF16.</summary>
     public CodeFormat? Codes;
 
-    /// <summary>Whether 8-bit activations are used.</summary>
-    public bool Integer;
-
     /// <summary>The first output row.</summary>
     public float* Y;
 
@@ -57,18 +54,6 @@ internal unsafe struct MatMulInput
 
     /// <summary><see cref="Columns"/> rounded up to 16.</summary>
     public int FloatColumns;
-
-    /// <summary>[rows x <see cref="Columns"/>] codes of -127 to 127.</summary>
-    public sbyte* Codes;
-
-    /// <summary>[rows x <see cref="Columns"/> / 32] scales of the codes.</summary>
-    public float* Scales;
-
-    /// <summary>[rows x <see cref="Groups"/>] scale times sum of the codes of 16 columns; zero past the last group.</summary>
-    public float* Sums;
-
-    /// <summary>Groups of 16 columns, rounded up to 16.</summary>
-    public readonly int Groups => GroupsOf(Columns);
 
     /// <summary>Groups of 16 columns, rounded up to 16.</summary>
     public static int GroupsOf(int columns) => (((columns + 15) / 16) + 15) & -16;

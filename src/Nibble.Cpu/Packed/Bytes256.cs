@@ -26,7 +26,10 @@ internal readonly unsafe struct Bytes256 : IByteLanes<Vector256<byte>, Vector256
     public static Vector256<byte> Or(Vector256<byte> a, Vector256<byte> b) => a | b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> LookUp(Vector128<byte> table, Vector256<byte> value) => Avx2.Shuffle(Vector256.Create(table, table), value);
+    public static Vector256<byte> Table(Vector128<byte> values) => Vector256.Create(values, values);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> LookUp(Vector256<byte> table, Vector256<byte> value) => Avx2.Shuffle(table, value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Wide(sbyte* source) => Avx2.ConvertToVector256Int32(source).AsByte();
@@ -76,6 +79,12 @@ internal readonly unsafe struct Bytes256 : IByteLanes<Vector256<byte>, Vector256
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> PairProducts16(Vector256<byte> a, Vector256<byte> b) => Avx2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Centre(Vector256<byte> codes) => codes;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Offset(byte* source) => Repeat(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Dot(Vector256<byte> sum, Vector256<byte> unsigned, Vector256<byte> signed) => throw new NotSupportedException();

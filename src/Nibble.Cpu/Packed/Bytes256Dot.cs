@@ -25,7 +25,10 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
     public static Vector256<byte> Or(Vector256<byte> a, Vector256<byte> b) => Bytes256.Or(a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> LookUp(Vector128<byte> table, Vector256<byte> value) => Bytes256.LookUp(table, value);
+    public static Vector256<byte> Table(Vector128<byte> values) => Bytes256.Table(values);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> LookUp(Vector256<byte> table, Vector256<byte> value) => Bytes256.LookUp(table, value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Wide(sbyte* source) => Bytes256.Wide(source);
@@ -66,6 +69,12 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> PairProducts16(Vector256<byte> a, Vector256<byte> b) => Bytes256.PairProducts16(a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Centre(Vector256<byte> codes) => codes;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Offset(byte* source) => Repeat(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Dot(Vector256<byte> sum, Vector256<byte> unsigned, Vector256<byte> signed) =>

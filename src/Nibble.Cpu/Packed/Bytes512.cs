@@ -26,11 +26,10 @@ internal readonly unsafe struct Bytes512 : IByteLanes<Vector512<byte>, Vector512
     public static Vector512<byte> Or(Vector512<byte> a, Vector512<byte> b) => a | b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> LookUp(Vector128<byte> table, Vector512<byte> value)
-    {
-        Vector256<byte> twice = Vector256.Create(table, table);
-        return Avx512BW.Shuffle(Vector512.Create(twice, twice), value);
-    }
+    public static Vector512<byte> Table(Vector128<byte> values) => Vector512.Create(Vector256.Create(values, values), Vector256.Create(values, values));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LookUp(Vector512<byte> table, Vector512<byte> value) => Avx512BW.Shuffle(table, value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Wide(sbyte* source) => Avx512F.ConvertToVector512Int32(Vector128.Load(source)).AsByte();
@@ -80,6 +79,12 @@ internal readonly unsafe struct Bytes512 : IByteLanes<Vector512<byte>, Vector512
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> PairProducts16(Vector512<byte> a, Vector512<byte> b) => Avx512BW.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> Centre(Vector512<byte> codes) => codes;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> Offset(byte* source) => Repeat(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Dot(Vector512<byte> sum, Vector512<byte> unsigned, Vector512<byte> signed) => throw new NotSupportedException();

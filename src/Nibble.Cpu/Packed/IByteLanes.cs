@@ -27,8 +27,11 @@ internal unsafe interface IByteLanes<TBytes, TVector>
     /// <summary>a | b.</summary>
     static abstract TBytes Or(TBytes a, TBytes b);
 
+    /// <summary>A table of 16 as <see cref="LookUp"/> takes it.</summary>
+    static abstract TBytes Table(Vector128<byte> values);
+
     /// <summary>table[value], values below 16.</summary>
-    static abstract TBytes LookUp(Vector128<byte> table, TBytes value);
+    static abstract TBytes LookUp(TBytes table, TBytes value);
 
     /// <summary>32-bit numbers of signed bytes, a lane one.</summary>
     static abstract TBytes Wide(sbyte* source);
@@ -57,6 +60,12 @@ internal unsafe interface IByteLanes<TBytes, TVector>
     /// <summary>Whether <see cref="Dot"/> is one instruction.</summary>
     static abstract bool HasDot { get; }
 
+    /// <summary>Codes of <see cref="CodeKind.Bytes"/> as <see cref="Dot"/> takes them.</summary>
+    static abstract TBytes Centre(TBytes codes);
+
+    /// <summary>What sums of dots of such codes begin with: -128 times the sum of the other factors, which is at the address, or zero where <see cref="Centre"/> took 128 away.</summary>
+    static abstract TBytes Offset(byte* source);
+
     /// <summary>Zero.</summary>
     static abstract TBytes Zero { get; }
 
@@ -72,7 +81,7 @@ internal unsafe interface IByteLanes<TBytes, TVector>
     /// <summary>Sums of two products of 16-bit numbers, 32 bits each.</summary>
     static abstract TBytes PairProducts16(TBytes a, TBytes b);
 
-    /// <summary>sum and, in each 32-bit lane, four products of unsigned and signed bytes; exact.</summary>
+    /// <summary>sum and, in each 32-bit lane, four products of unsigned bytes, below 128 unless they are of <see cref="Centre"/>, and signed ones; exact.</summary>
     static abstract TBytes Dot(TBytes sum, TBytes unsigned, TBytes signed);
 
     /// <summary>Sums of 16 bits.</summary>

@@ -40,10 +40,10 @@ internal unsafe interface IPackedFormat
     static abstract CodeKind Kind { get; }
 
     /// <summary>Whether a minimum is added: code times scale, plus minimum.</summary>
-    static abstract bool HasMinimum { get; }
+    static virtual bool HasMinimum => false;
 
     /// <summary>What products are multiplied by at last, for scales and minima are kept divided by it.</summary>
-    static abstract float Factor { get; }
+    static virtual float Factor => Heads.HalfFactor;
 
     /// <summary>Puts a row's block into the head.</summary>
     /// <param name="block">The block.</param>
@@ -62,11 +62,18 @@ internal unsafe interface IPackedFormat
     /// <param name="run">[<see cref="RunBytes"/>], overwritten.</param>
     static abstract void PackRun(byte* codes, byte* run);
 
+    /// <summary>The table that codes are looked up in, where there is one.</summary>
+    static virtual TBytes Table<TLanes, TBytes, TVector>()
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct => default;
+
     /// <summary>Unpacks a part of a group.</summary>
     /// <param name="run">The run.</param>
     /// <param name="group">0 to 7.</param>
     /// <param name="offset">The part's first byte of 64.</param>
-    static abstract TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    /// <param name="table"><see cref="Table"/>.</param>
+    static abstract TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct;
@@ -81,26 +88,26 @@ internal unsafe interface IPackedFormat
         where TVector : struct;
 
     /// <summary>The minima of a run, a lane a row; of <see cref="CodeKind.Groups"/> what the whole minima are multiplied by. Only where <see cref="HasMinimum"/>.</summary>
-    static abstract TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
+    static virtual TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
-        where TVector : struct;
+        where TVector : struct => default;
 
     /// <summary>Of <see cref="CodeKind.Groups"/>: the whole scales of 16 columns, a lane a row, as a pair of equal 16-bit numbers.</summary>
     /// <param name="head">The head.</param>
     /// <param name="sixteen">Which 16 columns of the tile.</param>
     /// <param name="row">The first lane's row.</param>
-    static abstract TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
+    static virtual TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
-        where TVector : struct;
+        where TVector : struct => default;
 
     /// <summary>Of <see cref="CodeKind.Groups"/>: the whole minima of the two 16 columns of a run, a lane a row, as a pair of 16-bit numbers. What codes are less by counts as a minimum.</summary>
     /// <param name="head">The head.</param>
     /// <param name="run">Which run of the tile.</param>
     /// <param name="row">The first lane's row.</param>
-    static abstract TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
+    static virtual TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
-        where TVector : struct;
+        where TVector : struct => default;
 }

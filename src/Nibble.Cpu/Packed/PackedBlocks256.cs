@@ -20,8 +20,6 @@ internal readonly unsafe struct PackedQ4_K : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.SixBits(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q4_KCodes>(block, codes, 0);
@@ -29,7 +27,7 @@ internal readonly unsafe struct PackedQ4_K : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -48,16 +46,6 @@ internal readonly unsafe struct PackedQ4_K : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Multiply(TLanes.Multiply(TLanes.Halves(head + 32 + (2 * row)), TLanes.Broadcast(-1f)), TLanes.Unsigned(head + 192 + (16 * run) + row));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>Q5_K: as Q4_K with five bits.</summary>
@@ -75,8 +63,6 @@ internal readonly unsafe struct PackedQ5_K : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.SixBits(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q5_KCodes>(block, codes, 0);
@@ -84,7 +70,7 @@ internal readonly unsafe struct PackedQ5_K : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => FiveBitPlanes.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -103,16 +89,6 @@ internal readonly unsafe struct PackedQ5_K : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Multiply(TLanes.Multiply(TLanes.Halves(head + 32 + (2 * row)), TLanes.Broadcast(-1f)), TLanes.Unsigned(head + 192 + (16 * run) + row));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>IQ4_XS: nibbles that are looked up; half d of the block, a signed scale per 32.</summary>
@@ -128,10 +104,6 @@ internal readonly unsafe struct PackedIQ4_XS : IPackedFormat
 
     public static CodeKind Kind => CodeKind.Bytes;
 
-    public static bool HasMinimum => false;
-
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.IQ4_XS(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.IQ4_XS(block, codes);
@@ -139,11 +111,18 @@ internal readonly unsafe struct PackedIQ4_XS : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Table<TLanes, TBytes, TVector>()
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
-        TLanes.LookUp(RowCodes.Iq4Nl, NibblePlane.Unpack<TLanes, TBytes, TVector>(run, group, offset));
+        TLanes.Table(RowCodes.Iq4Nl);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.LookUp(table, NibblePlane.Unpack<TLanes, TBytes, TVector>(run, group, offset));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Scales<TLanes, TBytes, TVector>(byte* head, int run, int row)
@@ -151,23 +130,6 @@ internal readonly unsafe struct PackedIQ4_XS : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Signed(head + 32 + (16 * run) + row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        default;
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>Q6_K: six bits less 32; half d of the block, a signed scale per 16.</summary>
@@ -183,10 +145,6 @@ internal readonly unsafe struct PackedQ6_K : IPackedFormat
 
     public static CodeKind Kind => CodeKind.Groups;
 
-    public static bool HasMinimum => false;
-
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Q6_K(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q6_KCodes>(block, codes, 32);
@@ -194,7 +152,7 @@ internal readonly unsafe struct PackedQ6_K : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => SixBitPlanes.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -206,13 +164,6 @@ internal readonly unsafe struct PackedQ6_K : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        default;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
@@ -248,10 +199,6 @@ internal readonly unsafe struct PackedQ3_K : IPackedFormat
 
     public static CodeKind Kind => CodeKind.Groups;
 
-    public static bool HasMinimum => false;
-
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Q3_K(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q3_KCodes>(block, codes, 4);
@@ -259,7 +206,7 @@ internal readonly unsafe struct PackedQ3_K : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => ThreeBitPlanes.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -271,13 +218,6 @@ internal readonly unsafe struct PackedQ3_K : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        default;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
@@ -315,8 +255,6 @@ internal readonly unsafe struct PackedQ2_K : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Q2_K(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q2_KCodes>(block, codes, 0);
@@ -324,7 +262,7 @@ internal readonly unsafe struct PackedQ2_K : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => TwoBitPlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -363,4 +301,90 @@ internal readonly unsafe struct PackedQ2_K : IPackedFormat
         byte* both = head + 64 + (32 * run) + row;
         return TLanes.Pair(TLanes.Times(TLanes.Bits(TLanes.Wide(both), 4, 15), -1), TLanes.Times(TLanes.Bits(TLanes.Wide(both + 16), 4, 15), -1));
     }
+}
+
+/// <summary>TQ1_0: three values, -1 to 1, as 2 bits; a half scale per block, and a minimum of -1 scale.</summary>
+internal readonly unsafe struct PackedTQ1_0 : IPackedFormat
+{
+    public static BlockFormat Format => BlockFormats.TQ1_0;
+
+    public static int Columns => 256;
+
+    public static int HeadBytes => 32;
+
+    public static int RunBytes => 128;
+
+    public static CodeKind Kind => CodeKind.Nibbles;
+
+    public static bool HasMinimum => true;
+
+    public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block + 52, head, row);
+
+    public static void Codes(byte* block, byte* codes) => RowCodes.Of<TQ1_0Codes>(block, codes, 1);
+
+    public static void PackRun(byte* codes, byte* run) => TwoBitPlane.Pack(codes, run);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TwoBitPlane.Unpack<TLanes, TBytes, TVector>(run, group, offset);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector Scales<TLanes, TBytes, TVector>(byte* head, int run, int row)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.Halves(head + (2 * row));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Broadcast(-1f));
+}
+
+/// <summary>TQ2_0: as TQ1_0.</summary>
+internal readonly unsafe struct PackedTQ2_0 : IPackedFormat
+{
+    public static BlockFormat Format => BlockFormats.TQ2_0;
+
+    public static int Columns => 256;
+
+    public static int HeadBytes => 32;
+
+    public static int RunBytes => 128;
+
+    public static CodeKind Kind => CodeKind.Nibbles;
+
+    public static bool HasMinimum => true;
+
+    public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block + 64, head, row);
+
+    public static void Codes(byte* block, byte* codes) => RowCodes.Of<TQ2_0Codes>(block, codes, 1);
+
+    public static void PackRun(byte* codes, byte* run) => TwoBitPlane.Pack(codes, run);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TwoBitPlane.Unpack<TLanes, TBytes, TVector>(run, group, offset);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector Scales<TLanes, TBytes, TVector>(byte* head, int run, int row)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.Halves(head + (2 * row));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Broadcast(-1f));
 }

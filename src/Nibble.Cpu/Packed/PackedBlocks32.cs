@@ -20,8 +20,6 @@ internal readonly unsafe struct PackedQ4_0 : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q4_0Codes>(block, codes, 8);
@@ -29,7 +27,7 @@ internal readonly unsafe struct PackedQ4_0 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -48,16 +46,6 @@ internal readonly unsafe struct PackedQ4_0 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Broadcast(-8f));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>Q4_1: nibbles, half scale and minimum.</summary>
@@ -75,8 +63,6 @@ internal readonly unsafe struct PackedQ4_1 : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.TwoHalves(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q4_1Codes>(block, codes, 0);
@@ -84,7 +70,7 @@ internal readonly unsafe struct PackedQ4_1 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -103,16 +89,6 @@ internal readonly unsafe struct PackedQ4_1 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + 32 + (2 * row));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>Q5_0: five bits, a half scale; what codes are less by, 16, is a minimum of -16 scales.</summary>
@@ -130,8 +106,6 @@ internal readonly unsafe struct PackedQ5_0 : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q5_0Codes>(block, codes, 16);
@@ -139,7 +113,7 @@ internal readonly unsafe struct PackedQ5_0 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => FiveBitPlanes.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -158,16 +132,6 @@ internal readonly unsafe struct PackedQ5_0 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Broadcast(-16f));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>Q5_1: five bits, half scale and minimum.</summary>
@@ -185,8 +149,6 @@ internal readonly unsafe struct PackedQ5_1 : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.TwoHalves(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q5_1Codes>(block, codes, 0);
@@ -194,7 +156,7 @@ internal readonly unsafe struct PackedQ5_1 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => FiveBitPlanes.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -213,16 +175,6 @@ internal readonly unsafe struct PackedQ5_1 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + 32 + (2 * row));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>Q8_0: bytes, a half scale.</summary>
@@ -238,10 +190,6 @@ internal readonly unsafe struct PackedQ8_0 : IPackedFormat
 
     public static CodeKind Kind => CodeKind.Bytes;
 
-    public static bool HasMinimum => false;
-
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Of<Q8_0Codes>(block, codes, 128);
@@ -249,7 +197,7 @@ internal readonly unsafe struct PackedQ8_0 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => BytePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -261,23 +209,6 @@ internal readonly unsafe struct PackedQ8_0 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        default;
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>IQ4_NL: nibbles that are looked up, a half scale.</summary>
@@ -293,10 +224,6 @@ internal readonly unsafe struct PackedIQ4_NL : IPackedFormat
 
     public static CodeKind Kind => CodeKind.Bytes;
 
-    public static bool HasMinimum => false;
-
-    public static float Factor => Heads.HalfFactor;
-
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block, head, row);
 
     public static void Codes(byte* block, byte* codes) => RowCodes.Nibbles(block + 2, codes);
@@ -304,11 +231,18 @@ internal readonly unsafe struct PackedIQ4_NL : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Table<TLanes, TBytes, TVector>()
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
-        TLanes.LookUp(RowCodes.Iq4Nl, NibblePlane.Unpack<TLanes, TBytes, TVector>(run, group, offset));
+        TLanes.Table(RowCodes.Iq4Nl);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.LookUp(table, NibblePlane.Unpack<TLanes, TBytes, TVector>(run, group, offset));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Scales<TLanes, TBytes, TVector>(byte* head, int run, int row)
@@ -316,23 +250,6 @@ internal readonly unsafe struct PackedIQ4_NL : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        default;
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }
 
 /// <summary>MXFP4: nibbles that are looked up, a power of two as scale; what looked up codes are less by, 12, is a minimum of -12 scales.</summary>
@@ -359,11 +276,18 @@ internal readonly unsafe struct PackedMXFP4 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
+    public static TBytes Table<TLanes, TBytes, TVector>()
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
-        TLanes.LookUp(RowCodes.E2M1, NibblePlane.Unpack<TLanes, TBytes, TVector>(run, group, offset));
+        TLanes.Table(RowCodes.E2M1);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset, TBytes table)
+        where TLanes : struct, IByteLanes<TBytes, TVector>
+        where TBytes : struct
+        where TVector : struct =>
+        TLanes.LookUp(table, NibblePlane.Unpack<TLanes, TBytes, TVector>(run, group, offset));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Scales<TLanes, TBytes, TVector>(byte* head, int run, int row)
@@ -378,14 +302,4 @@ internal readonly unsafe struct PackedMXFP4 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Multiply(TLanes.HalfPowersOfTwo(head + row), TLanes.Broadcast(-12f));
-
-    public static TBytes GroupScales<TLanes, TBytes, TVector>(byte* head, int sixteen, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
-
-    public static TBytes GroupMinima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct => default;
 }

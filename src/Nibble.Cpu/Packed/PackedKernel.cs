@@ -10,6 +10,15 @@ internal abstract unsafe class PackedKernel
     /// <summary>The format.</summary>
     public abstract BlockFormat Format { get; }
 
+    /// <inheritdoc cref="IPackedFormat.Kind"/>
+    public abstract CodeKind Kind { get; }
+
+    /// <inheritdoc cref="IPackedFormat.HasMinimum"/>
+    public abstract bool HasMinimum { get; }
+
+    /// <summary>How it multiplies, in a few words.</summary>
+    public abstract string Instructions { get; }
+
     /// <summary>Bytes of a tile: 16 rows of a block.</summary>
     public abstract int TileBytes { get; }
 
@@ -37,6 +46,12 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Pa
     where TVector : struct
 {
     public override BlockFormat Format => TFormat.Format;
+
+    public override CodeKind Kind => TFormat.Kind;
+
+    public override bool HasMinimum => TFormat.HasMinimum;
+
+    public override string Instructions => $"{TLanes.Count * 8}-bit {(TLanes.HasDot && TFormat.Kind != CodeKind.Groups ? "dot" : "pair")} products";
 
     public override int TileBytes => Packer<TFormat>.TileBytes;
 

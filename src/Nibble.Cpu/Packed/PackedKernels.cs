@@ -15,7 +15,8 @@ internal static class PackedKernels
         "avx512" => [.. Pairs<Bytes512, Vector512<byte>, Vector512<float>>(), .. AvxVnni.IsSupported ? Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>() : Whole<Bytes512, Vector512<byte>, Vector512<float>>()],
         "avxvnni" => [.. Pairs<Bytes256Dot, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>()],
         "avx2" => [.. Pairs<Bytes256, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256, Vector256<byte>, Vector256<float>>()],
-        _ => [],
+        "neon" => [.. Pairs<Bytes128Dot, Vector128<byte>, Vector128<float>>(), .. Whole<Bytes128Dot, Vector128<byte>, Vector128<float>>()],
+        _ => [.. Pairs<Bytes128, Vector128<byte>, Vector128<float>>(), .. Whole<Bytes128, Vector128<byte>, Vector128<float>>()],
     };
 
     /// <summary>The kernel of a format, or null.</summary>
@@ -41,6 +42,8 @@ internal static class PackedKernels
         new PackedKernel<PackedQ5_K, TLanes, TBytes, TVector>(),
         new PackedKernel<PackedQ6_K, TLanes, TBytes, TVector>(),
         new PackedKernel<PackedMXFP4, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedTQ1_0, TLanes, TBytes, TVector>(),
+        new PackedKernel<PackedTQ2_0, TLanes, TBytes, TVector>(),
     ];
 
     private static PackedKernel[] Whole<TLanes, TBytes, TVector>()

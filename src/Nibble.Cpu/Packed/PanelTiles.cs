@@ -2,25 +2,6 @@ using System.Runtime.CompilerServices;
 
 namespace Nibble.Cpu.Packed;
 
-/// <summary>Where the fields of 16 unpacked rows of 32 columns lie: what one format's tile becomes before more than one token is multiplied with it.</summary>
-internal static class PanelLayout
-{
-    /// <summary>[16] float32 after the [8 groups x 64] codes.</summary>
-    public const int Scales = 512;
-
-    /// <summary>[16] float32.</summary>
-    public const int Minima = 576;
-
-    /// <summary>[2 x 16] pairs of equal 16-bit whole scales, of <see cref="CodeKind.Groups"/>.</summary>
-    public const int GroupScales = 640;
-
-    /// <summary>[16] pairs of 16-bit whole minima, of <see cref="CodeKind.Groups"/>.</summary>
-    public const int GroupMinima = 768;
-
-    /// <summary>Bytes of a run of 32 columns.</summary>
-    public const int Bytes = 832;
-}
-
 /// <summary>Products of unpacked rows and some tokens' 8-bit activations (<see cref="TokenTiles"/>): 16 rows of a panel, or as many of them as a vector has lanes.</summary>
 /// <remarks>Integer parts are exact; a (row, token) pair adds up its runs in float32 from first to last, whatever the other tokens. Each kernel adds to its results.</remarks>
 internal static unsafe class PanelTiles<TLanes, TBytes, TVector>
@@ -413,11 +394,12 @@ internal static unsafe class PanelTiles<TLanes, TBytes, TVector>
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
             byte* offsets = (byte*)(scales + (3 * width));
-            TBytes i0 = hasOffset ? TLanes.Repeat(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Repeat(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Repeat(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Repeat(offsets + 12) : TLanes.Zero, i4 = hasOffset ? TLanes.Repeat(offsets + 16) : TLanes.Zero, i5 = hasOffset ? TLanes.Repeat(offsets + 20) : TLanes.Zero, i6 = hasOffset ? TLanes.Repeat(offsets + 24) : TLanes.Zero, i7 = hasOffset ? TLanes.Repeat(offsets + 28) : TLanes.Zero;
+            TBytes i0 = hasOffset ? TLanes.Offset(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Offset(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Offset(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Offset(offsets + 12) : TLanes.Zero, i4 = hasOffset ? TLanes.Offset(offsets + 16) : TLanes.Zero, i5 = hasOffset ? TLanes.Offset(offsets + 20) : TLanes.Zero, i6 = hasOffset ? TLanes.Offset(offsets + 24) : TLanes.Zero, i7 = hasOffset ? TLanes.Offset(offsets + 28) : TLanes.Zero;
             byte* codes = panel, a = x;
             for (int g = 0; g < 8; g++, codes += 64, a += group)
             {
                 TBytes w = TLanes.Load(codes);
+                if (hasOffset) w = TLanes.Centre(w);
                 i0 = TLanes.Dot(i0, w, TLanes.Repeat(a + 0));
                 i1 = TLanes.Dot(i1, w, TLanes.Repeat(a + 4));
                 i2 = TLanes.Dot(i2, w, TLanes.Repeat(a + 8));
@@ -471,11 +453,12 @@ internal static unsafe class PanelTiles<TLanes, TBytes, TVector>
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
             byte* offsets = (byte*)(scales + (3 * width));
-            TBytes i0 = hasOffset ? TLanes.Repeat(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Repeat(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Repeat(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Repeat(offsets + 12) : TLanes.Zero;
+            TBytes i0 = hasOffset ? TLanes.Offset(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Offset(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Offset(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Offset(offsets + 12) : TLanes.Zero;
             byte* codes = panel, a = x;
             for (int g = 0; g < 8; g++, codes += 64, a += group)
             {
                 TBytes w = TLanes.Load(codes);
+                if (hasOffset) w = TLanes.Centre(w);
                 i0 = TLanes.Dot(i0, w, TLanes.Repeat(a + 0));
                 i1 = TLanes.Dot(i1, w, TLanes.Repeat(a + 4));
                 i2 = TLanes.Dot(i2, w, TLanes.Repeat(a + 8));

@@ -16,6 +16,7 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Unpack(byte* tiles, int blocks, byte* panel)
     {
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
         for (; blocks > 0; blocks--, tiles += Packer<TFormat>.TileBytes)
         {
             byte* codes = tiles + TFormat.HeadBytes;
@@ -23,14 +24,14 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
             {
                 for (int part = 0; part < 64; part += TLanes.Count)
                 {
-                    TLanes.Store(Group(codes, 0, part), panel + part);
-                    TLanes.Store(Group(codes, 1, part), panel + 64 + part);
-                    TLanes.Store(Group(codes, 2, part), panel + 128 + part);
-                    TLanes.Store(Group(codes, 3, part), panel + 192 + part);
-                    TLanes.Store(Group(codes, 4, part), panel + 256 + part);
-                    TLanes.Store(Group(codes, 5, part), panel + 320 + part);
-                    TLanes.Store(Group(codes, 6, part), panel + 384 + part);
-                    TLanes.Store(Group(codes, 7, part), panel + 448 + part);
+                    TLanes.Store(Group(codes, 0, part, table), panel + part);
+                    TLanes.Store(Group(codes, 1, part, table), panel + 64 + part);
+                    TLanes.Store(Group(codes, 2, part, table), panel + 128 + part);
+                    TLanes.Store(Group(codes, 3, part, table), panel + 192 + part);
+                    TLanes.Store(Group(codes, 4, part, table), panel + 256 + part);
+                    TLanes.Store(Group(codes, 5, part, table), panel + 320 + part);
+                    TLanes.Store(Group(codes, 6, part, table), panel + 384 + part);
+                    TLanes.Store(Group(codes, 7, part, table), panel + 448 + part);
                     int row = part / 4;
                     TLanes.Store(TFormat.Scales<TLanes, TBytes, TVector>(tiles, run, row), (float*)(panel + PanelLayout.Scales + part));
                     if (TFormat.HasMinimum) TLanes.Store(TFormat.Minima<TLanes, TBytes, TVector>(tiles, run, row), (float*)(panel + PanelLayout.Minima + part));
@@ -60,13 +61,17 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TBytes Group(byte* run, int group, int part) => TFormat.Unpack<TLanes, TBytes, TVector>(run, group, part);
+    private static TBytes Group(byte* run, int group, int part, TBytes table) => TFormat.Unpack<TLanes, TBytes, TVector>(run, group, part, table);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TBytes Pair(byte* run, byte* x, int group, int part) => TLanes.PairProducts(Group(run, group, part), TLanes.Repeat(x + (4 * group)));
+    private static TBytes Pair(byte* run, byte* x, int group, int part, TBytes table) => TLanes.PairProducts(Group(run, group, part, table), TLanes.Repeat(x + (4 * group)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TBytes Dot(TBytes sum, byte* run, byte* x, int group, int part) => TLanes.Dot(sum, Group(run, group, part), TLanes.Repeat(x + (4 * group)));
+    private static TBytes Dot(TBytes sum, byte* run, byte* x, int group, int part, TBytes table)
+    {
+        TBytes codes = Group(run, group, part, table);
+        return TLanes.Dot(sum, TFormat.Kind == CodeKind.Bytes ? TLanes.Centre(codes) : codes, TLanes.Repeat(x + (4 * group)));
+    }
 
     // Sum and minimum of a run, in the same steps as PanelTiles has them.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -84,13 +89,14 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     {
         TBytes ones = TLanes.Repeat(1);
         TVector result = TLanes.Broadcast(0);
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
         for (; blocks > 0; blocks--, tiles += Packer<TFormat>.TileBytes)
         {
             byte* codes = tiles + TFormat.HeadBytes;
             for (int run = 0; run < TFormat.Columns / 32; run++, codes += TFormat.RunBytes, x += 48)
             {
-                TBytes a = TLanes.Add16(TLanes.Add16(Pair(codes, x, 0, part), Pair(codes, x, 1, part)), TLanes.Add16(Pair(codes, x, 2, part), Pair(codes, x, 3, part)));
-                TBytes b = TLanes.Add16(TLanes.Add16(Pair(codes, x, 4, part), Pair(codes, x, 5, part)), TLanes.Add16(Pair(codes, x, 6, part), Pair(codes, x, 7, part)));
+                TBytes a = TLanes.Add16(TLanes.Add16(Pair(codes, x, 0, part, table), Pair(codes, x, 1, part, table)), TLanes.Add16(Pair(codes, x, 2, part, table), Pair(codes, x, 3, part, table)));
+                TBytes b = TLanes.Add16(TLanes.Add16(Pair(codes, x, 4, part, table), Pair(codes, x, 5, part, table)), TLanes.Add16(Pair(codes, x, 6, part, table), Pair(codes, x, 7, part, table)));
                 TBytes sum = TFormat.Kind == CodeKind.Nibbles
                     ? TLanes.PairProducts16(TLanes.Add16(a, b), ones)
                     : TLanes.Add32(TLanes.PairProducts16(a, ones), TLanes.PairProducts16(b, ones));
@@ -105,14 +111,15 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     private static void Dots(byte* tiles, int blocks, byte* x, int part, float* results)
     {
         TVector result = TLanes.Broadcast(0);
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
         for (; blocks > 0; blocks--, tiles += Packer<TFormat>.TileBytes)
         {
             byte* codes = tiles + TFormat.HeadBytes;
             for (int run = 0; run < TFormat.Columns / 32; run++, codes += TFormat.RunBytes, x += 48)
             {
-                TBytes a = TFormat.Kind == CodeKind.Bytes ? TLanes.Repeat(x + 44) : TLanes.Zero, b = TLanes.Zero;
-                a = Dot(Dot(Dot(Dot(a, codes, x, 0, part), codes, x, 1, part), codes, x, 2, part), codes, x, 3, part);
-                b = Dot(Dot(Dot(Dot(b, codes, x, 4, part), codes, x, 5, part), codes, x, 6, part), codes, x, 7, part);
+                TBytes a = TFormat.Kind == CodeKind.Bytes ? TLanes.Offset(x + 44) : TLanes.Zero, b = TLanes.Zero;
+                a = Dot(Dot(Dot(Dot(a, codes, x, 0, part, table), codes, x, 1, part, table), codes, x, 2, part, table), codes, x, 3, part, table);
+                b = Dot(Dot(Dot(Dot(b, codes, x, 4, part, table), codes, x, 5, part, table), codes, x, 6, part, table), codes, x, 7, part, table);
                 result = Finish(tiles, run, part, x, TLanes.Add32(a, b), result);
             }
         }
@@ -125,20 +132,21 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     {
         TBytes ones = TLanes.Repeat(1), sixteens = TLanes.Repeat(16);
         TVector result = TLanes.Broadcast(0);
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
         for (; blocks > 0; blocks--, tiles += Packer<TFormat>.TileBytes)
         {
             byte* codes = tiles + TFormat.HeadBytes;
             for (int run = 0; run < TFormat.Columns / 32; run++, codes += TFormat.RunBytes, x += 48)
             {
                 TBytes low = TLanes.Zero, high = TLanes.Zero;
-                Halves(Group(codes, 0, part), TLanes.Repeat(x), ref low, ref high);
-                Halves(Group(codes, 1, part), TLanes.Repeat(x + 4), ref low, ref high);
-                Halves(Group(codes, 2, part), TLanes.Repeat(x + 8), ref low, ref high);
-                Halves(Group(codes, 3, part), TLanes.Repeat(x + 12), ref low, ref high);
-                Halves(Group(codes, 4, part), TLanes.Repeat(x + 16), ref low, ref high);
-                Halves(Group(codes, 5, part), TLanes.Repeat(x + 20), ref low, ref high);
-                Halves(Group(codes, 6, part), TLanes.Repeat(x + 24), ref low, ref high);
-                Halves(Group(codes, 7, part), TLanes.Repeat(x + 28), ref low, ref high);
+                Halves(Group(codes, 0, part, table), TLanes.Repeat(x), ref low, ref high);
+                Halves(Group(codes, 1, part, table), TLanes.Repeat(x + 4), ref low, ref high);
+                Halves(Group(codes, 2, part, table), TLanes.Repeat(x + 8), ref low, ref high);
+                Halves(Group(codes, 3, part, table), TLanes.Repeat(x + 12), ref low, ref high);
+                Halves(Group(codes, 4, part, table), TLanes.Repeat(x + 16), ref low, ref high);
+                Halves(Group(codes, 5, part, table), TLanes.Repeat(x + 20), ref low, ref high);
+                Halves(Group(codes, 6, part, table), TLanes.Repeat(x + 24), ref low, ref high);
+                Halves(Group(codes, 7, part, table), TLanes.Repeat(x + 28), ref low, ref high);
                 TBytes sum = TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(low, ones), TLanes.PairProducts16(high, sixteens)), TLanes.Repeat(x + 44));
                 result = Finish(tiles, run, part, x, sum, result);
             }
@@ -158,6 +166,7 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     private static void Groups(byte* tiles, int blocks, byte* x, int part, float* results)
     {
         TVector result = TLanes.Broadcast(0);
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
         for (; blocks > 0; blocks--, tiles += Packer<TFormat>.TileBytes)
         {
             byte* codes = tiles + TFormat.HeadBytes;
@@ -173,12 +182,12 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
                 }
 
                 TBytes scale = TFormat.GroupScales<TLanes, TBytes, TVector>(tiles, 2 * run, row);
-                TBytes a = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 0, part), Pair(codes, x, 1, part)), scale);
-                TBytes b = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 2, part), Pair(codes, x, 3, part)), scale);
+                TBytes a = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 0, part, table), Pair(codes, x, 1, part, table)), scale);
+                TBytes b = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 2, part, table), Pair(codes, x, 3, part, table)), scale);
                 sum = TLanes.Add32(sum, TLanes.Add32(a, b));
                 scale = TFormat.GroupScales<TLanes, TBytes, TVector>(tiles, (2 * run) + 1, row);
-                a = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 4, part), Pair(codes, x, 5, part)), scale);
-                b = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 6, part), Pair(codes, x, 7, part)), scale);
+                a = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 4, part, table), Pair(codes, x, 5, part, table)), scale);
+                b = TLanes.PairProducts16(TLanes.Add16(Pair(codes, x, 6, part, table), Pair(codes, x, 7, part, table)), scale);
                 result = Finish(tiles, run, part, x, TLanes.Add32(sum, TLanes.Add32(a, b)), result);
             }
         }

@@ -103,7 +103,9 @@ public sealed class LanguageModel : IDisposable
             options ??= new ModelOptions();
             if (options.BatchTokens is < 1 or > 1 << 16)
                 throw new ArgumentOutOfRangeException(nameof(options), $"a batch of {options.BatchTokens} tokens was asked for; it must be 1 to {1 << 16}.");
-            long upload = file.Tensors.Sum(backend.UploadBytes);
+            // Tables of embeddings are looked up, and multiplied only where they are the output matrix too.
+            bool isTied = file.Find("output.weight") is null;
+            long upload = file.Tensors.Where(tensor => !tensor.Name.EndsWith("token_embd.weight", StringComparison.Ordinal) || (isTied && tensor.Name == "token_embd.weight")).Sum(backend.UploadBytes);
             if (upload > backend.AvailableBytes)
                 throw new InsufficientMemoryException($"the weights need {upload:N0} bytes of {backend.Name}'s memory; {backend.AvailableBytes:N0} are free.");
             reader = new ModelReader(file, backend, progress);

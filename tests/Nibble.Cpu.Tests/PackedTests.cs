@@ -1,0 +1,191 @@
+using Nibble.Core.Formats;
+using Nibble.Core.Memory;
+using Nibble.Cpu.Jobs;
+using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Packed;
+
+namespace Nibble.Cpu.Tests;
+
+/// <summary>The packed order of weights: what it keeps, that its integer sums are exact, and that its kernels stay within their memory.</summary>
+public unsafe class PackedTests
+{
+    /// <summary>Every path that runs here with every format that has a packed order there.</summary>
+    public static TheoryData<string, string> Kernels()
+    {
+        TheoryData<string, string> cases = [];
+        foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
+            foreach (PackedKernel kernel in PackedKernels.Of(path.Name)) cases.Add(path.Name, kernel.Format.Name);
+        return cases;
+    }
+
+    [Fact]
+    public void Every_code_format_but_NVFP4_has_a_packed_order_on_every_path()
+    {
+        string[] formats = [.. Codes.CodeFormats.All.Select(line => line.Format.Name).Where(name => name != "NVFP4").Order(StringComparer.Ordinal)];
+        foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
+            Assert.Equal(formats, PackedKernels.Of(path.Name).Select(kernel => kernel.Format.Name).Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void Unpacked_values_are_those_of_the_format(string path, string name)
+    {
+        PackedKernel kernel = Kernel(path, name);
+        BlockFormat format = kernel.Format;
+        const int Rows = 13, Blocks = 3;
+        int columns = Blocks * format.BlockValues, runs = columns / 32;
+        using TestWeights source = new(format, Rows, columns, 7);
+        using NativeBuffer tiles = new((long)Blocks * kernel.TileBytes), panel = new((long)runs * PanelLayout.Bytes);
+        Assert.True(Pack(kernel, source.Bytes, Rows, Blocks, tiles.Pointer));
+        kernel.Unpack(tiles.Pointer, Blocks, panel.Pointer);
+        float[] expected = new float[columns];
+        for (int row = 0; row < Rows; row++)
+        {
+            format.Decode(source.Bytes.Slice(row * (int)format.RowBytes(columns), (int)format.RowBytes(columns)), expected);
+            for (int c = 0; c < columns; c++)
+                Assert.Equal(expected[c], kernel.Factor * Value(kernel, panel.Pointer + ((long)(c / 32) * PanelLayout.Bytes), row, c % 32), Math.Max(1e-6, Math.Abs(expected[c]) * 1e-5));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void Integer_sums_are_exact_for_the_largest_codes(string path, string name)
+    {
+        // Scales of 1 and sums below 2^24: float32 sums of them are exact, and any saturation shows.
+        PackedKernel kernel = Kernel(path, name);
+        int largest = kernel.Kind switch { CodeKind.Nibbles => 15, CodeKind.FiveBits => 31, CodeKind.Bytes => 255, _ => 63 };
+        Random random = new(11);
+        foreach (int width in (int[])[4, 8])
+        {
+            for (int run = 0; run < 20; run++)
+            {
+                using NativeBuffer panel = new(PanelLayout.Bytes), tokens = new(width * TokenTiles.RunBytes), results = new(width * 16 * 4);
+                byte* codes = panel.Pointer;
+                for (int i = 0; i < 512; i++)
+                    codes[i] = (byte)(run == 0 || random.Next(2) == 0 ? largest : random.Next(largest + 1));
+                short[] scales = [.. Enumerable.Range(0, 32).Select(_ => (short)(run == 0 ? 31 : random.Next(-31, 32)))], minima = [.. scales.Select(scale => (short)(-2 * scale))];
+                for (int row = 0; row < 16; row++)
+                {
+                    ((float*)(codes + PanelLayout.Scales))[row] = 1;
+                    for (int half = 0; half < 2; half++)
+                    {
+                        ((short*)(codes + PanelLayout.GroupScales))[(32 * half) + (2 * row)] = ((short*)(codes + PanelLayout.GroupScales))[(32 * half) + (2 * row) + 1] = scales[(16 * half) + row];
+                        ((short*)(codes + PanelLayout.GroupMinima))[(2 * row) + half] = minima[(16 * half) + row];
+                    }
+                }
+
+                sbyte[] x = new sbyte[width * 32];
+                float one = 1;
+                for (int token = 0; token < width; token++)
+                {
+                    for (int c = 0; c < 32; c++)
+                        x[(32 * token) + c] = (sbyte)(run == 0 ? 127 : run == 1 ? -127 : random.Next(2) == 0 ? 127 : random.Next(-127, 128));
+                    fixed (sbyte* own = &x[32 * token])
+                        TokenTiles.Put(own, &one, 32, tokens.Pointer, width, token);
+                }
+
+                kernel.Add(codes, tokens.Pointer, width, 1, (float*)results.Pointer);
+                for (int token = 0; token < width; token++)
+                {
+                    for (int row = 0; row < 16; row++)
+                    {
+                        long sum = 0;
+                        for (int c = 0; c < 32; c++)
+                        {
+                            int code = codes[(64 * (c / 4)) + (4 * row) + (c % 4)] - (kernel.Kind == CodeKind.Bytes ? 128 : 0), group = (16 * (c / 16)) + row;
+                            // A tile's float minimum is 0 here, and it takes the whole minima with it.
+                            int factor = kernel.Kind != CodeKind.Groups ? code : (code * scales[group]) + (kernel.HasMinimum ? 0 : minima[group]);
+                            sum += factor * x[(32 * token) + c];
+                        }
+
+                        Assert.Equal(sum, (double)((float*)results.Pointer)[(16 * token) + row]);
+                    }
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void Kernels_touch_nothing_beside_weights_activations_and_outputs(string path, string name)
+    {
+        PackedKernel kernel = Kernel(path, name);
+        BlockFormat format = kernel.Format;
+        byte** addresses = stackalloc byte*[16];
+        foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
+        {
+            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2) })
+            {
+                int columns = blocks * format.BlockValues, rowTiles = (rows + 15) / 16;
+                using TestWeights source = new(format, rows, columns, 5);
+                using GuardedMemory<byte> weights = new(source.Bytes, side), tiles = new(rowTiles * blocks * kernel.TileBytes, side);
+                for (int tile = 0; tile < rowTiles; tile++)
+                {
+                    for (int row = 0; row < 16; row++)
+                        addresses[row] = (tile * 16) + row < rows ? weights.Pointer + (((tile * 16) + row) * format.RowBytes(columns)) : null;
+                    Assert.True(kernel.Pack(addresses, blocks, tiles.Pointer + (tile * blocks * kernel.TileBytes)));
+                }
+
+                using GuardedMemory<float> x = new(Values.Random(new Random(1), tokens * columns), side), y = new(tokens * rows, side);
+                using GuardedMemory<int> numbers = new([.. Enumerable.Range(0, tokens)], side);
+                using Scratch forms = new(), own = new();
+                PackedMatMulJob job = new([own]);
+                job.Begin(x.Pointer, columns, columns);
+                job.AddTarget(new PackedTarget
+                {
+                    Kernel = kernel,
+                    Tiles = tiles.Pointer,
+                    Blocks = blocks,
+                    Rows = rows,
+                    Scale = 1,
+                    Y = y.Pointer,
+                    YStride = rows,
+                    Inputs = numbers.Pointer,
+                    Outputs = numbers.Pointer,
+                    Count = tokens,
+                });
+                job.Prepare(forms);
+                job.Tokens.Run(0, 1, 0);
+                job.Run(0, 1, 0);
+                Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(0x7C00)]
+    [InlineData(0x7E00)]
+    [InlineData(0x5400)]
+    public void Scales_of_64_and_more_have_no_place(int bits)
+    {
+        PackedKernel kernel = PackedKernels.Find(PackedKernels.Of("vector128"), BlockFormats.Q8_0)!;
+        using TestWeights source = new(BlockFormats.Q8_0, 16, 32, 3);
+        BitConverter.TryWriteBytes(source.Bytes[(5 * 34)..], (ushort)bits);
+        using NativeBuffer tiles = new(kernel.TileBytes);
+        Assert.False(Pack(kernel, source.Bytes, 16, 1, tiles.Pointer));
+    }
+
+    private static PackedKernel Kernel(string path, string format) => PackedKernels.Find(PackedKernels.Of(path), BlockFormats.Find(format)!)!;
+
+    private static bool Pack(PackedKernel kernel, Span<byte> bytes, int rows, int blocks, byte* tiles)
+    {
+        byte** addresses = stackalloc byte*[16];
+        fixed (byte* first = bytes)
+        {
+            for (int row = 0; row < 16; row++)
+                addresses[row] = row < rows ? first + (row * blocks * kernel.Format.BlockBytes) : null;
+            return kernel.Pack(addresses, blocks, tiles);
+        }
+    }
+
+    private static float Value(PackedKernel kernel, byte* panel, int row, int column)
+    {
+        int code = panel[(64 * (column / 4)) + (4 * row) + (column % 4)];
+        float scale = ((float*)(panel + PanelLayout.Scales))[row], minimum = ((float*)(panel + PanelLayout.Minima))[row];
+        if (kernel.Kind == CodeKind.Bytes) return scale * (code - 128);
+        if (kernel.Kind != CodeKind.Groups) return (scale * code) + (kernel.HasMinimum ? minimum : 0);
+        int half = column / 16;
+        int whole = ((short*)(panel + PanelLayout.GroupScales))[(32 * half) + (2 * row)], wholeMinimum = ((short*)(panel + PanelLayout.GroupMinima))[(2 * row) + half];
+        return (scale * whole * code) + ((kernel.HasMinimum ? minimum : scale) * wholeMinimum);
+    }
+}

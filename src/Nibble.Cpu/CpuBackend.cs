@@ -13,8 +13,8 @@ namespace Nibble.Cpu;
 /// <summary>Computes on the processor's cores with vector instructions. Weights of products are packed when they are loaded, all others used where the file has them.</summary>
 /// <remarks>
 /// <para>A call returns when its result is there. Results do not depend on the number of threads or on how tokens are batched.</para>
-/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for formats without a packed order (F32, F16, BF16, NVFP4, and the rare weight whose scales are 64 or more), weights are
-/// decoded and multiplied in float32. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
+/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for what has no packed order (F32, NVFP4, and the rare weight with values or scales of 64 or more), weights are
+/// decoded and multiplied in float32. F16 and BF16 are packed, and multiplied in float32 too. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
 /// an activation that is NaN or infinite then makes its row's products NaN.</para>
 /// <para>Only one thread may be inside a call; a second one gets an <see cref="InvalidOperationException"/>.</para>
 /// </remarks>
@@ -120,7 +120,7 @@ public sealed partial class CpuBackend : Backend
         return operation switch
         {
             Operation.MatMul or Operation.MatMulExperts => PackedKernels.Find(_packedKernels, format) is { } kernel
-                ? $"{_path.Name}: {format.Name} packed by 16 rows x 8-bit activations, {kernel.Instructions}"
+                ? $"{_path.Name}: {format.Name} packed by 16 rows x {(kernel.Kind == CodeKind.Floats ? "float32" : "8-bit")} activations, {kernel.Instructions}"
                 : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",
             Operation.KvCache => $"{_path.Name}: {format.Name} tiles decoded to float32",
             _ => $"{format.Name} decoded to float32",
@@ -131,7 +131,7 @@ public sealed partial class CpuBackend : Backend
     public override long UploadBytes(IWeightSource source)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return PackedKernels.Find(_packedKernels, source.Format) is { } kernel && (long)source.Rows * source.Matrices > 1
+        return PackedKernels.Find(_packedKernels, source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 && (long)source.Rows * source.Matrices > 1
             ? PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices)
             : CpuWeight.VectorBytes(source);
     }
@@ -230,7 +230,7 @@ public sealed partial class CpuBackend : Backend
     private void Pack(CpuWeight weight)
     {
         if (weight.Packed is not null || weight.IsUnpackable) return;
-        if (PackedKernels.Find(_packedKernels, weight.Format) is not { } kernel || weight.Columns % kernel.Format.BlockValues != 0)
+        if (PackedKernels.Find(_packedKernels, weight.Format) is not { } kernel || weight.Columns % kernel.TileColumns != 0)
         {
             weight.IsUnpackable = true;
             return;

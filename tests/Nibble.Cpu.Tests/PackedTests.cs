@@ -10,18 +10,15 @@ namespace Nibble.Cpu.Tests;
 public unsafe class PackedTests
 {
     /// <summary>Every path that runs here with every format that has a packed order there.</summary>
-    public static TheoryData<string, string> Kernels()
-    {
-        TheoryData<string, string> cases = [];
-        foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
-            foreach (PackedKernel kernel in PackedKernels.Of(path.Name)) cases.Add(path.Name, kernel.Format.Name);
-        return cases;
-    }
+    public static TheoryData<string, string> Kernels() => Cases(_ => true);
+
+    /// <summary>Those whose weights are codes.</summary>
+    public static TheoryData<string, string> CodeKernels() => Cases(kernel => kernel.Kind != CodeKind.Floats);
 
     [Fact]
-    public void Every_code_format_but_NVFP4_has_a_packed_order_on_every_path()
+    public void Every_format_but_F32_and_NVFP4_has_a_packed_order_on_every_path()
     {
-        string[] formats = [.. Codes.CodeFormats.All.Select(line => line.Format.Name).Where(name => name != "NVFP4").Order(StringComparer.Ordinal)];
+        string[] formats = [.. BlockFormats.All.Select(format => format.Name).Where(name => name is not ("F32" or "NVFP4")).Order(StringComparer.Ordinal)];
         foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
             Assert.Equal(formats, PackedKernels.Of(path.Name).Select(kernel => kernel.Format.Name).Order(StringComparer.Ordinal));
     }
@@ -33,9 +30,9 @@ public unsafe class PackedTests
         PackedKernel kernel = Kernel(path, name);
         BlockFormat format = kernel.Format;
         const int Rows = 13, Blocks = 3;
-        int columns = Blocks * format.BlockValues, runs = columns / 32;
+        int columns = Blocks * kernel.TileColumns, runs = columns / 32;
         using TestWeights source = new(format, Rows, columns, 7);
-        using NativeBuffer tiles = new((long)Blocks * kernel.TileBytes), panel = new((long)runs * PanelLayout.Bytes);
+        using NativeBuffer tiles = new((long)Blocks * kernel.TileBytes), panel = new((long)runs * kernel.PanelRunBytes);
         Assert.True(Pack(kernel, source.Bytes, Rows, Blocks, tiles.Pointer));
         kernel.Unpack(tiles.Pointer, Blocks, panel.Pointer);
         float[] expected = new float[columns];
@@ -43,12 +40,12 @@ public unsafe class PackedTests
         {
             format.Decode(source.Bytes.Slice(row * (int)format.RowBytes(columns), (int)format.RowBytes(columns)), expected);
             for (int c = 0; c < columns; c++)
-                Assert.Equal(expected[c], kernel.Factor * Value(kernel, panel.Pointer + ((long)(c / 32) * PanelLayout.Bytes), row, c % 32), Math.Max(1e-6, Math.Abs(expected[c]) * 1e-5));
+                Assert.Equal(expected[c], kernel.Factor * Value(kernel, panel.Pointer + ((long)(c / 32) * kernel.PanelRunBytes), row, c % 32), Math.Max(1e-6, Math.Abs(expected[c]) * 1e-5));
         }
     }
 
     [Theory]
-    [MemberData(nameof(Kernels))]
+    [MemberData(nameof(CodeKernels))]
     public void Integer_sums_are_exact_for_the_largest_codes(string path, string name)
     {
         // Scales of 1 and sums below 2^24: float32 sums of them are exact, and any saturation shows.
@@ -116,7 +113,7 @@ public unsafe class PackedTests
         {
             foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2) })
             {
-                int columns = blocks * format.BlockValues, rowTiles = (rows + 15) / 16;
+                int columns = blocks * kernel.TileColumns, rowTiles = (rows + 15) / 16;
                 using TestWeights source = new(format, rows, columns, 5);
                 using GuardedMemory<byte> weights = new(source.Bytes, side), tiles = new(rowTiles * blocks * kernel.TileBytes, side);
                 for (int tile = 0; tile < rowTiles; tile++)
@@ -165,6 +162,14 @@ public unsafe class PackedTests
         Assert.False(Pack(kernel, source.Bytes, 16, 1, tiles.Pointer));
     }
 
+    private static TheoryData<string, string> Cases(Func<PackedKernel, bool> choose)
+    {
+        TheoryData<string, string> cases = [];
+        foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
+            foreach (PackedKernel kernel in PackedKernels.Of(path.Name).Where(choose)) cases.Add(path.Name, kernel.Format.Name);
+        return cases;
+    }
+
     private static PackedKernel Kernel(string path, string format) => PackedKernels.Find(PackedKernels.Of(path), BlockFormats.Find(format)!)!;
 
     private static bool Pack(PackedKernel kernel, Span<byte> bytes, int rows, int blocks, byte* tiles)
@@ -173,13 +178,14 @@ public unsafe class PackedTests
         fixed (byte* first = bytes)
         {
             for (int row = 0; row < 16; row++)
-                addresses[row] = row < rows ? first + (row * blocks * kernel.Format.BlockBytes) : null;
+                addresses[row] = row < rows ? first + (row * kernel.Format.RowBytes(blocks * kernel.TileColumns)) : null;
             return kernel.Pack(addresses, blocks, tiles);
         }
     }
 
     private static float Value(PackedKernel kernel, byte* panel, int row, int column)
     {
+        if (kernel.Kind == CodeKind.Floats) return ((float*)panel)[(16 * column) + row];
         int code = panel[(64 * (column / 4)) + (4 * row) + (column % 4)];
         float scale = ((float*)(panel + PanelLayout.Scales))[row], minimum = ((float*)(panel + PanelLayout.Minima))[row];
         if (kernel.Kind == CodeKind.Bytes) return scale * (code - 128);

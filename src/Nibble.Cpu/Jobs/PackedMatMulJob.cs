@@ -14,7 +14,7 @@ internal unsafe struct PackedTarget
     /// <summary>The first tile.</summary>
     public byte* Tiles;
 
-    /// <summary>Blocks in a row.</summary>
+    /// <summary>Tiles in a row.</summary>
     public int Blocks;
 
     /// <summary>Rows.</summary>
@@ -79,7 +79,7 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     public long TokensWork { get; private set; }
 
     // Multiplications with unpacked weights, where a part should have the rows of a whole panel.
-    private int PanelTiles => Math.Max(1, PanelBytes / (_columns / 32 * PanelLayout.Bytes));
+    private int PanelTiles(PackedKernel kernel) => Math.Max(1, PanelBytes / (_columns / 32 * kernel.PanelRunBytes));
 
     /// <summary>Starts to describe a product.</summary>
     public void Begin(float* x, long stride, int columns)
@@ -101,16 +101,17 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     /// <summary>How many parts keep the threads evenly busy without cutting the rows too small.</summary>
     public int Parts(int threads)
     {
-        int tiles = 1;
+        int tiles = 1, panelTiles = 1;
         bool isAlone = true;
         for (int i = 0; i < TargetCount; i++)
         {
             tiles = Math.Max(tiles, (_targets[i].Rows + 15) / 16);
             isAlone &= _targets[i].Count == 1;
+            panelTiles = Math.Max(panelTiles, PanelTiles(_targets[i].Kernel));
         }
 
         int most = Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork));
-        return Math.Min(isAlone ? tiles : Math.Max(Math.Min(tiles, 2 * threads), tiles / PanelTiles), most);
+        return Math.Min(isAlone ? tiles : Math.Max(Math.Min(tiles, 2 * threads), tiles / panelTiles), most);
     }
 
     /// <summary>Reserves memory.</summary>
@@ -121,14 +122,13 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
         for (int i = 0; i < _listCount; i++)
         {
             _lists[i].Offset = bytes;
-            bytes += (TokenTiles.Bytes(_lists[i].Count, _columns) + 63) & -64;
+            bytes += (((long)TokenTiles.Places(_lists[i].Count) * (_columns / 32) * _lists[i].RunBytes) + 63) & -64;
         }
 
         _tiles = forms.Reserve(bytes);
-        bool isAlone = true;
+        long panel = 0;
         for (int i = 0; i < TargetCount; i++)
-            isAlone &= _targets[i].Count == 1;
-        long panel = isAlone ? 0 : (long)PanelTiles * (_columns / 32) * PanelLayout.Bytes;
+            if (_targets[i].Count > 1) panel = Math.Max(panel, (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
         long token = _columns + (_columns / 32 * 4L) + (MatMulInput.GroupsOf(_columns) * 4L);
         foreach (Scratch own in _scratch)
             own.Reserve((8 * 16 * 4) + Math.Max(panel, token));
@@ -162,12 +162,13 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     private void Many(in PackedTarget target, byte* x, int first, int end, byte* panel, float* results)
     {
         long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
-        int runs = _columns / 32, most = PanelTiles;
+        int runs = _columns / 32, most = PanelTiles(target.Kernel), runBytes = _lists[target.Tokens].RunBytes;
+        long panelBytes = (long)runs * target.Kernel.PanelRunBytes;
         for (; first < end; first += most)
         {
             int count = Math.Min(most, end - first);
             for (int tile = 0; tile < count; tile++)
-                target.Kernel.Unpack(target.Tiles + ((first + tile) * tileBytes), target.Blocks, panel + ((long)tile * runs * PanelLayout.Bytes));
+                target.Kernel.Unpack(target.Tiles + ((first + tile) * tileBytes), target.Blocks, panel + (tile * panelBytes));
             byte* tokens = x;
             for (int token = 0; token < target.Count;)
             {
@@ -175,11 +176,11 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
                 for (int tile = 0; tile < count; tile++)
                 {
                     new Span<float>(results, width * 16).Clear();
-                    target.Kernel.Add(panel + ((long)tile * runs * PanelLayout.Bytes), tokens, width, runs, results);
+                    target.Kernel.Add(panel + (tile * panelBytes), tokens, width, runs, results);
                     Finish(in target, results, token, used, first + tile);
                 }
 
-                tokens += (long)width * runs * TokenTiles.RunBytes;
+                tokens += (long)width * runs * runBytes;
                 token += used;
             }
         }
@@ -200,10 +201,11 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     // Matrices that are multiplied with the same tokens share their tiles.
     private int ListOf(in PackedTarget target)
     {
+        int runBytes = target.Kernel.Kind == CodeKind.Floats ? TokenTiles.FloatRunBytes : TokenTiles.RunBytes;
         for (int i = 0; i < _listCount; i++)
-            if (_lists[i].Count == target.Count && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
+            if (_lists[i].Count == target.Count && _lists[i].RunBytes == runBytes && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
         if (_listCount == _lists.Length) Array.Resize(ref _lists, _listCount * 2);
-        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Count = target.Count, FirstTile = _tokenTiles };
+        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
         _tokenTiles += target.Count == 1 ? 1 : (target.Count + 7) / 8;
         TokensWork += (long)target.Count * _columns * 16;
         return _listCount++;
@@ -217,8 +219,15 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
         ref TokenList tokens = ref _lists[list];
         int first = (tile - tokens.FirstTile) * 8, runs = _columns / 32;
         int width = TokenTiles.Width(tokens.Count - first, tokens.Count == 1), used = Math.Min(width, tokens.Count - first);
-        byte* to = _tiles + tokens.Offset + ((long)first * runs * TokenTiles.RunBytes);
-        if (used < width) NativeMemory.Clear(to, (nuint)((long)width * runs * TokenTiles.RunBytes));
+        byte* to = _tiles + tokens.Offset + ((long)first * runs * tokens.RunBytes);
+        if (used < width) NativeMemory.Clear(to, (nuint)((long)width * runs * tokens.RunBytes));
+        if (tokens.RunBytes == TokenTiles.FloatRunBytes)
+        {
+            for (int i = 0; i < used; i++)
+                TokenTiles.Put(_x + (tokens.Inputs[first + i] * _xStride), _columns, (float*)to, width, i);
+            return;
+        }
+
         float* scales = (float*)_scratch[thread].Pointer, sums = scales + runs;
         sbyte* codes = (sbyte*)(sums + MatMulInput.GroupsOf(_columns));
         for (int i = 0; i < used; i++)
@@ -231,7 +240,7 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     private struct TokenList
     {
         public int* Inputs;
-        public int Count, FirstTile;
+        public int Count, FirstTile, RunBytes;
         public long Offset;
     }
 

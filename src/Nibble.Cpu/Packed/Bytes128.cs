@@ -53,6 +53,9 @@ internal readonly unsafe struct Bytes128 : IByteLanes<Vector128<byte>, Vector128
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> BrainHalves(byte* source) => (Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsUInt16()) << 16).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> HalfPowersOfTwo(byte* source)
     {
         Vector128<int> e = Wide(source).AsInt32();
@@ -96,6 +99,9 @@ internal readonly unsafe struct Bytes128 : IByteLanes<Vector128<byte>, Vector128
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MultiplyAdd(Vector128<float> a, Vector128<float> b, Vector128<float> c) => Lanes128.MultiplyAdd(a, b, c);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Add(Vector128<float> a, Vector128<float> b) => a + b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Multiply(Vector128<float> a, Vector128<float> b) => a * b;

@@ -48,6 +48,9 @@ internal readonly unsafe struct Bytes128Dot : IByteLanes<Vector128<byte>, Vector
     public static Vector128<float> Halves(byte* source) => Bytes128.Halves(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> BrainHalves(byte* source) => Bytes128.BrainHalves(source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> HalfPowersOfTwo(byte* source) => Bytes128.HalfPowersOfTwo(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -82,6 +85,9 @@ internal readonly unsafe struct Bytes128Dot : IByteLanes<Vector128<byte>, Vector
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MultiplyAdd(Vector128<float> a, Vector128<float> b, Vector128<float> c) => Bytes128.MultiplyAdd(a, b, c);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Add(Vector128<float> a, Vector128<float> b) => a + b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Multiply(Vector128<float> a, Vector128<float> b) => Bytes128.Multiply(a, b);

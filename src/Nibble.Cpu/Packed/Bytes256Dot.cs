@@ -46,6 +46,9 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
     public static Vector256<float> Halves(byte* source) => Bytes256.Halves(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> BrainHalves(byte* source) => Bytes256.BrainHalves(source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> HalfPowersOfTwo(byte* source) => Bytes256.HalfPowersOfTwo(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -94,6 +97,9 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> MultiplyAdd(Vector256<float> a, Vector256<float> b, Vector256<float> c) => Bytes256.MultiplyAdd(a, b, c);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Add(Vector256<float> a, Vector256<float> b) => a + b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Multiply(Vector256<float> a, Vector256<float> b) => Bytes256.Multiply(a, b);

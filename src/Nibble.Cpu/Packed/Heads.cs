@@ -72,11 +72,13 @@ internal static unsafe class Heads
         return PutHalf(block + 80, head, row) & PutHalf(block + 82, head + 32, row);
     }
 
-    // Halves of 64 and more, infinite ones and NaN have no place.
-    private static bool PutHalf(byte* half, byte* head, int row)
+    /// <summary>Packs a half. Those of 64 and more, infinite ones and NaN have no place.</summary>
+    public static bool PackHalf(ushort half, ushort* packed)
     {
-        int bits = Unsafe.ReadUnaligned<ushort>(half), exponent = bits >> 10 & 31;
-        ((ushort*)head)[row] = exponent == 0 ? BitConverter.HalfToUInt16Bits((Half)(Bits.HalfAt(half) * 1024)) : (ushort)(bits + (10 << 10));
+        int exponent = half >> 10 & 31;
+        *packed = exponent == 0 ? BitConverter.HalfToUInt16Bits((Half)(Bits.HalfAt((byte*)&half) * 1024)) : (ushort)(half + (10 << 10));
         return exponent <= 20;
     }
+
+    private static bool PutHalf(byte* half, byte* head, int row) => PackHalf(Unsafe.ReadUnaligned<ushort>(half), (ushort*)head + row);
 }

@@ -48,6 +48,9 @@ internal unsafe interface IByteLanes<TBytes, TVector>
     /// <summary>float32 of halves, each lane one; not for NaN or infinity.</summary>
     static abstract TVector Halves(byte* source);
 
+    /// <summary>float32 of bfloat16 numbers, each lane one.</summary>
+    static abstract TVector BrainHalves(byte* source);
+
     /// <summary>2^(e - 128) of bytes e, each lane one: half of an E8M0 scale.</summary>
     static abstract TVector HalfPowersOfTwo(byte* source);
 
@@ -98,6 +101,9 @@ internal unsafe interface IByteLanes<TBytes, TVector>
 
     /// <summary>a b + c with one rounding.</summary>
     static abstract TVector MultiplyAdd(TVector a, TVector b, TVector c);
+
+    /// <summary>The sum, lane by lane.</summary>
+    static abstract TVector Add(TVector a, TVector b);
 
     /// <summary>The product, lane by lane.</summary>
     static abstract TVector Multiply(TVector a, TVector b);

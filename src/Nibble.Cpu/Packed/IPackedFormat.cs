@@ -16,6 +16,9 @@ internal enum CodeKind
 
     /// <summary>0 to 63, a whole scale per 16 columns times a float one: two pair products fit.</summary>
     Groups,
+
+    /// <summary>No codes but float32 values; activations are float32 too.</summary>
+    Floats,
 }
 
 /// <summary>

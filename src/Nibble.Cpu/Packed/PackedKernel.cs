@@ -19,8 +19,14 @@ internal abstract unsafe class PackedKernel
     /// <summary>How it multiplies, in a few words.</summary>
     public abstract string Instructions { get; }
 
-    /// <summary>Bytes of a tile: 16 rows of a block.</summary>
+    /// <summary>Columns of a tile.</summary>
+    public abstract int TileColumns { get; }
+
+    /// <summary>Bytes of a tile of 16 rows.</summary>
     public abstract int TileBytes { get; }
+
+    /// <summary>Bytes of 32 columns of 16 unpacked rows.</summary>
+    public abstract int PanelRunBytes { get; }
 
     /// <inheritdoc cref="IPackedFormat.Factor"/>
     public abstract float Factor { get; }
@@ -52,6 +58,10 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Pa
     public override bool HasMinimum => TFormat.HasMinimum;
 
     public override string Instructions => $"{TLanes.Count * 8}-bit {(TLanes.HasDot && TFormat.Kind != CodeKind.Groups ? "dot" : "pair")} products";
+
+    public override int TileColumns => TFormat.Columns;
+
+    public override int PanelRunBytes => PanelLayout.Bytes;
 
     public override int TileBytes => Packer<TFormat>.TileBytes;
 

@@ -44,6 +44,8 @@ internal static class PackedKernels
         new PackedKernel<PackedMXFP4, TLanes, TBytes, TVector>(),
         new PackedKernel<PackedTQ1_0, TLanes, TBytes, TVector>(),
         new PackedKernel<PackedTQ2_0, TLanes, TBytes, TVector>(),
+        new PackedFloats<PackedF16, TLanes, TBytes, TVector>(),
+        new PackedFloats<PackedBF16, TLanes, TBytes, TVector>(),
     ];
 
     private static PackedKernel[] Whole<TLanes, TBytes, TVector>()

@@ -16,7 +16,7 @@ internal sealed unsafe class PackedMatrix : IDisposable
     public PackedMatrix(PackedKernel kernel, int columns, int rows, int matrices)
     {
         Kernel = kernel;
-        Blocks = columns / kernel.Format.BlockValues;
+        Blocks = columns / kernel.TileColumns;
         RowTiles = (rows + 15) / 16;
         _memory = new NativeBuffer(Bytes(kernel, columns, rows, matrices), isZeroed: false);
     }
@@ -24,7 +24,7 @@ internal sealed unsafe class PackedMatrix : IDisposable
     /// <summary>The format's kernels.</summary>
     public PackedKernel Kernel { get; }
 
-    /// <summary>Blocks in a row.</summary>
+    /// <summary>Tiles in a row.</summary>
     public int Blocks { get; }
 
     /// <summary>16 rows each, of one matrix; the last may have fewer.</summary>
@@ -35,7 +35,7 @@ internal sealed unsafe class PackedMatrix : IDisposable
 
     /// <summary>Bytes of a packed weight.</summary>
     public static long Bytes(PackedKernel kernel, int columns, int rows, int matrices) =>
-        (long)matrices * ((rows + 15) / 16) * (columns / kernel.Format.BlockValues) * kernel.TileBytes;
+        (long)matrices * ((rows + 15) / 16) * (columns / kernel.TileColumns) * kernel.TileBytes;
 
     /// <summary>The first tile of a matrix.</summary>
     public byte* Matrix(int matrix) => _memory.Pointer + (matrix * RowTiles * RowTileBytes);

@@ -18,11 +18,23 @@ internal static unsafe class TokenTiles
     /// <param name="isAlone">Whether the whole product has one token.</param>
     public static int Width(int left, bool isAlone) => isAlone ? 1 : left <= 4 ? 4 : 8;
 
-    /// <summary>Bytes of the tiles of some tokens.</summary>
-    public static long Bytes(int tokens, int columns)
+    /// <summary>Bytes of a run of float32 activations, for each token of the tile: [32 columns x w].</summary>
+    public const int FloatRunBytes = 128;
+
+    /// <summary>Places in the tiles of some tokens.</summary>
+    public static int Places(int tokens) => tokens == 1 ? 1 : (tokens / 8 * 8) + ((tokens % 8) switch { 0 => 0, <= 4 => 4, _ => 8 });
+
+    /// <summary>Puts a token into a tile of float32 activations.</summary>
+    /// <param name="x">[columns].</param>
+    /// <param name="columns">Columns.</param>
+    /// <param name="tile">The tile.</param>
+    /// <param name="width">Its width.</param>
+    /// <param name="token">The place in it.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Put(float* x, int columns, float* tile, int width, int token)
     {
-        int width = tokens == 1 ? 1 : (tokens / 8 * 8) + ((tokens % 8) switch { 0 => 0, <= 4 => 4, _ => 8 });
-        return (long)width * (columns / 32) * RunBytes;
+        for (int c = 0; c < columns; c++)
+            tile[(c * width) + token] = x[c];
     }
 
     /// <summary>Puts a token into a tile.</summary>

@@ -30,7 +30,7 @@ public sealed partial class CpuBackend : Backend
     private readonly Scratch _forms = new(), _tokenTiles = new(), _lists = new();
     private readonly MatMulJob _matMul;
     private readonly PackedMatMulJob _packedMatMul;
-    private readonly PackedKernel[] _packedKernels;
+    private readonly PackedKernel[]? _packedKernels;
     private readonly PackJob _pack = new();
     private readonly AttentionJob _attention;
     private readonly NormJob _norm;
@@ -67,7 +67,7 @@ public sealed partial class CpuBackend : Backend
             _threadScratch[i] = new Scratch();
         _matMul = new MatMulJob(kernels, _threadScratch);
         _packedMatMul = new PackedMatMulJob(_threadScratch);
-        _packedKernels = _exact ? [] : PackedKernels.Of(_path.Name);
+        _packedKernels = _exact ? [] : options.Path is null ? null : PackedKernels.Of(_path.Name);
         _attention = new AttentionJob(kernels, _threadScratch);
         _norm = new NormJob(kernels);
         _getRows = new GetRowsJob(kernels, _threadScratch);
@@ -119,7 +119,7 @@ public sealed partial class CpuBackend : Backend
         ArgumentNullException.ThrowIfNull(format);
         return operation switch
         {
-            Operation.MatMul or Operation.MatMulExperts => PackedKernels.Find(_packedKernels, format) is { } kernel
+            Operation.MatMul or Operation.MatMulExperts => PackedKernelOf(format) is { } kernel
                 ? $"{_path.Name}: {format.Name} packed by 16 rows x {(kernel.Kind == CodeKind.Floats ? "float32" : "8-bit")} activations, {kernel.Instructions}"
                 : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",
             Operation.KvCache => $"{_path.Name}: {format.Name} tiles decoded to float32",
@@ -131,7 +131,7 @@ public sealed partial class CpuBackend : Backend
     public override long UploadBytes(IWeightSource source)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return PackedKernels.Find(_packedKernels, source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 && (long)source.Rows * source.Matrices > 1
+        return PackedKernelOf(source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 && (long)source.Rows * source.Matrices > 1
             ? PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices)
             : CpuWeight.VectorBytes(source);
     }
@@ -227,10 +227,13 @@ public sealed partial class CpuBackend : Backend
 
     private static bool IsFloat(BlockFormat format) => format.Name is "F32" or "F16" or "BF16";
 
+    // Without a forced path the fastest kernels are chosen, format by format, by measuring.
+    private PackedKernel? PackedKernelOf(BlockFormat format) => _packedKernels is null ? PackedKernels.Fastest(format) : PackedKernels.Find(_packedKernels, format);
+
     private void Pack(CpuWeight weight)
     {
         if (weight.Packed is not null || weight.IsUnpackable) return;
-        if (PackedKernels.Find(_packedKernels, weight.Format) is not { } kernel || weight.Columns % kernel.TileColumns != 0)
+        if (PackedKernelOf(weight.Format) is not { } kernel || weight.Columns % kernel.TileColumns != 0)
         {
             weight.IsUnpackable = true;
             return;

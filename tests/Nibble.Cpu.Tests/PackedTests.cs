@@ -149,6 +149,33 @@ public unsafe class PackedTests
         }
     }
 
+    [Fact]
+    public void Paths_with_fused_products_give_the_same_bits_so_that_any_of_them_may_be_chosen()
+    {
+        string[] paths = [.. CpuPaths.All.Where(path => path.IsSupported && path.Name != "vector128").Select(path => path.Name)];
+        if (paths.Length < 2) Assert.Skip("there is one such path here");
+        foreach (PackedKernel kernel in PackedKernels.Of(paths[0]))
+        {
+            const int Rows = 35, Tokens = 11;
+            int columns = 2 * kernel.TileColumns;
+            using TestWeights source = new(kernel.Format, Rows, columns, 5);
+            float[] x = Values.Random(new Random(6), Tokens * columns);
+            float[][] products = [.. paths.Append(null).Select(path =>
+            {
+                using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 1 });
+                using Core.Compute.Weight weight = backend.Upload(source);
+                Core.Compute.Tensor input = backend.Allocate(Core.Compute.ElementType.Float32, Tokens, columns), output = backend.Allocate(Core.Compute.ElementType.Float32, Tokens, Rows);
+                backend.Write(x, input);
+                backend.MatMul(input, weight, output);
+                float[] y = new float[Tokens * Rows];
+                backend.Read(output, y);
+                GC.KeepAlive(input.Buffer);
+                return y;
+            })];
+            Assert.All(products, product => Assert.Equal(products[0], product));
+        }
+    }
+
     [Theory]
     [InlineData(0x7C00)]
     [InlineData(0x7E00)]

@@ -116,10 +116,31 @@ public sealed unsafe partial class PseudoTerminal : IDisposable
 
                 int left = timeoutMs - (int)Stopwatch.GetElapsedTime(start).TotalMilliseconds;
                 if (_isEnded || left <= 0)
-                    throw new TimeoutException($"'{text}' was not written {(_isEnded ? "before the program ended" : $"within {timeoutMs} ms")}. The terminal shows:\n{all}");
+                    throw new TimeoutException($"'{text}' was not written {(_isEnded ? "before the program ended" : $"within {timeoutMs} ms")}. The terminal shows:\n{all}\n{Threads()}");
                 Monitor.Wait(_output, left);
             }
         }
+    }
+
+    // What each thread of the program waits in, where the system tells: a hang that cannot be repeated explains itself so.
+    private string Threads()
+    {
+        StringBuilder text = new("Its threads:");
+        try
+        {
+            foreach (string thread in Directory.EnumerateDirectories($"/proc/{_process}/task"))
+            {
+                string Of(string file) => File.ReadAllText(Path.Combine(thread, file)).Trim();
+                string[] state = [.. Of("status").Split('\n').Where(line => line.StartsWith("State", StringComparison.Ordinal) || line.StartsWith("Sig", StringComparison.Ordinal)).Select(line => line.Replace('\t', ' '))];
+                text.Append(System.Globalization.CultureInfo.InvariantCulture, $"\n  {Path.GetFileName(thread)} {Of("comm")}: {string.Join(", ", state)}, in {Of("wchan")}, syscall {Of("syscall")}");
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            text.Append(" not to be read");
+        }
+
+        return text.ToString();
     }
 
     /// <summary>Waits until the program ends.</summary>

@@ -91,13 +91,16 @@ internal sealed unsafe class PackedFloats<TFormat, TLanes, TBytes, TVector> : Pa
     {
         bool fits = true;
         ushort* to = (ushort*)tiles;
-        for (int row = 0; row < 16; row++)
+        for (int tile = 0; tile < tileCount; tile++, to += 512)
         {
-            ushort* from = (ushort*)rows[row];
-            for (int c = 0; c < tileCount * 32; c++)
+            for (int row = 0; row < 16; row++)
             {
-                if (from == null) to[(16 * c) + row] = 0;
-                else fits &= TFormat.Pack(Unsafe.ReadUnaligned<ushort>(from + c), to + (16 * c) + row);
+                ushort* from = (ushort*)rows[row] + (32 * tile);
+                for (int c = 0; c < 32; c++)
+                {
+                    if (rows[row] == null) to[(16 * c) + row] = 0;
+                    else fits &= TFormat.Pack(Unsafe.ReadUnaligned<ushort>(from + c), to + (16 * c) + row);
+                }
             }
         }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Nibble.Core.Formats;
@@ -7,17 +8,28 @@ namespace Nibble.Cpu.Packed;
 /// <summary>The packed formats and, for a kind of vectors, their kernels.</summary>
 internal static class PackedKernels
 {
+    private static readonly ConcurrentDictionary<CodeKind, string> s_fastest = new();
+
     /// <summary>The kernels of a path: one for each format that has a packed form there.</summary>
     /// <param name="path">Name of one of <see cref="CpuPaths.All"/>.</param>
     public static PackedKernel[] Of(string path) => path switch
     {
-        // Eight bits fit into no pair products of 512 bits; four products at a time of 256 bits do as much.
+        // Products of 8 bits with 8 bits do not fit into the pair products of 512 bits; four products at a time of 256 bits do as much.
         "avx512" => [.. Pairs<Bytes512, Vector512<byte>, Vector512<float>>(), .. AvxVnni.IsSupported ? Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>() : Whole<Bytes512, Vector512<byte>, Vector512<float>>()],
         "avxvnni" => [.. Pairs<Bytes256Dot, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>()],
         "avx2" => [.. Pairs<Bytes256, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256, Vector256<byte>, Vector256<float>>()],
         "neon" => [.. Pairs<Bytes128Dot, Vector128<byte>, Vector128<float>>(), .. Whole<Bytes128Dot, Vector128<byte>, Vector128<float>>()],
         _ => [.. Pairs<Bytes128, Vector128<byte>, Vector128<float>>(), .. Whole<Bytes128, Vector128<byte>, Vector128<float>>()],
     };
+
+    /// <summary>The fastest kernel of a format on this processor, or null: of several kinds of vectors the one that won a measurement of a few milliseconds, once for each kind of codes. All give the same bits.</summary>
+    public static PackedKernel? Fastest(BlockFormat format)
+    {
+        PackedKernel[] rivals = [.. CpuPaths.All.Where(path => path.IsSupported && path.Name is "avx512" or "avxvnni").Select(path => Find(Of(path.Name), format)).OfType<PackedKernel>()];
+        if (rivals.Length < 2) return Find(Of(CpuPaths.Choose(null).Name), format);
+        string fastest = s_fastest.GetOrAdd(rivals[0].Kind, _ => KernelContest.Fastest(rivals).Instructions);
+        return rivals.First(rival => rival.Instructions == fastest);
+    }
 
     /// <summary>The kernel of a format, or null.</summary>
     public static PackedKernel? Find(PackedKernel[] kernels, BlockFormat format)

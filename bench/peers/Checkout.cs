@@ -14,8 +14,9 @@ internal static class Checkout
 
     /// <summary>Lines about the versions of what is compared.</summary>
     /// <param name="sides">The sides.</param>
+    /// <param name="compiler">What the native llama-bench was built with.</param>
     /// <param name="ikArguments">Arguments for ik_llama.cpp's llama-bench.</param>
-    public static IEnumerable<(string Name, string Value)> Versions(string[] sides, string[] ikArguments)
+    public static IEnumerable<(string Name, string Value)> Versions(string[] sides, (string Name, Version Version)? compiler, string[] ikArguments)
     {
         if (sides.Contains(SideNames.Nibble))
         {
@@ -27,7 +28,7 @@ internal static class Checkout
         }
 
         if (sides.Contains(SideNames.Npm)) yield return ("llama.cpp npm version", $"{Fetch.Release} of node-llama-cpp {Fetch.PackageVersion}");
-        if (sides.Contains(SideNames.Native)) yield return ("llama.cpp native version", $"{Fetch.Release}, the source in node-llama-cpp {Fetch.PackageVersion}, GGML_NATIVE=ON; its llama-bench names the commit below");
+        if (sides.Contains(SideNames.Native)) yield return ("llama.cpp native version", $"{Fetch.Release}, the source in node-llama-cpp {Fetch.PackageVersion}, GGML_NATIVE=ON, {(compiler is { } known ? $"{known.Name} {known.Version}" : "compiler unknown")}; its llama-bench names the commit below");
         if (sides.Contains(SideNames.Ik)) yield return ("ik_llama.cpp version", $"its llama-bench names the commit below; arguments: {(ikArguments.Length > 0 ? string.Join(' ', ikArguments) : "none")}");
     }
 

@@ -2,12 +2,13 @@ using System.Formats.Tar;
 using System.Globalization;
 using System.IO.Compression;
 using System.Security.Cryptography;
+using System.Text.RegularExpressions;
 
 namespace Peers;
 
 /// <summary>llama.cpp as npm packages it, and the source that comes with it: where they lie, and how they get there.</summary>
 /// <param name="folder">The folder that holds them.</param>
-internal sealed class Fetch(string folder)
+internal sealed partial class Fetch(string folder)
 {
     /// <summary>The version of the packages; llama.cpp in it is v0.5.0, and <c>LlamaApi</c> is of that version.</summary>
     public const string PackageVersion = "3.22.1";
@@ -23,9 +24,25 @@ internal sealed class Fetch(string folder)
     public string Libraries => Path.Combine(folder, "libraries", "package", "bins", "linux-x64");
 
     /// <summary>The llama-bench that was built here.</summary>
-    public string NativeBench => Path.Combine(folder, "native", "bin", "llama-bench");
+    public string NativeBench => Path.Combine(Build, "bin", "llama-bench");
+
+    /// <summary>The compiler that it was built with, or null where that is not known.</summary>
+    public (string Name, Version Version)? Compiler
+    {
+        get
+        {
+            string files = Path.Combine(Build, "CMakeFiles");
+            string? path = Directory.Exists(files) ? Directory.GetFiles(files, "CMakeCXXCompiler.cmake", SearchOption.AllDirectories).FirstOrDefault() : null;
+            if (path is null) return null;
+            string text = File.ReadAllText(path);
+            Match name = CompilerName().Match(text), version = CompilerVersion().Match(text);
+            return name.Success && version.Success ? (name.Groups["value"].Value, Version.Parse(version.Groups["value"].Value)) : null;
+        }
+    }
 
     private string Source => Path.Combine(folder, "source");
+
+    private string Build => Path.Combine(folder, "native");
 
     /// <summary>Brings the libraries, and builds llama-bench if it is asked for. What is there already stays.</summary>
     /// <param name="withNative">Whether to build.</param>
@@ -39,16 +56,27 @@ internal sealed class Fetch(string folder)
         if (!withNative) return;
         if (!Directory.Exists(Source))
         {
-            string package = Path.Combine(folder, "package");
-            Unpack(SourcePackage, SourceHash, package);
-            Do("git", ["clone", "--quiet", Path.Combine(package, "package", "llama", "gitRelease.bundle"), Source]);
-            Directory.Delete(package, recursive: true);
+            string package = Path.Combine(folder, "package"), part = Source + ".part";
+            if (!Directory.Exists(package)) Unpack(SourcePackage, SourceHash, package);
+            Remove(part);
+            Do("git", ["clone", "--quiet", Path.Combine(package, "package", "llama", "gitRelease.bundle"), part]);
+            Directory.Move(part, Source);
+            Remove(package);
         }
 
-        string build = Path.Combine(folder, "native");
-        Do("nice", ["-n", "19", "cmake", "-S", Source, "-B", build, "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF"]);
-        Do("nice", ["-n", "19", "cmake", "--build", build, "--target", "llama-bench", "-j", jobs.ToString(CultureInfo.InvariantCulture)]);
+        Do("nice", ["-n", "19", "cmake", "-S", Source, "-B", Build, "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF"]);
+        CheckCompiler();
+        Do("nice", ["-n", "19", "cmake", "--build", Build, "--target", "llama-bench", "-j", jobs.ToString(CultureInfo.InvariantCulture)]);
         Console.WriteLine($"llama-bench: {NativeBench}");
+    }
+
+    // GCC's own amxtileintrin.h told the compiler that a tile configuration is 8 bytes long, so that the rest is never stored and the first tile load is an illegal instruction (PR target/114098).
+    private void CheckCompiler()
+    {
+        if (Compiler is not ("GNU", var version) || !Machine.HasFlag("amx_tile")) return;
+        bool isRight = version.Major switch { 11 => version.Minor >= 5, 12 => version.Minor >= 4, 13 => version.Minor >= 3, _ => version.Major > 13 };
+        if (!isRight)
+            throw new PeerException($"GCC {version} compiles the AMX kernels of this processor wrongly (PR target/114098, mended in 11.5, 12.4, 13.3 and 14.1). Name another compiler in the environment, such as CC=clang CXX=clang++, remove '{Build}', and fetch again.");
     }
 
     // npm pack brings one package without its dependencies and runs none of its scripts.
@@ -66,13 +94,18 @@ internal sealed class Fetch(string folder)
             using GZipStream tar = new(file, CompressionMode.Decompress);
             // Under its own name only when it is whole.
             string part = target + ".part";
-            if (Directory.Exists(part)) Directory.Delete(part, recursive: true);
+            Remove(part);
             Directory.CreateDirectory(part);
             TarFile.ExtractToDirectory(tar, part, overwriteFiles: true);
             Directory.Move(part, target);
         }
 
-        Directory.Delete(downloads, recursive: true);
+        Remove(downloads);
+    }
+
+    private static void Remove(string path)
+    {
+        if (Directory.Exists(path)) Directory.Delete(path, recursive: true);
     }
 
     private static void Do(string program, string[] arguments)
@@ -89,4 +122,10 @@ internal sealed class Fetch(string folder)
             throw new PeerException($"{program} does not start: {error.Message}. Install it.");
         }
     }
+
+    [GeneratedRegex("set\\(CMAKE_CXX_COMPILER_ID \"(?<value>\\w+)\"\\)")]
+    private static partial Regex CompilerName();
+
+    [GeneratedRegex("set\\(CMAKE_CXX_COMPILER_VERSION \"(?<value>[\\d.]+)\"\\)")]
+    private static partial Regex CompilerVersion();
 }

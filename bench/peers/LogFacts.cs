@@ -14,6 +14,6 @@ internal static partial class LogFacts
     [GeneratedRegex(@"(?<name>\S+) (?:model )?buffer size\s*=\s*(?<size>[\d.]+) MiB", RegexOptions.ExplicitCapture)]
     private static partial Regex Buffer();
 
-    [GeneratedRegex(@"(?:Flash Attention was |flash_attn\s*=\s*)(?<value>\w+)", RegexOptions.ExplicitCapture)]
+    [GeneratedRegex(@"(?:Flash Attention |flash_attn\s*=\s*)(?<value>not supported|\w+)", RegexOptions.ExplicitCapture)]
     private static partial Regex Flash();
 }

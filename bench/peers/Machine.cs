@@ -13,14 +13,17 @@ internal static class Machine
         "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "hypervisor",
     ];
 
+    /// <summary>Whether the processor says that it has something.</summary>
+    /// <param name="flag">A flag of /proc/cpuinfo.</param>
+    public static bool HasFlag(string flag) => Flags().Contains(flag);
+
     /// <summary>Lines of name and value.</summary>
     /// <param name="cores">The logical processors that everything is pinned to.</param>
     public static IEnumerable<(string Name, string Value)> Describe(int[] cores)
     {
-        Dictionary<string, string> cpu = File.ReadLines("/proc/cpuinfo").TakeWhile(line => line.Length > 0).Select(line => line.Split(':', 2)).Where(parts => parts.Length == 2)
-            .GroupBy(parts => parts[0].Trim()).ToDictionary(parts => parts.Key, parts => parts.First()[1].Trim());
+        Dictionary<string, string> cpu = Processor();
         string Of(string name) => cpu.GetValueOrDefault(name, "?");
-        string[] flags = Of("flags") is "?" ? Of("Features").Split(' ') : Of("flags").Split(' ');
+        string[] flags = Flags();
         yield return ("CPU", $"{Of("model name")}, family {Of("cpu family")} model {Of("model")} stepping {Of("stepping")}");
         yield return ("flags", string.Join(' ', Telling.Where(flags.Contains)));
         yield return ("cores", $"{string.Join(',', cores)} of {Environment.ProcessorCount} logical processors");
@@ -43,6 +46,18 @@ internal static class Machine
     {
         string line = File.ReadLines("/proc/self/status").First(line => line.StartsWith("RssAnon:", StringComparison.Ordinal));
         return 1024 * long.Parse(line.AsSpan("RssAnon:".Length).Trim().TrimEnd(" kB"), CultureInfo.InvariantCulture);
+    }
+
+    // What the first processor says.
+    private static Dictionary<string, string> Processor() =>
+        File.ReadLines("/proc/cpuinfo").TakeWhile(line => line.Length > 0).Select(line => line.Split(':', 2)).Where(parts => parts.Length == 2)
+            .GroupBy(parts => parts[0].Trim()).ToDictionary(parts => parts.Key, parts => parts.First()[1].Trim());
+
+    // x86 calls them flags, Arm Features.
+    private static string[] Flags()
+    {
+        Dictionary<string, string> cpu = Processor();
+        return cpu.GetValueOrDefault("flags", cpu.GetValueOrDefault("Features", string.Empty)).Split(' ');
     }
 
     private static string Siblings(int core)

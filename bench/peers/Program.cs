@@ -19,6 +19,7 @@ Option<string[]> kv = new("--kv") { Description = "Formats of keys and values.",
 Option<int[]> threads = new("--threads", "-t") { Description = "Threads; one for each physical core without it.", AllowMultipleArgumentsPerToken = true };
 Option<int[]> cores = new("--cores") { Description = "Logical processors that every side is pinned to; one of each physical core, as many as threads, without it.", AllowMultipleArgumentsPerToken = true };
 Option<int> rounds = new("--rounds", "-r") { Description = "Rounds; their median is the result.", DefaultValueFactory = _ => 5 };
+Option<int> warmUp = new("--warm-up") { Description = "Seconds for which Nibble and npm's libraries take turns that do not count, at least two.", DefaultValueFactory = _ => 3 };
 Option<string[]> sides = new("--sides") { Description = "Sides; those that are there without it.", AllowMultipleArgumentsPerToken = true };
 Option<FileInfo> ik = new("--ik") { Description = "A llama-bench of ik_llama.cpp." };
 Option<string[]> ikArguments = new("--ik-args") { Description = "More arguments for it, such as '-rtr 1'.", DefaultValueFactory = _ => [] };
@@ -32,13 +33,13 @@ void AtLeast(Option option, int bound) => option.Validators.Add(result =>
     foreach (string text in result.Tokens.Select(token => token.Value))
         if (int.TryParse(text, CultureInfo.InvariantCulture, out int value) && value < bound) result.AddError($"{option.Name} {value} is too small; it must be {bound} or more.");
 });
-foreach ((Option option, int bound) in new (Option, int)[] { (prefill, 0), (decode, 0), (depths, 0), (threads, 1), (cores, 0), (rounds, 1), (jobs, 1) }) AtLeast(option, bound);
+foreach ((Option option, int bound) in new (Option, int)[] { (prefill, 0), (decode, 0), (depths, 0), (threads, 1), (cores, 0), (rounds, 1), (warmUp, 0), (jobs, 1) }) AtLeast(option, bound);
 models.Validators.Add(result =>
 {
     foreach (string path in result.Tokens.Select(token => token.Value))
         if (!File.Exists(path)) result.AddError($"there is no file '{path}' (--model).");
 });
-Command run = new("run", "Measures.") { models, prefill, decode, depths, kv, threads, cores, rounds, sides, ik, ikArguments, npmBuild, cpuPath, json };
+Command run = new("run", "Measures.") { models, prefill, decode, depths, kv, threads, cores, rounds, warmUp, sides, ik, ikArguments, npmBuild, cpuPath, json };
 RootCommand root = new("Runs GGUF files through Nibble and through llama.cpp, turn by turn on the same cores, and prints rates and their ratios. Exit code 1 when a side failed, 2 when the command line is wrong.") { llama, fetch, run };
 
 Fetch Place(ParseResult parsed) => new(parsed.GetValue(llama)?.FullName ?? Path.Combine(Checkout.Project, "llama.cpp"));
@@ -89,7 +90,7 @@ run.SetAction(parsed =>
     {
         SideNames.Native => new LlamaBenchSide(side, place.NativeBench, [], group),
         SideNames.Ik => new LlamaBenchSide(side, ikBench!.FullName, more, group),
-        _ => new WorkerSide(new WorkerOrder(side, group, place.Libraries, parsed.GetValue(npmBuild), parsed.GetValue(cpuPath))),
+        _ => new WorkerSide(new WorkerOrder(side, group, place.Libraries, parsed.GetValue(npmBuild), parsed.GetValue(cpuPath)), parsed.GetValue(warmUp)),
     };
     Comparison comparison = new(group => chosen.Append(SideNames.Bandwidth).Select(side => New(group, side)), parsed.GetValue(rounds), Console.Error);
     List<GroupResult> results = [];
@@ -98,7 +99,7 @@ run.SetAction(parsed =>
             foreach (string format in parsed.GetValue(kv)!.Distinct())
                 foreach (int depth in parsed.GetValue(depths)!.Distinct())
                     results.Add(comparison.Run(new Group(model.FullName, count, format.ToLowerInvariant(), depth, tests)));
-    ReportHead head = new(string.Join(' ', args), machine, [.. Checkout.Versions(chosen, more)], parsed.GetValue(rounds));
+    ReportHead head = new(string.Join(' ', args), machine, [.. Checkout.Versions(chosen, place.Compiler, more)], parsed.GetValue(rounds));
     if (parsed.GetValue(json)) Report.WriteJson(head, results);
     else Report.WriteTable(head, results);
     return results.Any(result => result.Sides.Any(side => side.Error is not null)) ? 1 : 0;

@@ -7,11 +7,10 @@ namespace Peers;
 
 /// <summary>A side that lives in one child process through all rounds, stopped by a signal while others have their turn.</summary>
 /// <param name="order">What it is to do.</param>
-internal sealed class WorkerSide(WorkerOrder order) : Side
+/// <param name="warmUpSeconds">It takes turns that do not count for this long: the JIT compiles what is hot in the background, and turns that count must not share the cores with it.</param>
+internal sealed class WorkerSide(WorkerOrder order, double warmUpSeconds) : Side
 {
-    // The JIT compiles what is hot in the background; later turns must not share the cores with it.
     private const int WarmUpTurns = 2;
-    private const double WarmUpSeconds = 3;
 
     private ChildProcess? _child;
 
@@ -27,7 +26,7 @@ internal sealed class WorkerSide(WorkerOrder order) : Side
         _child = new ChildProcess(program, [.. host, Worker.Verb, JsonSerializer.Serialize(order)]);
         Read(_child);
         long start = Stopwatch.GetTimestamp();
-        for (int turn = 0; turn < WarmUpTurns || Stopwatch.GetElapsedTime(start).TotalSeconds < WarmUpSeconds; turn++) Ask(_child, Worker.Turn);
+        for (int turn = 0; turn < WarmUpTurns || Stopwatch.GetElapsedTime(start).TotalSeconds < warmUpSeconds; turn++) Ask(_child, Worker.Turn);
         Linux.Suspend(_child.Id);
     }
 

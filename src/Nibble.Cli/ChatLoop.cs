@@ -40,8 +40,6 @@ internal sealed class ChatLoop
     /// <returns>The exit code: 1 when input was no terminal and a turn failed.</returns>
     public int Run(string? first)
     {
-        // The console sets the terminal up when it is first read from; a Ctrl-C that is answered in that moment can wait for it for ever.
-        TextReader input = Console.In;
         if (_isInteractive)
         {
             Terminal.Note($"{Path.GetFileName(_model.Language.File.Path)} on {_model.Language.Backend.Name}: {_model.Language.Backend.Description}");
@@ -61,7 +59,7 @@ internal sealed class ChatLoop
         {
             _interruption.Reset();
             if (_isInteractive) Console.Error.Write("> ");
-            if (input.ReadLine() is not { } line) break;
+            if (Console.In.ReadLine() is not { } line) break;
             if (string.IsNullOrWhiteSpace(line)) continue;
             if (line.StartsWith('/'))
             {

@@ -15,7 +15,8 @@ public sealed unsafe partial class PseudoTerminal : IDisposable
 {
     private const int ReadWrite = 2;
     private const int NoControllingTerminal = 0x100;
-    private const short SetSession = 0x80;
+    private const short SetSession = 0x80, SetDefaultSignals = 0x04;
+    private const int SigInterrupt = 2;
     private const nuint SetWindowSize = 0x5414;
     private const int SigKill = 9;
 
@@ -71,7 +72,13 @@ public sealed unsafe partial class PseudoTerminal : IDisposable
         _ = posix_spawn_file_actions_adddup2(actions, 0, 1);
         _ = posix_spawn_file_actions_adddup2(actions, 0, 2);
         _ = posix_spawnattr_init(attributes);
-        _ = posix_spawnattr_setflags(attributes, SetSession);
+
+        // A shell's background job has Ctrl-C ignored, and its children would inherit that.
+        byte* signals = stackalloc byte[128];
+        _ = sigemptyset(signals);
+        _ = sigaddset(signals, SigInterrupt);
+        _ = posix_spawnattr_setsigdefault(attributes, signals);
+        _ = posix_spawnattr_setflags(attributes, SetSession | SetDefaultSignals);
         List<string> variables = ["TERM=xterm", "DOTNET_NOLOGO=1"];
         foreach (System.Collections.DictionaryEntry variable in Environment.GetEnvironmentVariables())
             if (variable.Key is not ("TERM" or "NO_COLOR" or "DOTNET_NOLOGO")) variables.Add($"{variable.Key}={variable.Value}");
@@ -252,6 +259,15 @@ public sealed unsafe partial class PseudoTerminal : IDisposable
 
     [LibraryImport("libc")]
     private static partial int posix_spawnattr_setflags(void* attributes, short flags);
+
+    [LibraryImport("libc")]
+    private static partial int posix_spawnattr_setsigdefault(void* attributes, void* signals);
+
+    [LibraryImport("libc")]
+    private static partial int sigemptyset(void* signals);
+
+    [LibraryImport("libc")]
+    private static partial int sigaddset(void* signals, int signal);
 
     [LibraryImport("libc")]
     private static partial int waitpid(int process, int* status, int options);

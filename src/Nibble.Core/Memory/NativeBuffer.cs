@@ -3,10 +3,13 @@ using System.Runtime.InteropServices;
 namespace Nibble.Core.Memory;
 
 /// <summary>Native memory, zeroed unless asked otherwise, aligned to 64 bytes, freed once. Weights, KV caches and activations live in such buffers, never in managed arrays.</summary>
-public sealed unsafe class NativeBuffer : SafeHandle
+public sealed unsafe partial class NativeBuffer : SafeHandle
 {
     /// <summary>The alignment of the first byte: a cache line, and the widest vector.</summary>
     public const int Alignment = 64;
+
+    // Where the system has pages of 2 MB for who asks, buffers of some such pages ask: a stream through small pages stops at each.
+    private const int HugePage = 2 << 20, AdviseHugePages = 14;
 
     /// <summary>Allocates memory.</summary>
     /// <param name="length">Bytes; 0 is allowed.</param>
@@ -22,7 +25,9 @@ public sealed unsafe class NativeBuffer : SafeHandle
         void* memory;
         try
         {
-            memory = NativeMemory.AlignedAlloc(bytes, Alignment);
+            bool isLarge = length >= 4 * HugePage && OperatingSystem.IsLinux();
+            memory = NativeMemory.AlignedAlloc(bytes, isLarge ? HugePage : (nuint)Alignment);
+            if (isLarge) _ = Advise(memory, bytes & ~(nuint)4095, AdviseHugePages);
         }
         catch (OutOfMemoryException)
         {
@@ -62,6 +67,10 @@ public sealed unsafe class NativeBuffer : SafeHandle
             throw new ArgumentOutOfRangeException(nameof(start), $"elements {start} to {start + count} of {sizeof(T)} bytes do not lie inside a buffer of {Length} bytes.");
         return new Span<T>((T*)Pointer + start, count);
     }
+
+    // Advice that is not taken changes nothing.
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle()

@@ -103,9 +103,7 @@ public sealed class LanguageModel : IDisposable
             options ??= new ModelOptions();
             if (options.BatchTokens is < 1 or > 1 << 16)
                 throw new ArgumentOutOfRangeException(nameof(options), $"a batch of {options.BatchTokens} tokens was asked for; it must be 1 to {1 << 16}.");
-            // Tables of embeddings are looked up, and multiplied only where they are the output matrix too.
-            bool isTied = file.Find("output.weight") is null;
-            long upload = file.Tensors.Where(tensor => !tensor.Name.EndsWith("token_embd.weight", StringComparison.Ordinal) || (isTied && tensor.Name == "token_embd.weight")).Sum(backend.UploadBytes);
+            long upload = UploadBytesOf(file, backend);
             if (upload > backend.AvailableBytes)
                 throw new InsufficientMemoryException($"the weights need {upload:N0} bytes of {backend.Name}'s memory; {backend.AvailableBytes:N0} are free.");
             reader = new ModelReader(file, backend, progress);
@@ -127,6 +125,9 @@ public sealed class LanguageModel : IDisposable
             throw;
         }
     }
+
+    /// <summary>Bytes of the device's memory that weights take besides the file's mapping: packed or uploaded ones, and decoded vectors.</summary>
+    public long UploadBytes => UploadBytesOf(File, Backend);
 
     /// <summary>A new session.</summary>
     /// <param name="options">How much it can hold, and how.</param>
@@ -173,5 +174,12 @@ public sealed class LanguageModel : IDisposable
         }
 
         return [.. hash.GetHashAndReset()];
+    }
+
+    // Tables of embeddings are looked up, and multiplied only where they are the output matrix too.
+    private static long UploadBytesOf(GgufFile file, Backend backend)
+    {
+        bool isTied = file.Find("output.weight") is null;
+        return file.Tensors.Where(tensor => !tensor.Name.EndsWith("token_embd.weight", StringComparison.Ordinal) || (isTied && tensor.Name == "token_embd.weight")).Sum(backend.UploadBytes);
     }
 }

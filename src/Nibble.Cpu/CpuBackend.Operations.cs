@@ -153,6 +153,7 @@ public sealed unsafe partial class CpuBackend
             Layer = cache.Layers[layer],
             Options = options,
             Sinks = options.Sinks is null ? null : CpuWeight.Of(options.Sinks).Vector,
+            Exact = _exact,
         };
         _attention.Prepare(in arguments, _team.Threads);
         Start(_attention, _attention.Parts, _attention.Work);

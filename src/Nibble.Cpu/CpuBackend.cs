@@ -223,6 +223,7 @@ public sealed partial class CpuBackend : Backend
         _lists.Dispose();
         _rope.Dispose();
         _getRows.Dispose();
+        _attention.Dispose();
     }
 
     private static bool IsFloat(BlockFormat format) => format.Name is "F32" or "F16" or "BF16";

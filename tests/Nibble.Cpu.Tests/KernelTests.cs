@@ -130,11 +130,22 @@ public unsafe class KernelTests
                 Rows = positions,
                 Layer = new KvLayer(1, size, size, window),
                 Options = new AttentionOptions(1, 0.1f) { SoftCap = 5, AlibiBias = 1 },
-                GroupTokens = 2,
+                UnitRows = 2,
             };
+            AttentionUnit unit = new(0, 2, 0, 1, arguments.FirstChunk, arguments.Chunks);
             using GuardedMemory<byte> scratch = new((int)arguments.ScratchBytes, side);
-            kernels.Attention(in arguments, scratch.Pointer, 0, 0, 2, 0, 1);
+            kernels.Attention(in arguments, in unit, scratch.Pointer);
             Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+
+            // The same through partial results.
+            float[] whole = y.Span.ToArray();
+            using GuardedMemory<float> partials = new(2 * arguments.Chunks * arguments.PartialValues, side);
+            arguments.Partials = partials.Pointer;
+            y.Span.Clear();
+            kernels.Attention(in arguments, in unit, scratch.Pointer);
+            Assert.All(y.Span.ToArray(), value => Assert.Equal(0, value));
+            kernels.MergeAttention(in arguments, in unit, scratch.Pointer);
+            Assert.Equal(whole, y.Span.ToArray());
         }
     }
 
@@ -228,6 +239,23 @@ public unsafe class KernelTests
     }
 
     [Fact]
+    public void Exp2_is_within_its_stated_error_where_it_is_used()
+    {
+        double worst = 0;
+        for (double x = -126; x <= 0; x += 0.00137)
+            worst = Math.Max(worst, Math.Abs((Exp2128((float)x) / Math.Pow(2, (float)x)) - 1));
+        for (double x = -1; x < -1e-30; x /= 1.1)
+            worst = Math.Max(worst, Math.Abs((Exp2128((float)x) / Math.Pow(2, (float)x)) - 1));
+        Assert.InRange(worst, 1e-9, 2e-7);
+        for (int n = 0; n <= 126; n++)
+            Assert.Equal(MathF.ScaleB(1, -n), Exp2128(-n));
+        Assert.Equal(MathF.ScaleB(1, -126), Exp2128(-127));
+        Assert.Equal(MathF.ScaleB(1, -126), Exp2128(float.NegativeInfinity));
+        Assert.True(float.IsNaN(Exp2128(float.NaN)));
+        Assert.True(float.IsNaN(Exp2128(BitConverter.UInt32BitsToSingle(0xFFFF_FFFF))));
+    }
+
+    [Fact]
     public void Half_values_widen_to_the_runtime_s_bits()
     {
         for (int bits = 0; bits < 65536; bits++)
@@ -276,4 +304,7 @@ public unsafe class KernelTests
 
     private static float Exp128(float x) =>
         System.Runtime.Intrinsics.Vector128.ToScalar(VectorMath<Lanes128, System.Runtime.Intrinsics.Vector128<float>>.Exp(System.Runtime.Intrinsics.Vector128.Create(x)));
+
+    private static float Exp2128(float x) =>
+        System.Runtime.Intrinsics.Vector128.ToScalar(VectorMath<Lanes128, System.Runtime.Intrinsics.Vector128<float>>.Exp2(System.Runtime.Intrinsics.Vector128.Create(x)));
 }

@@ -3,14 +3,19 @@ using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu.Jobs;
 
-/// <summary>Attention: pieces of (group of tokens, KV head, query heads), those with most positions first.</summary>
-internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch) : TeamJob
+/// <summary>
+/// Attention, cut into groups of tokens and query heads, those with most positions first. Where there are few groups, as for a single token, each is cut into chunks of positions, too, and the
+/// thread that ends a group's last piece merges its chunks.
+/// </summary>
+internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch) : TeamJob, IDisposable
 {
-    // Queries that share the decoding of a tile.
-    private const int GroupRows = 32;
+    // Pairs of a token and a head that share the decoding of a tile. Their state should stay in the second cache.
+    private const int GroupRows = 128;
 
+    private readonly Scratch _shared = new();
     private AttentionArguments _arguments;
-    private int _groups, _step;
+    private int _tokens, _heads, _tokenGroups, _headGroups, _pieces;
+    private int* _left;
 
     /// <summary>Multiplications, an estimate of the work.</summary>
     public long Work { get; private set; }
@@ -22,32 +27,87 @@ internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch)
     public void Prepare(in AttentionArguments arguments, int threads)
     {
         _arguments = arguments;
-        _arguments.GroupTokens = Math.Clamp(GroupRows / arguments.GroupHeads, 1, Math.Max(1, arguments.Tokens));
-        _groups = (arguments.Tokens + _arguments.GroupTokens - 1) / _arguments.GroupTokens;
+        int tokens = arguments.Tokens, allHeads = arguments.Options.Heads, shared = arguments.GroupHeads, chunks = arguments.Chunks, wanted = 4 * threads;
 
-        // Units are query heads. Few pieces are cut evenly, even inside a KV head whose tiles are then decoded twice.
-        int units = _groups * arguments.Layer.Heads * arguments.GroupHeads;
-        _step = _groups * arguments.Layer.Heads >= 4 * threads ? arguments.GroupHeads : Math.Max(1, (units + threads - 1) / threads);
-        Parts = (units + _step - 1) / _step;
-        int window = arguments.Layer.Window, last = arguments.FirstPosition + arguments.Tokens;
-        Work = (long)arguments.Tokens * (window == 0 ? last : Math.Min(window, last)) * arguments.Layer.Heads * arguments.GroupHeads * (arguments.Layer.KeySize + arguments.Layer.ValueSize);
+        // Whole KV heads while they fit, side by side as they are in memory; else fewer tokens; else fewer of the heads that share one.
+        _heads = shared;
+        _tokens = Math.Clamp(GroupRows / shared, 1, tokens);
+        while (_heads < allHeads && allHeads % (2 * _heads) == 0 && 2L * _heads * tokens <= GroupRows)
+            _heads *= 2;
+        if (shared > GroupRows) _heads = GroupRows;
+        Count();
+
+        // Heads apart before the chunks are too few, and at last even inside a KV head, whose tiles are then decoded more than once.
+        while (_tokenGroups * _headGroups * chunks < wanted && _heads > shared)
+        {
+            _heads /= 2;
+            Count();
+        }
+
+        if (_tokenGroups * _headGroups * chunks < threads && _tokens > 1)
+        {
+            _tokens = Math.Max(1, tokens * _headGroups * chunks / threads);
+            Count();
+        }
+
+        if (_tokenGroups * _headGroups * chunks < threads && shared > 1)
+        {
+            int parts = (threads + (_tokenGroups * _headGroups * chunks) - 1) / (_tokenGroups * _headGroups * chunks);
+            _heads = Math.Max(1, (_heads + parts - 1) / parts);
+            Count();
+        }
+
+        int groups = _tokenGroups * _headGroups;
+        _pieces = groups >= wanted ? 1 : Math.Min(chunks, (wanted + groups - 1) / groups);
+        Parts = groups * _pieces;
+        _arguments.UnitRows = _tokens * _heads;
+        int window = arguments.Layer.Window, last = arguments.FirstPosition + tokens;
+        Work = (long)tokens * (window == 0 ? last : Math.Min(window, last)) * allHeads * (arguments.Layer.KeySize + arguments.Layer.ValueSize);
         foreach (Scratch own in scratch)
             own.Reserve(_arguments.ScratchBytes);
+        if (_pieces == 1) return;
+        long partials = (long)tokens * allHeads * chunks * arguments.PartialValues;
+        _arguments.Partials = (float*)_shared.Reserve((partials + groups) * 4);
+        _left = (int*)(_arguments.Partials + partials);
+        new Span<int>(_left, groups).Fill(_pieces);
     }
 
     public override void Run(int part, int parts, int thread)
     {
         // The pieces were fixed when the number of parts was; one part may hold several of them.
-        int perGroup = _arguments.Layer.Heads * _arguments.GroupHeads, units = _groups * perGroup;
-        int unit = Share(Parts, part, parts) * _step, end = Math.Min(units, Share(Parts, part + 1, parts) * _step);
-        while (unit < end)
+        int end = Share(Parts, part + 1, parts);
+        for (int piece = Share(Parts, part, parts); piece < end; piece++)
         {
-            int group = _groups - 1 - (unit / perGroup), head = unit % perGroup, first = head % _arguments.GroupHeads;
-            int heads = Math.Min(end - unit, _arguments.GroupHeads - first);
-            int token = group * _arguments.GroupTokens;
-            int tokens = Math.Min(_arguments.GroupTokens, _arguments.Tokens - token);
-            kernels.Attention(in _arguments, scratch[thread].Pointer, head / _arguments.GroupHeads, token, tokens, first, heads);
-            unit += heads;
+            (int group, int share) = Math.DivRem(piece, _pieces);
+            AttentionUnit unit = Unit(group);
+            byte* own = scratch[thread].Pointer;
+            kernels.Attention(in _arguments, unit with { FirstChunk = unit.FirstChunk + Share(unit.Chunks, share, _pieces), Chunks = Share(unit.Chunks, share + 1, _pieces) - Share(unit.Chunks, share, _pieces) }, own);
+            if (_pieces > 1 && Interlocked.Decrement(ref _left[group]) == 0) kernels.MergeAttention(in _arguments, in unit, own);
         }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _shared.Dispose();
+
+    private void Count()
+    {
+        _tokenGroups = (_arguments.Tokens + _tokens - 1) / _tokens;
+        int shared = _arguments.GroupHeads;
+        _headGroups = _heads >= shared ? _arguments.Options.Heads / _heads : _arguments.Layer.Heads * ((shared + _heads - 1) / _heads);
+    }
+
+    // A group with all chunks of the operation; the tokens with most positions come first.
+    private AttentionUnit Unit(int group)
+    {
+        (int tokenGroup, int headGroup) = Math.DivRem(group, _headGroups);
+        int token = (_tokenGroups - 1 - tokenGroup) * _tokens, shared = _arguments.GroupHeads, head = headGroup * _heads, heads = _heads;
+        if (_heads < shared)
+        {
+            (int kvHead, int share) = Math.DivRem(headGroup, (shared + _heads - 1) / _heads);
+            head = (kvHead * shared) + (share * _heads);
+            heads = Math.Min(_heads, shared - (share * _heads));
+        }
+
+        return new AttentionUnit(token, Math.Min(_tokens, _arguments.Tokens - token), head, heads, _arguments.FirstChunk, _arguments.Chunks);
     }
 }

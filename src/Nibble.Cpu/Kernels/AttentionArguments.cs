@@ -9,6 +9,14 @@ internal unsafe struct AttentionArguments
     /// <summary>Positions whose keys and values are decoded together. Tiles begin at multiples of it, so that a token sees the same ones whatever the batch.</summary>
     public const int TilePositions = 64;
 
+    /// <summary>
+    /// Positions whose softmax is computed by itself: a whole number of tiles. Chunks begin at multiples of it, and a token's are merged in their order, so it makes no difference which threads compute them.
+    /// </summary>
+    public const int ChunkPositions = 512;
+
+    /// <summary>Rows whose scores are computed at a time: they stay in the first cache beside a tile.</summary>
+    public const int BandRows = 32;
+
     /// <summary>The first token's queries.</summary>
     public float* Queries;
 
@@ -54,26 +62,59 @@ internal unsafe struct AttentionArguments
     /// <summary>[heads] the sinks' logits, or null.</summary>
     public float* Sinks;
 
-    /// <summary>Tokens that one piece of work takes.</summary>
-    public int GroupTokens;
+    /// <summary>Whether sums are made of short chains, which round less.</summary>
+    public bool Exact;
+
+    /// <summary>Rows, that is pairs of a token and a query head, of the largest piece of work.</summary>
+    public int UnitRows;
+
+    /// <summary>[tokens x heads x chunks x <see cref="PartialValues"/>] what chunks gave that are merged later; null where nothing is.</summary>
+    public float* Partials;
 
     /// <summary>Query heads that share a KV head.</summary>
     public readonly int GroupHeads => Options.Heads / Layer.Heads;
 
-    /// <summary>Values in a key, rounded up to 4.</summary>
-    public readonly int PaddedKey => (Layer.KeySize + 3) & -4;
+    /// <summary>Values in a key, rounded up to 8.</summary>
+    public readonly int PaddedKey => (Layer.KeySize + 7) & -8;
 
     /// <summary>Values in a value, rounded up to 32.</summary>
     public readonly int PaddedValue => (Layer.ValueSize + 31) & -32;
+
+    /// <summary>What a chunk gives for one token's head: the sums of weighted values [<see cref="PaddedValue"/>], the highest score, the sum of the weights.</summary>
+    public readonly int PartialValues => PaddedValue + 16;
+
+    /// <summary>The first chunk that one of the tokens sees.</summary>
+    public readonly int FirstChunk => Layer.FirstVisible(FirstPosition) / ChunkPositions;
+
+    /// <summary>Chunks that the tokens see.</summary>
+    public readonly int Chunks => ((FirstPosition + Tokens - 1) / ChunkPositions) + 1 - FirstChunk;
+
+    /// <summary>Bytes of the rows of one tile, gathered or widened, and of a number each.</summary>
+    public readonly long RowBytes => TilePositions * (((4L * Math.Max(Layer.KeySize, Layer.ValueSize)) + 63) & -64) + (4 * TilePositions);
 
     /// <summary>Bytes of scratch memory a thread needs.</summary>
     public readonly long ScratchBytes
     {
         get
         {
-            long rows = (long)GroupTokens * GroupHeads;
-            long tile = (PaddedKey * (long)TilePositions) + (4 * PaddedKey) + ((long)TilePositions * PaddedValue);
-            return 4 * (tile + (rows * (Layer.KeySize + TilePositions + PaddedValue + 4)) + TilePositions + 16 + 32);
+            long tile = TilePositions * (long)(PaddedKey + PaddedValue), row = PaddedKey + PaddedValue + 16 + PartialValues + 2;
+            return RowBytes + (4 * (tile + (BandRows * TilePositions) + (UnitRows * row) + TilePositions));
         }
     }
+
+    /// <summary>The address of what a chunk gives for one token's head.</summary>
+    /// <param name="token">Token.</param>
+    /// <param name="head">Query head.</param>
+    /// <param name="chunk">Chunk, counted from position 0.</param>
+    public readonly float* Partial(int token, int head, int chunk) =>
+        Partials + (((((long)token * Options.Heads) + head) * Chunks) + (chunk - FirstChunk)) * PartialValues;
 }
+
+/// <summary>A piece of an attention: some tokens, query heads and chunks.</summary>
+/// <param name="FirstToken">First token.</param>
+/// <param name="Tokens">Tokens.</param>
+/// <param name="FirstHead">First query head.</param>
+/// <param name="Heads">Query heads: whole groups that share a KV head, or a part of one group.</param>
+/// <param name="FirstChunk">First chunk, counted from position 0.</param>
+/// <param name="Chunks">Chunks.</param>
+internal readonly record struct AttentionUnit(int FirstToken, int Tokens, int FirstHead, int Heads, int FirstChunk, int Chunks);

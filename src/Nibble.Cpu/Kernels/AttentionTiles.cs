@@ -1,234 +1,374 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using Nibble.Core.Compute;
-using Nibble.Core.Formats;
-using Nibble.Cpu.Codes;
 
 namespace Nibble.Cpu.Kernels;
 
-/// <summary>Causal attention of some tokens' heads over one KV head: softmax in one pass over tiles of positions (Milakov and Gimelshein, arXiv 1805.02867).</summary>
-/// <remarks>A (token, head) pair sees the same tiles and the same order of sums whatever tokens and heads are computed with it.</remarks>
+/// <summary>Causal attention of some tokens' heads: tiles of positions, whose keys and values are decoded once for all of them, and softmax in one pass (Milakov and Gimelshein, arXiv 1805.02867).</summary>
+/// <remarks>
+/// A row, that is a (token, head) pair, sees the same tiles and chunks and the same order of sums whatever tokens and heads are computed with it, and by how many threads.
+/// Scores are in bits, so that weights are powers of two.
+/// </remarks>
 internal static unsafe class AttentionTiles<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : struct
 {
     private const int Tile = AttentionArguments.TilePositions;
 
-    // So many rows before they are decoded, memory is asked for them.
-    private const int AheadRows = 16;
+    private const float Log2E = 1.44269504f;
 
-    /// <summary>Computes query heads of some tokens.</summary>
+    private const int BandRows = AttentionArguments.BandRows;
+
+    /// <summary>Computes a unit: to the output where it has all chunks and nothing is merged later, else to <see cref="AttentionArguments.Partials"/>.</summary>
     /// <param name="arguments">The operation.</param>
+    /// <param name="unit">The unit, of at most <see cref="AttentionArguments.UnitRows"/> rows.</param>
     /// <param name="scratch">[<see cref="AttentionArguments.ScratchBytes"/>].</param>
-    /// <param name="kvHead">The KV head.</param>
-    /// <param name="firstToken">First token.</param>
-    /// <param name="tokens">Tokens, at most <see cref="AttentionArguments.GroupTokens"/>.</param>
-    /// <param name="firstHead">First query head, counted inside the group that shares the KV head.</param>
-    /// <param name="heads">Query heads.</param>
-    public static void Run(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads)
+    public static void Run(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch)
     {
+        State state = new(in arguments, in unit, scratch);
         KvLayer layer = arguments.Layer;
-        int keySize = layer.KeySize, valueSize = layer.ValueSize, paddedValue = arguments.PaddedValue;
-        int rows = tokens * heads, maxRows = arguments.GroupTokens * arguments.GroupHeads;
-        float* keys = (float*)scratch;                      // [padded key x Tile], a column a position
-        float* keyRows = keys + (arguments.PaddedKey * Tile); // [4 x padded key]
-        float* values = keyRows + (4 * arguments.PaddedKey); // [Tile x padded value]
-        float* sums = values + ((long)Tile * paddedValue);  // [rows x padded value]
-        float* scores = sums + ((long)maxRows * paddedValue); // [rows x Tile]
-        float* queries = scores + ((long)maxRows * Tile);   // [rows x key]
-        float* highest = queries + ((long)maxRows * keySize); // [rows]
-        float* totals = highest + maxRows;                  // [rows]
-        float* factors = totals + maxRows;                  // [rows]
-        float* slopes = factors + maxRows;                  // [rows]
-        float* ramp = slopes + maxRows;                     // [Tile]
-        float* lanes = ramp + Tile;                         // [16]
-
-        int position = arguments.FirstPosition + firstToken; // of the first of these tokens
-        int queryHead = (kvHead * arguments.GroupHeads) + firstHead;
-        for (int t = 0; t < tokens; t++)
+        int position = arguments.FirstPosition + unit.FirstToken, end = position + unit.Tokens;
+        LoadQueries(in arguments, in unit, in state);
+        bool merges = arguments.Partials == null;
+        for (int i = 0; merges && i < state.RowCount; i++)
+            ClearMerged(state.Merged + ((long)i * arguments.PartialValues), arguments.PaddedValue);
+        for (int chunk = unit.FirstChunk; chunk < unit.FirstChunk + unit.Chunks; chunk++)
         {
-            float* source = arguments.Queries + ((firstToken + t) * arguments.QueryStride) + ((long)queryHead * keySize);
-            new Span<float>(source, heads * keySize).CopyTo(new Span<float>(queries + ((long)t * heads * keySize), heads * keySize));
-            new Span<float>(factors + (t * heads), heads).Fill(arguments.Options.Scale * arguments.Options.Temperature.At(position + t));
+            int behind = Math.Min(end, (chunk + 1) * AttentionArguments.ChunkPositions);
+            int start = Math.Max(chunk * AttentionArguments.ChunkPositions, layer.FirstVisible(position) / Tile * Tile);
+            if (start >= behind) continue;
+            new Span<float>(state.Highest, state.RowCount).Fill(float.NegativeInfinity);
+            new Span<float>(state.Totals, state.RowCount * 16).Clear();
+            new Span<float>(state.Sums, state.RowCount * arguments.PaddedValue).Clear();
+            for (; start < behind; start += Tile)
+                RunTile(in arguments, in unit, in state, start);
+            EndChunk(in arguments, in unit, in state, chunk);
+        }
+
+        if (!merges) return;
+        for (int i = 0; i < state.RowCount; i++)
+        {
+            (int token, int head) = state.TokenAndHead(i);
+            Finish(in arguments, token, head, state.Merged + ((long)i * arguments.PartialValues));
+        }
+    }
+
+    /// <summary>Merges what the chunks gave for some tokens' heads.</summary>
+    /// <param name="arguments">The operation.</param>
+    /// <param name="unit">Tokens and heads, as those that computed the chunks had them.</param>
+    /// <param name="scratch">[<see cref="AttentionArguments.ScratchBytes"/>].</param>
+    public static void Merge(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch)
+    {
+        float* merged = (float*)scratch;
+        for (int token = unit.FirstToken; token < unit.FirstToken + unit.Tokens; token++)
+        {
+            int position = arguments.FirstPosition + token;
+            for (int head = unit.FirstHead; head < unit.FirstHead + unit.Heads; head++)
+            {
+                ClearMerged(merged, arguments.PaddedValue);
+                for (int chunk = arguments.Layer.FirstVisible(position) / AttentionArguments.ChunkPositions; chunk <= position / AttentionArguments.ChunkPositions; chunk++)
+                {
+                    float* partial = arguments.Partial(token, head, chunk);
+                    Join(merged, partial, partial[arguments.PaddedValue], partial[arguments.PaddedValue + 1], arguments.PaddedValue);
+                }
+
+                Finish(in arguments, token, head, merged);
+            }
+        }
+    }
+
+    private static void LoadQueries(in AttentionArguments arguments, in AttentionUnit unit, in State state)
+    {
+        int size = arguments.Layer.KeySize;
+        float scale = arguments.Options.Scale * (arguments.Options.SoftCap > 0 ? 1 : Log2E);
+        for (int i = 0; i < state.RowCount; i++)
+        {
+            (int token, int head) = state.TokenAndHead(i);
+            float* source = arguments.Queries + (token * arguments.QueryStride) + ((long)head * size);
+            Elements<TLanes, TVector>.Scale(source, scale * arguments.Options.Temperature.At(arguments.FirstPosition + token), state.Queries + ((long)i * arguments.PaddedKey), size);
+            state.Slopes[i] = arguments.Options.Slope(head) * Log2E;
         }
 
         for (int i = 0; i < Tile; i++)
-            ramp[i] = i;
-        new Span<float>(sums, rows * paddedValue).Clear();
-        for (int i = 0; i < rows; i++)
-        {
-            // A sink is a position that was seen first, and whose value is 0.
-            int head = queryHead + (i % heads);
-            slopes[i] = arguments.Options.Slope(head);
-            highest[i] = arguments.Sinks == null ? float.NegativeInfinity : arguments.Sinks[head];
-            totals[i] = arguments.Sinks == null ? 0 : 1;
-        }
+            state.Ramp[i] = i;
+    }
 
-        int end = position + tokens;
-        for (int start = layer.FirstVisible(position) / Tile * Tile; start < end; start += Tile)
+    private static void RunTile(in AttentionArguments arguments, in AttentionUnit unit, in State state, int start)
+    {
+        // Tokens before the tile have nothing to see in it, nor have those whose window begins behind it; the first one that sees it begins first.
+        KvLayer layer = arguments.Layer;
+        int position = arguments.FirstPosition + unit.FirstToken, token = Math.Max(0, start - position), last = unit.Tokens;
+        while (last > token && layer.FirstVisible(position + last - 1) >= start + Tile)
+            last--;
+        if (token >= last) return;
+        int from = Math.Max(0, layer.FirstVisible(position + token) - start), to = Math.Min(Tile, position + last - start);
+        int padded = arguments.PaddedValue, key = arguments.PaddedKey;
+        for (int segment = 0; segment < state.Segments; segment++)
         {
-            // Tokens before the tile have nothing to see in it, nor have those whose window begins behind it; the first one that sees it begins first.
-            int token = Math.Max(0, start - position), last = tokens;
-            while (layer.FirstVisible(position + last - 1) >= start + Tile)
-                last--;
-            int from = Math.Max(0, layer.FirstVisible(position + token) - start), to = Math.Min(Tile, position + last - start);
-            DecodeKeys(in arguments, kvHead, start, from, to, keyRows, keys);
-            DecodeValues(in arguments, kvHead, start, from, to, paddedValue, values);
-
-            int row = token * heads, count = (last - token) * heads;
-            new Span<float>(scores + ((long)row * Tile), count * Tile).Clear();
-            OuterProduct<TLanes, TVector>.Add(queries + ((long)row * keySize), keySize, keys, scores + ((long)row * Tile), count, keySize, Tile);
-            while (token < last)
+            int kvHead = (unit.FirstHead / arguments.GroupHeads) + segment;
+            KvTiles<TLanes, TVector>.Keys(in arguments, kvHead, start, from, to, state.Rows, state.Keys);
+            KvTiles<TLanes, TVector>.Values(in arguments, kvHead, start, from, to, state.Rows, state.Values);
+            bool? isFinite = null;
+            int row = segment * unit.Tokens * state.SegmentHeads, end = row + (last * state.SegmentHeads);
+            row += token * state.SegmentHeads;
+            for (; row < end; row += BandRows)
             {
-                (int low, int high) = Visible(in layer, position + token, start);
-                int next = token + 1;
-                while (next < last && Visible(in layer, position + next, start) == (low, high))
-                    next++;
-                for (int i = token * heads; i < next * heads; i++)
+                int rows = Math.Min(BandRows, end - row);
+                float* sums = state.Sums + ((long)row * padded);
+                OuterProduct<TLanes, TVector>.Add(state.Queries + ((long)row * key), key, state.Keys, Tile, state.Scores, Tile, rows, 0, layer.KeySize, (to + 31) & -32, arguments.Exact, true);
+                Adjust(in arguments, in state, row, rows, start);
+
+                // Later tokens see no less at the end and no more at the beginning.
+                (int low, int high) = Visible(in arguments, in state, row, start);
+                (int lastLow, int lastHigh) = Visible(in arguments, in state, row + rows - 1, start);
+                bool isEven = (low, high) == (lastLow, lastHigh);
+                if (!isEven || low > 0 || high < Tile) Hide(in arguments, in state, row, rows, start, float.NegativeInfinity);
+                Weigh(state.Scores, state.Highest + row, state.Totals + ((long)row * 16), sums, rows, padded);
+                if (!isEven) Hide(in arguments, in state, row, rows, start, 0);
+                if (isEven || (isFinite ??= IsFinite(state.Values + ((long)from * padded), (long)(to - from) * padded)))
                 {
-                    float* line = scores + ((long)i * Tile);
-                    Score(line, factors[i], arguments.Options.SoftCap, slopes[i], position + (i / heads) - start, ramp);
-                    Weigh(line, low, high, highest + i, totals + i, sums + ((long)i * paddedValue), paddedValue, lanes);
+                    OuterProduct<TLanes, TVector>.Add(state.Scores, Tile, state.Values, padded, sums, padded, rows, low, lastHigh, padded, arguments.Exact, false);
+                    continue;
                 }
 
-                row = token * heads;
-                OuterProduct<TLanes, TVector>.Add(
-                    scores + ((long)row * Tile) + low, Tile, values + ((long)low * paddedValue), sums + ((long)row * paddedValue), (next - token) * heads, high - low, paddedValue);
-                token = next;
+                // What a row does not see weighs 0, but 0 times an infinity would be NaN.
+                for (int i = 0; i < rows; i++)
+                {
+                    (low, high) = Visible(in arguments, in state, row + i, start);
+                    OuterProduct<TLanes, TVector>.Add(state.Scores + (i * Tile), Tile, state.Values, padded, sums + ((long)i * padded), padded, 1, low, high, padded, arguments.Exact, false);
+                }
             }
         }
+    }
 
+    // The positions of a tile that a row sees: from the first to before the second, counted from the tile's first.
+    private static (int Low, int High) Visible(in AttentionArguments arguments, in State state, int row, int start)
+    {
+        int position = arguments.FirstPosition + state.TokenAndHead(row).Token;
+        return (Math.Max(0, arguments.Layer.FirstVisible(position) - start), Math.Min(Tile, position + 1 - start));
+    }
+
+    // Sets what rows do not see.
+    private static void Hide(in AttentionArguments arguments, in State state, int row, int rows, int start, float value)
+    {
         for (int i = 0; i < rows; i++)
         {
-            float* y = arguments.Y + ((firstToken + (i / heads)) * arguments.YStride) + ((long)(queryHead + (i % heads)) * valueSize);
-            Elements<TLanes, TVector>.Scale(sums + ((long)i * paddedValue), 1 / totals[i], y, valueSize);
+            (int low, int high) = Visible(in arguments, in state, row + i, start);
+            new Span<float>(state.Scores + (i * Tile), low).Fill(value);
+            new Span<float>(state.Scores + (i * Tile) + high, Tile - high).Fill(value);
         }
     }
 
-    // The positions of a tile that a token sees: from the first to before the second, counted from the tile's first.
-    private static (int Low, int High) Visible(in KvLayer layer, int position, int start) =>
-        (Math.Max(0, layer.FirstVisible(position) - start), Math.Min(Tile, position + 1 - start));
-
-    // Products become scores: scaled, capped, and less the slope times the distance from the token, which stands so many positions after the tile's first.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Score(float* scores, float scale, float cap, float slope, int place, float* ramp)
+    // Caps scores, and takes the slope times the distance from the token away.
+    private static void Adjust(in AttentionArguments arguments, in State state, int row, int rows, int start)
     {
-        TVector factor = TLanes.Broadcast(scale);
-        for (int i = 0; i < Tile; i += TLanes.Count)
-            TLanes.Store(TLanes.Multiply(TLanes.Load(scores + i), factor), scores + i);
-        if (cap > 0) Elements<TLanes, TVector>.SoftCap(scores, cap, scores, Tile);
-        if (slope == 0) return;
-        TVector own = TLanes.Broadcast(place), fall = TLanes.Broadcast(slope);
-        for (int i = 0; i < Tile; i += TLanes.Count)
+        float cap = arguments.Options.SoftCap;
+        if (cap <= 0 && arguments.Options.AlibiBias == 0) return;
+        for (int i = 0; i < rows; i++)
         {
-            TVector distance = TLanes.Subtract(own, TLanes.Load(ramp + i));
-            TLanes.Store(TLanes.Subtract(TLanes.Load(scores + i), TLanes.Multiply(fall, distance)), scores + i);
+            float* scores = state.Scores + (i * Tile);
+            if (cap > 0)
+            {
+                Elements<TLanes, TVector>.SoftCap(scores, cap, scores, Tile);
+                Elements<TLanes, TVector>.Scale(scores, Log2E, scores, Tile);
+            }
+
+            float slope = state.Slopes[row + i];
+            if (slope == 0) continue;
+            TVector own = TLanes.Broadcast(arguments.FirstPosition + state.TokenAndHead(row + i).Token - start), fall = TLanes.Broadcast(-slope);
+            for (int k = 0; k < Tile; k += TLanes.Count)
+                TLanes.Store(TLanes.MultiplyAdd(fall, TLanes.Subtract(own, TLanes.Load(state.Ramp + k)), TLanes.Load(scores + k)), scores + k);
         }
     }
 
-    // Scores become weights relative to the highest score so far; what was summed up before is scaled to it. What the token does not see weighs 0.
+    // Scores become weights relative to the highest score so far; what was summed up before is scaled to it.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Weigh(float* scores, int low, int high, float* highest, float* total, float* sums, int size, float* lanes)
+    private static void Weigh(float* scores, float* highest, float* totals, float* sums, int rows, int size)
     {
-        for (int i = 0; i < low; i++)
-            scores[i] = float.NegativeInfinity;
-        for (int i = high; i < Tile; i++)
-            scores[i] = float.NegativeInfinity;
-        TVector most = TLanes.Broadcast(float.NegativeInfinity);
-        for (int i = 0; i < Tile; i += TLanes.Count)
-            most = TLanes.Max(most, TLanes.Load(scores + i));
-        TLanes.Store(most, lanes);
-        float top = *highest;
+        for (; rows > 0; rows--, scores += Tile, highest++, totals += 16, sums += size)
+        {
+            TVector most = TLanes.Load(scores);
+            for (nint i = TLanes.Count; i < Tile; i += TLanes.Count)
+                most = TLanes.Max(most, TLanes.Load(scores + i));
+            float top = TLanes.Highest(most), before = *highest;
+            TVector total = TLanes.Load(totals);
+            if (top > before)
+            {
+                *highest = top;
+                if (before > float.NegativeInfinity)
+                {
+                    TVector change = VectorMath<TLanes, TVector>.Exp2(TLanes.Broadcast(before - top));
+                    total = TLanes.Multiply(total, change);
+                    for (nint i = 0; i < size; i += TLanes.Count)
+                        TLanes.Store(TLanes.Multiply(TLanes.Load(sums + i), change), sums + i);
+                }
+            }
+            else
+            {
+                top = before;
+            }
+
+            TVector down = TLanes.Broadcast(top);
+            for (nint i = 0; i < Tile; i += 4 * TLanes.Count)
+            {
+                float* four = scores + i;
+                TVector a = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four), down));
+                TVector b = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + TLanes.Count), down));
+                TVector c = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + (2 * TLanes.Count)), down));
+                TVector d = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + (3 * TLanes.Count)), down));
+                TLanes.Store(a, four);
+                TLanes.Store(b, four + TLanes.Count);
+                TLanes.Store(c, four + (2 * TLanes.Count));
+                TLanes.Store(d, four + (3 * TLanes.Count));
+                total = TLanes.Add(total, TLanes.Add(TLanes.Add(a, b), TLanes.Add(c, d)));
+            }
+
+            TLanes.Store(total, totals);
+        }
+    }
+
+    // Whether all values are numbers: 0 times any other is NaN.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static bool IsFinite(float* values, long count)
+    {
+        TVector sum = TLanes.Zero;
+        for (float* end = values + count; values < end; values += TLanes.Count)
+            sum = TLanes.MultiplyAdd(TLanes.Load(values), TLanes.Zero, sum);
+        float* lanes = stackalloc float[16];
+        TLanes.Store(sum, lanes);
         for (int i = 0; i < TLanes.Count; i++)
-            top = MathF.Max(top, lanes[i]);
+            if (lanes[i] != 0) return false;
+        return true;
+    }
 
-        TVector down = TLanes.Broadcast(top);
-        for (int pass = 0; pass < 16; pass += TLanes.Count)
+    private static void EndChunk(in AttentionArguments arguments, in AttentionUnit unit, in State state, int chunk)
+    {
+        int padded = arguments.PaddedValue;
+        for (int i = 0; i < state.RowCount; i++)
         {
-            TVector sum = TLanes.Zero;
-            for (int i = pass; i < Tile; i += 16)
+            (int token, int head) = state.TokenAndHead(i);
+            int position = arguments.FirstPosition + token;
+            if (chunk < arguments.Layer.FirstVisible(position) / AttentionArguments.ChunkPositions || chunk > position / AttentionArguments.ChunkPositions) continue;
+            float* sums = state.Sums + ((long)i * padded), lanes = state.Totals + ((long)i * 16);
+            float total = 0;
+            for (int k = 0; k < TLanes.Count; k++)
+                total += lanes[k];
+            if (arguments.Partials == null)
             {
-                TVector weight = VectorMath<TLanes, TVector>.Exp(TLanes.Subtract(TLanes.Load(scores + i), down));
-                TLanes.Store(weight, scores + i);
-                sum = TLanes.Add(sum, weight);
+                Join(state.Merged + ((long)i * arguments.PartialValues), sums, state.Highest[i], total, padded);
+                continue;
             }
 
-            TLanes.Store(sum, lanes + pass);
-        }
-
-        float weights = Lanes16.Sum(lanes);
-        if (top != *highest)
-        {
-            float before = TLanes.First(VectorMath<TLanes, TVector>.Exp(TLanes.Broadcast(*highest - top)));
-            TVector change = TLanes.Broadcast(before);
-            for (int i = 0; i < size; i += TLanes.Count)
-                TLanes.Store(TLanes.Multiply(TLanes.Load(sums + i), change), sums + i);
-            *total *= before;
-            *highest = top;
-        }
-
-        *total += weights;
-    }
-
-    // Four positions at a time are decoded to rows and turned into columns. Columns before the first position are left as they are: nobody sees them.
-    private static void DecodeKeys(in AttentionArguments arguments, int kvHead, int start, int from, int to, float* rows, float* keys)
-    {
-        int padded = arguments.PaddedKey, size = arguments.Layer.KeySize;
-        for (int p = from & -4; p < Tile; p += 4)
-        {
-            for (int i = 0; i < 4; i++)
-            {
-                float* row = rows + (i * padded);
-                if (p + i >= from && p + i < to)
-                    Decode(in arguments, arguments.Keys, arguments.KeyBytes, start + p + i, kvHead, size, row);
-                else
-                    new Span<float>(row, size).Clear();
-            }
-
-            Turn(rows, padded, keys + p);
+            float* partial = arguments.Partial(token, head, chunk);
+            new ReadOnlySpan<float>(sums, padded).CopyTo(new Span<float>(partial, padded));
+            (partial[padded], partial[padded + 1]) = (state.Highest[i], total);
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Turn(float* rows, int padded, float* keys)
+    private static void ClearMerged(float* merged, int padded)
     {
-        for (int k = 0; k < padded; k += 4)
-        {
-            Vector128<float> a = Vector128.Load(rows + k), b = Vector128.Load(rows + padded + k);
-            Vector128<float> c = Vector128.Load(rows + (2 * padded) + k), d = Vector128.Load(rows + (3 * padded) + k);
-            Lanes16.Transpose(ref a, ref b, ref c, ref d);
-            a.Store(keys + (k * Tile));
-            b.Store(keys + ((k + 1) * Tile));
-            c.Store(keys + ((k + 2) * Tile));
-            d.Store(keys + ((k + 3) * Tile));
-        }
+        new Span<float>(merged, padded + 2).Clear();
+        merged[padded] = float.NegativeInfinity;
     }
 
-    private static void DecodeValues(in AttentionArguments arguments, int kvHead, int start, int from, int to, int padded, float* values)
+    // Adds a chunk to those before it, all relative to the highest score of both.
+    private static void Join(float* merged, float* sums, float highest, float total, int padded)
     {
-        int size = arguments.Layer.ValueSize;
-        for (int p = from; p < to; p++)
-        {
-            float* row = values + (p * (long)padded);
-            Decode(in arguments, arguments.Values, arguments.ValueBytes, start + p, kvHead, size, row);
-            new Span<float>(row + size, padded - size).Clear();
-        }
+        float before = merged[padded], top = MathF.Max(before, highest);
+        float kept = before == top ? 1 : Power(before - top), factor = highest == top ? 1 : Power(highest - top);
+        TVector old = TLanes.Broadcast(kept), added = TLanes.Broadcast(factor);
+        for (int i = 0; i < padded; i += TLanes.Count)
+            TLanes.Store(TLanes.MultiplyAdd(TLanes.Load(sums + i), added, TLanes.Multiply(TLanes.Load(merged + i), old)), merged + i);
+        merged[padded] = top;
+        merged[padded + 1] = (merged[padded + 1] * kept) + (total * factor);
     }
 
-    private static void Decode(in AttentionArguments arguments, byte* first, long rowBytes, int position, int head, int size, float* values)
+    private static float Power(float x) => x < -126 ? 0 : TLanes.First(VectorMath<TLanes, TVector>.Exp2(TLanes.Broadcast(x)));
+
+    // Weighted sums become means.
+    private static void Finish(in AttentionArguments arguments, int token, int head, float* merged)
     {
-        BlockFormat format = arguments.Format;
-        int bytes = size / format.BlockValues * format.BlockBytes, row = position < arguments.Rows ? position : position % arguments.Rows;
-        byte* source = first + (row * rowBytes) + ((long)head * bytes);
-        if (Sse.IsSupported)
+        int size = arguments.Layer.ValueSize, padded = arguments.PaddedValue;
+        float highest = merged[padded], total = merged[padded + 1], factor = 1;
+        if (arguments.Sinks != null)
         {
-            // A head's rows lie apart, where the processor does not guess that they come next.
-            byte* later = source + (AheadRows * rowBytes);
-            for (int i = 0; i < bytes; i += 64)
-                Sse.Prefetch0(later + i);
+            // A sink is one more position, whose value is 0.
+            float sink = arguments.Sinks[head] * Log2E, top = MathF.Max(highest, sink);
+            factor = highest == top ? 1 : Power(highest - top);
+            total = (total * factor) + (sink == top ? 1 : Power(sink - top));
         }
 
-        KvRows.Decode(format, source, size, values);
+        Elements<TLanes, TVector>.Scale(merged, factor / total, arguments.Y + (token * arguments.YStride) + ((long)head * size), size);
+    }
+
+    // Where a unit's rows lie in the scratch memory. They are in the order of KV heads, tokens, heads.
+    private readonly struct State
+    {
+        private readonly int _firstToken, _tokens, _firstHead;
+
+        public State(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch)
+        {
+            (_firstToken, _tokens, _firstHead) = (unit.FirstToken, unit.Tokens, unit.FirstHead);
+            SegmentHeads = Math.Min(unit.Heads, arguments.GroupHeads);
+            Segments = unit.Heads / SegmentHeads;
+            RowCount = unit.Tokens * unit.Heads;
+            Rows = scratch;
+            Keys = (float*)(scratch + arguments.RowBytes);
+            Values = Keys + ((long)arguments.PaddedKey * Tile);
+            Scores = Values + ((long)arguments.PaddedValue * Tile);
+            Queries = Scores + (BandRows * Tile);
+            Sums = Queries + ((long)RowCount * arguments.PaddedKey);
+            Totals = Sums + ((long)RowCount * arguments.PaddedValue);
+            Merged = Totals + ((long)RowCount * 16);
+            Ramp = Merged + ((long)RowCount * arguments.PartialValues);
+            Highest = Ramp + Tile;
+            Slopes = Highest + RowCount;
+        }
+
+        // [RowBytes] a tile as it was in the cache.
+        public byte* Rows { get; }
+
+        // [padded key x Tile].
+        public float* Keys { get; }
+
+        // [Tile x padded value].
+        public float* Values { get; }
+
+        // [BandRows x Tile].
+        public float* Scores { get; }
+
+        // [rows x padded key].
+        public float* Queries { get; }
+
+        // [rows x padded value] of the chunk.
+        public float* Sums { get; }
+
+        // [rows x 16] sums of the weights of the chunk.
+        public float* Totals { get; }
+
+        // [rows x PartialValues] the chunks before.
+        public float* Merged { get; }
+
+        // [Tile] 0, 1, 2 ...
+        public float* Ramp { get; }
+
+        // [rows] the highest score of the chunk.
+        public float* Highest { get; }
+
+        // [rows] of ALiBi.
+        public float* Slopes { get; }
+
+        // KV heads.
+        public int Segments { get; }
+
+        // Query heads of one of them.
+        public int SegmentHeads { get; }
+
+        public int RowCount { get; }
+
+        public (int Token, int Head) TokenAndHead(int row)
+        {
+            (int segment, int rest) = Math.DivRem(row, _tokens * SegmentHeads);
+            return (_firstToken + (rest / SegmentHeads), _firstHead + (segment * SegmentHeads) + (rest % SegmentHeads));
+        }
     }
 }

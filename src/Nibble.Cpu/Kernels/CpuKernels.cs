@@ -12,7 +12,10 @@ internal abstract unsafe class CpuKernels
     public abstract void MatMul(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end);
 
     /// <inheritdoc cref="AttentionTiles{TLanes, TVector}.Run"/>
-    public abstract void Attention(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads);
+    public abstract void Attention(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch);
+
+    /// <inheritdoc cref="AttentionTiles{TLanes, TVector}.Merge"/>
+    public abstract void MergeAttention(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch);
 
     /// <inheritdoc cref="Elements{TLanes, TVector}.Add"/>
     public abstract void Add(float* a, float* b, float* y, int count);
@@ -55,8 +58,9 @@ internal sealed unsafe class CpuKernels<TLanes, TVector> : CpuKernels
     public override void MatMul(in MatMulTarget target, in MatMulInput input, byte* scratch, int first, int end) =>
         MatMulRows<TLanes, TVector>.Run(in target, in input, scratch, first, end);
 
-    public override void Attention(in AttentionArguments arguments, byte* scratch, int kvHead, int firstToken, int tokens, int firstHead, int heads) =>
-        AttentionTiles<TLanes, TVector>.Run(in arguments, scratch, kvHead, firstToken, tokens, firstHead, heads);
+    public override void Attention(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch) => AttentionTiles<TLanes, TVector>.Run(in arguments, in unit, scratch);
+
+    public override void MergeAttention(in AttentionArguments arguments, in AttentionUnit unit, byte* scratch) => AttentionTiles<TLanes, TVector>.Merge(in arguments, in unit, scratch);
 
     public override void Add(float* a, float* b, float* y, int count) => Elements<TLanes, TVector>.Add(a, b, y, count);
 

@@ -7,7 +7,7 @@ namespace Nibble.Cpu.Kernels;
 
 /// <summary>A vector of float32 lanes of one width, so that a kernel is written once for all widths.</summary>
 /// <typeparam name="TVector">The vector.</typeparam>
-internal unsafe interface ILanes<TVector>
+internal unsafe interface ILanes<TVector> : IBitLanes<TVector>
     where TVector : struct
 {
     /// <summary>Lanes in a vector; divides 16.</summary>
@@ -60,7 +60,7 @@ internal unsafe interface ILanes<TVector>
 }
 
 /// <summary>16 lanes: AVX-512.</summary>
-internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
+internal readonly unsafe partial struct Lanes512 : ILanes<Vector512<float>>
 {
     public static int Count => 16;
 
@@ -109,7 +109,7 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
 }
 
 /// <summary>8 lanes: AVX2 with FMA.</summary>
-internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
+internal readonly unsafe partial struct Lanes256 : ILanes<Vector256<float>>
 {
     public static int Count => 8;
 
@@ -158,7 +158,7 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
 }
 
 /// <summary>4 lanes: whatever the runtime has.</summary>
-internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
+internal readonly unsafe partial struct Lanes128 : ILanes<Vector128<float>>
 {
     public static int Count => 4;
 

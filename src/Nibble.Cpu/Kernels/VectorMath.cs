@@ -22,6 +22,25 @@ internal static class VectorMath<TLanes, TVector>
         return TLanes.Multiply(TLanes.Multiply(p, TLanes.PowerOfTwo(half)), TLanes.PowerOfTwo(TLanes.Subtract(n, half)));
     }
 
+    /// <summary>2^x for x of at most 0, within a relative error of 2e-7; 2^-126 for x below -126, NaN for NaN. Half the work of <see cref="Exp"/>.</summary>
+    /// <remarks>x = n + r with |r| &lt;= 1/2; 2^r = 1 + r g(r), g of degree 5 through the Chebyshev nodes, which with its rounded coefficients is off by 9.2e-9 of 2^r at most.</remarks>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector Exp2(TVector x)
+    {
+        // Added to 1.5 x 2^23 a value loses its fraction, and its whole part lies in the low bits. With 127 more these are the exponent of 2^n.
+        TVector shift = TLanes.Broadcast(12582912f + 127f);
+        x = TLanes.Max(TLanes.Broadcast(-126f), x);
+        TVector whole = TLanes.Add(x, shift), r = TLanes.Subtract(x, TLanes.Subtract(whole, shift));
+        TVector p = TLanes.Broadcast(0.00015453163f);
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.0013390863f));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.009618083f));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.05550357f));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.2402265f));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(0.6931472f));
+        p = TLanes.MultiplyAdd(p, r, TLanes.Broadcast(1f));
+        return TLanes.Multiply(p, TLanes.ShiftLeft(whole, 23));
+    }
+
     /// <summary>1 + e^x.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector OnePlusExp(TVector x) => TLanes.Add(TLanes.Broadcast(1f), Exp(x));

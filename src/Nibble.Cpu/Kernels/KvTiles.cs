@@ -1,0 +1,278 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using Nibble.Core.Formats;
+using Nibble.Cpu.Codes;
+
+namespace Nibble.Cpu.Kernels;
+
+/// <summary>Decodes the keys or values of one KV head at a tile's positions to float32, with the bits of <see cref="BlockFormat.Decode"/>.</summary>
+internal static unsafe class KvTiles<TLanes, TVector>
+    where TLanes : struct, ILanes<TVector>
+    where TVector : struct
+{
+    private const int Tile = AttentionArguments.TilePositions;
+
+    // A sign, and the bits of a half's exponent and mantissa where those of a float32 are, without the three topmost bits of its exponent.
+    private const uint HalfMask = 0x8FFF_E000;
+
+    // What such a float32 is too small by: 2^112.
+    private const float HalfScale = 5.192297e33f;
+
+    /// <summary>Decodes keys to columns.</summary>
+    /// <param name="arguments">The operation.</param>
+    /// <param name="head">KV head.</param>
+    /// <param name="start">The tile's first position.</param>
+    /// <param name="from">The first position that somebody sees, counted from there; those before it become 0.</param>
+    /// <param name="to">The position behind the last one; it and those behind it become 0.</param>
+    /// <param name="rows">[<see cref="AttentionArguments.RowBytes"/>] scratch.</param>
+    /// <param name="keys">[padded key x tile], overwritten.</param>
+    public static void Keys(in AttentionArguments arguments, int head, int start, int from, int to, byte* rows, float* keys)
+    {
+        int size = arguments.Layer.KeySize, bytes = (int)arguments.Format.RowBytes(size);
+        nint stride = (nint)arguments.KeyBytes;
+        byte* source = arguments.Keys + ((long)head * bytes);
+        if (IsWhole(in arguments, start, from, to) && (bytes % 16 == 0 || arguments.Format.BlockValues == 32))
+        {
+            source += start % arguments.Rows * arguments.KeyBytes;
+            Ahead(source, stride, bytes);
+        }
+        else
+        {
+            Gather(in arguments, source, arguments.KeyBytes, bytes, start, from, to, rows);
+            source = rows;
+            stride = Stride(bytes);
+        }
+
+        if (ReferenceEquals(arguments.Format, BlockFormats.Q8_0))
+        {
+            KeysOfQ8(source, stride, size, (float*)(rows + ((long)Tile * Stride(bytes))), keys);
+        }
+        else if (ReferenceEquals(arguments.Format, BlockFormats.F16) && IsFinite(source, stride, bytes))
+        {
+            KeysOfHalves(source, stride, size, keys);
+        }
+        else
+        {
+            if (ReferenceEquals(arguments.Format, BlockFormats.F16)) Decode(source, stride, size, rows, out source, out stride);
+            KeysOfFloats(source, stride, size, keys);
+        }
+    }
+
+    /// <summary>Decodes values to rows.</summary>
+    /// <param name="arguments">The operation.</param>
+    /// <param name="head">KV head.</param>
+    /// <param name="start">The tile's first position.</param>
+    /// <param name="from">The first position that somebody sees, counted from there; those before it become 0.</param>
+    /// <param name="to">The position behind the last one; it and those behind it become 0.</param>
+    /// <param name="rows">[<see cref="AttentionArguments.RowBytes"/>] scratch.</param>
+    /// <param name="values">[tile x padded value], overwritten.</param>
+    public static void Values(in AttentionArguments arguments, int head, int start, int from, int to, byte* rows, float* values)
+    {
+        int size = arguments.Layer.ValueSize, bytes = (int)arguments.Format.RowBytes(size), padded = arguments.PaddedValue;
+        nint stride = (nint)arguments.ValueBytes;
+        byte* source = arguments.Values + ((long)head * bytes);
+        if (IsWhole(in arguments, start, from, to) && size % 16 == 0)
+        {
+            source += start % arguments.Rows * arguments.ValueBytes;
+            Ahead(source, stride, bytes);
+        }
+        else
+        {
+            Gather(in arguments, source, arguments.ValueBytes, bytes, start, from, to, rows);
+            source = rows;
+            stride = Stride(bytes);
+        }
+
+        if (ReferenceEquals(arguments.Format, BlockFormats.Q8_0))
+        {
+            ValuesOfQ8(source, stride, size, values, padded);
+        }
+        else if (ReferenceEquals(arguments.Format, BlockFormats.F16) && IsFinite(source, stride, (bytes + 15) & -16))
+        {
+            ValuesOfHalves(source, stride, size, values, padded);
+        }
+        else
+        {
+            if (ReferenceEquals(arguments.Format, BlockFormats.F16)) Decode(source, stride, size, rows, out source, out stride);
+            ValuesOfFloats(source, stride, size, values, padded);
+        }
+
+        int filled = (size + 15) & -16;
+        if (filled == padded) return;
+        for (int p = 0; p < Tile; p++)
+            new Span<float>(values + (p * padded) + filled, padded - filled).Clear();
+    }
+
+    // Rows that were gathered or decoded: whole cache lines.
+    private static nint Stride(int bytes) => (bytes + 63) & -64;
+
+    // Whether the tile is seen from end to end and lies in one piece.
+    private static bool IsWhole(in AttentionArguments arguments, int start, int from, int to) => from == 0 && to == Tile && (start % arguments.Rows) + Tile <= arguments.Rows;
+
+    // Memory is asked for the tile that comes next: a head's rows lie apart, where the processor does not guess that they follow.
+    private static void Ahead(byte* source, nint stride, int bytes)
+    {
+        if (!Sse.IsSupported) return;
+        source += Tile * stride;
+        for (int p = 0; p < Tile; p++, source += stride)
+            for (int i = 0; i < bytes; i += 64)
+                Sse.Prefetch1(source + i);
+    }
+
+    private static void Gather(in AttentionArguments arguments, byte* source, long rowBytes, int bytes, int start, int from, int to, byte* rows)
+    {
+        nint stride = Stride(bytes);
+        new Span<byte>(rows, Tile * (int)stride).Clear();
+        for (int p = from; p < to; p++)
+            new ReadOnlySpan<byte>(source + ((start + p) % arguments.Rows * rowBytes), bytes).CopyTo(new Span<byte>(rows + (p * stride), bytes));
+    }
+
+    // Halves with infinities or NaN among them, one after the other. The rows may be those that were gathered, so they are widened from the last to the first.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Decode(byte* source, nint stride, int size, byte* rows, out byte* decoded, out nint decodedStride)
+    {
+        decoded = rows;
+        decodedStride = Stride(4 * size);
+        for (int p = Tile - 1; p >= 0; p--)
+        {
+            float* row = (float*)(rows + (p * decodedStride));
+            byte* halves = source + (p * stride);
+            for (int i = (int)(decodedStride / 4) - 1; i >= 0; i--)
+                row[i] = i < size ? Bits.HalfAt(halves + (2 * i)) : 0;
+        }
+    }
+
+    // Whether no half has the exponent of infinity and NaN.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static bool IsFinite(byte* rows, nint stride, int bytes)
+    {
+        nint step = 4 * TLanes.Count, whole = bytes & -step;
+        TVector mask = TLanes.BroadcastBits(0x7FFF_7FFF), most = TLanes.Zero, more = TLanes.Zero;
+        Vector128<float> rest = Vector128<float>.Zero;
+        for (int p = 0; p < Tile; p += 2, rows += 2 * stride)
+        {
+            for (nint i = 0; i < whole; i += step)
+            {
+                most = TLanes.MaxShorts(most, TLanes.And(mask, TLanes.Load((float*)(rows + i))));
+                more = TLanes.MaxShorts(more, TLanes.And(mask, TLanes.Load((float*)(rows + stride + i))));
+            }
+
+            for (nint i = whole; i < bytes; i += 16)
+            {
+                Vector128<float> low = Vector128.Load((float*)(rows + i)), high = Vector128.Load((float*)(rows + stride + i)), sign = Vector128.Create(0x7FFF_7FFFu).AsSingle();
+                rest = Lanes128.MaxShorts(rest, Lanes128.MaxShorts(low & sign, high & sign));
+            }
+        }
+
+        most = TLanes.MaxShorts(most, more);
+        return !TLanes.AnyShortAbove(most, TLanes.BroadcastBits(0x7BFF_7BFF)) && !Lanes128.AnyShortAbove(rest, Vector128.Create(0x7BFF_7BFFu).AsSingle());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void KeysOfFloats(byte* rows, nint stride, int size, float* keys)
+    {
+        for (nint k = 0; k < size; k += 4, rows += 16, keys += 4 * Tile)
+        {
+            for (nint p = 0; p < Tile; p += TLanes.Count)
+            {
+                TLanes.Columns(rows + (p * stride), stride, out TVector a, out TVector b, out TVector c, out TVector d);
+                TLanes.Store(a, keys + p);
+                TLanes.Store(b, keys + Tile + p);
+                TLanes.Store(c, keys + (2 * Tile) + p);
+                TLanes.Store(d, keys + (3 * Tile) + p);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void KeysOfHalves(byte* rows, nint stride, int size, float* keys)
+    {
+        TVector mask = TLanes.BroadcastBits(HalfMask), scale = TLanes.Broadcast(HalfScale);
+        for (nint k = 0; k < size; k += 8, rows += 16, keys += 8 * Tile)
+        {
+            for (nint p = 0; p < Tile; p += TLanes.Count)
+            {
+                TLanes.Columns(rows + (p * stride), stride, out TVector a, out TVector b, out TVector c, out TVector d);
+                Halves(a, mask, scale, keys + p);
+                Halves(b, mask, scale, keys + (2 * Tile) + p);
+                Halves(c, mask, scale, keys + (4 * Tile) + p);
+                Halves(d, mask, scale, keys + (6 * Tile) + p);
+            }
+        }
+    }
+
+    // The lower and the upper half of each lane.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Halves(TVector pair, TVector mask, TVector scale, float* keys)
+    {
+        TVector low = TLanes.And(TLanes.ShiftRight(TLanes.ShiftLeft(pair, 16), 3), mask), high = TLanes.And(TLanes.ShiftRight(pair, 3), mask);
+        TLanes.Store(TLanes.Multiply(low, scale), keys);
+        TLanes.Store(TLanes.Multiply(high, scale), keys + Tile);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void KeysOfQ8(byte* rows, nint stride, int size, float* scales, float* keys)
+    {
+        for (nint k = 0; k < size; k += 32, rows += 34, keys += 32 * Tile)
+        {
+            for (nint p = 0; p < Tile; p++)
+                scales[p] = Bits.HalfAt(rows + (p * stride));
+            for (nint i = 0; i < 32; i += 16)
+            {
+                for (nint p = 0; p < Tile; p += TLanes.Count)
+                {
+                    TVector scale = TLanes.Load(scales + p);
+                    TLanes.Columns(rows + 2 + i + (p * stride), stride, out TVector a, out TVector b, out TVector c, out TVector d);
+                    float* column = keys + (i * Tile) + p;
+                    Bytes(a, scale, column);
+                    Bytes(b, scale, column + (4 * Tile));
+                    Bytes(c, scale, column + (8 * Tile));
+                    Bytes(d, scale, column + (12 * Tile));
+                }
+            }
+        }
+    }
+
+    // The four bytes of each lane.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Bytes(TVector four, TVector scale, float* keys)
+    {
+        TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.ShiftRight(TLanes.ShiftLeft(four, 24), 24)), scale), keys);
+        TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.ShiftRight(TLanes.ShiftLeft(four, 16), 24)), scale), keys + Tile);
+        TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.ShiftRight(TLanes.ShiftLeft(four, 8), 24)), scale), keys + (2 * Tile));
+        TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.ShiftRight(four, 24)), scale), keys + (3 * Tile));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ValuesOfFloats(byte* rows, nint stride, int size, float* values, int padded)
+    {
+        for (int p = 0; p < Tile; p++, rows += stride, values += padded)
+            for (nint i = 0; i < size; i += TLanes.Count)
+                TLanes.Store(TLanes.Load((float*)rows + i), values + i);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ValuesOfHalves(byte* rows, nint stride, int size, float* values, int padded)
+    {
+        TVector mask = TLanes.BroadcastBits(HalfMask), scale = TLanes.Broadcast(HalfScale);
+        for (int p = 0; p < Tile; p++, rows += stride, values += padded)
+            for (nint i = 0; i < size; i += TLanes.Count)
+                TLanes.Store(TLanes.Multiply(TLanes.And(TLanes.ShiftLeft(TLanes.LoadShorts((short*)rows + i), 13), mask), scale), values + i);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ValuesOfQ8(byte* rows, nint stride, int size, float* values, int padded)
+    {
+        for (int p = 0; p < Tile; p++, rows += stride, values += padded)
+        {
+            byte* block = rows;
+            for (nint k = 0; k < size; k += 32, block += 34)
+            {
+                TVector scale = TLanes.Broadcast(Bits.HalfAt(block));
+                for (nint i = 0; i < 32; i += TLanes.Count)
+                    TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.LoadBytes((sbyte*)block + 2 + i)), scale), values + k + i);
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@ using Nibble.Cpu.Threading;
 namespace Nibble.Cpu.Jobs;
 
 /// <summary>
-/// Attention, cut into groups of tokens and query heads, those with most positions first. Where there are few groups, as for a single token, each is cut into chunks of positions, too, and the
+/// Attention, cut into groups of tokens and query heads. Where there are few groups, as for a single token, each is cut into chunks of positions, too, and the
 /// thread that ends a group's last piece merges its chunks.
 /// </summary>
 internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch) : TeamJob, IDisposable
@@ -96,10 +96,10 @@ internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch)
         _headGroups = _heads >= shared ? _arguments.Options.Heads / _heads : _arguments.Layer.Heads * ((shared + _heads - 1) / _heads);
     }
 
-    // A group with all chunks of the operation; the tokens with most positions come first.
+    // A group with all chunks of the operation. Those that read the same keys and values follow one another, the tokens with most positions first.
     private AttentionUnit Unit(int group)
     {
-        (int tokenGroup, int headGroup) = Math.DivRem(group, _headGroups);
+        (int headGroup, int tokenGroup) = Math.DivRem(group, _tokenGroups);
         int token = (_tokenGroups - 1 - tokenGroup) * _tokens, shared = _arguments.GroupHeads, head = headGroup * _heads, heads = _heads;
         if (_heads < shared)
         {

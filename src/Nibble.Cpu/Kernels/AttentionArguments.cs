@@ -89,8 +89,8 @@ internal unsafe struct AttentionArguments
     /// <summary>Chunks that the tokens see.</summary>
     public readonly int Chunks => ((FirstPosition + Tokens - 1) / ChunkPositions) + 1 - FirstChunk;
 
-    /// <summary>Bytes of the rows of one tile, gathered or widened, and of a number each.</summary>
-    public readonly long RowBytes => TilePositions * (((4L * Math.Max(Layer.KeySize, Layer.ValueSize)) + 63) & -64) + (4 * TilePositions);
+    /// <summary>Bytes of the rows of one tile, gathered or widened, and of a scale each.</summary>
+    public readonly long RowBytes => TilePositions * (((4L * Math.Max(Layer.KeySize, Layer.ValueSize)) + 63) & -64) + (6 * TilePositions);
 
     /// <summary>Bytes of scratch memory a thread needs.</summary>
     public readonly long ScratchBytes

@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
 
@@ -35,7 +34,6 @@ internal static unsafe class KvTiles<TLanes, TVector>
         if (IsWhole(in arguments, start, from, to) && (bytes % 16 == 0 || arguments.Format.BlockValues == 32))
         {
             source += start % arguments.Rows * arguments.KeyBytes;
-            Ahead(source, stride, bytes);
         }
         else
         {
@@ -46,7 +44,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
 
         if (ReferenceEquals(arguments.Format, BlockFormats.Q8_0))
         {
-            KeysOfQ8(source, stride, size, (float*)(rows + ((long)Tile * Stride(bytes))), keys);
+            KeysOfQ8(source, stride, size, Scales(in arguments, rows), keys);
         }
         else if (ReferenceEquals(arguments.Format, BlockFormats.F16) && IsFinite(source, stride, bytes))
         {
@@ -75,7 +73,6 @@ internal static unsafe class KvTiles<TLanes, TVector>
         if (IsWhole(in arguments, start, from, to) && size % 16 == 0)
         {
             source += start % arguments.Rows * arguments.ValueBytes;
-            Ahead(source, stride, bytes);
         }
         else
         {
@@ -86,7 +83,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
 
         if (ReferenceEquals(arguments.Format, BlockFormats.Q8_0))
         {
-            ValuesOfQ8(source, stride, size, values, padded);
+            ValuesOfQ8(source, stride, size, Scales(in arguments, rows), values, padded);
         }
         else if (ReferenceEquals(arguments.Format, BlockFormats.F16) && IsFinite(source, stride, (bytes + 15) & -16))
         {
@@ -98,7 +95,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
             ValuesOfFloats(source, stride, size, values, padded);
         }
 
-        int filled = (size + 15) & -16;
+        int filled = (size + TLanes.Count - 1) & -TLanes.Count;
         if (filled == padded) return;
         for (int p = 0; p < Tile; p++)
             new Span<float>(values + (p * padded) + filled, padded - filled).Clear();
@@ -107,18 +104,11 @@ internal static unsafe class KvTiles<TLanes, TVector>
     // Rows that were gathered or decoded: whole cache lines.
     private static nint Stride(int bytes) => (bytes + 63) & -64;
 
+    // [1.5 x tile] behind the rows.
+    private static float* Scales(in AttentionArguments arguments, byte* rows) => (float*)(rows + arguments.RowBytes) - (3 * Tile / 2);
+
     // Whether the tile is seen from end to end and lies in one piece.
     private static bool IsWhole(in AttentionArguments arguments, int start, int from, int to) => from == 0 && to == Tile && (start % arguments.Rows) + Tile <= arguments.Rows;
-
-    // Memory is asked for the tile that comes next: a head's rows lie apart, where the processor does not guess that they follow.
-    private static void Ahead(byte* source, nint stride, int bytes)
-    {
-        if (!Sse.IsSupported) return;
-        source += Tile * stride;
-        for (int p = 0; p < Tile; p++, source += stride)
-            for (int i = 0; i < bytes; i += 64)
-                Sse.Prefetch1(source + i);
-    }
 
     private static void Gather(in AttentionArguments arguments, byte* source, long rowBytes, int bytes, int start, int from, int to, byte* rows)
     {
@@ -145,12 +135,12 @@ internal static unsafe class KvTiles<TLanes, TVector>
 
     // Whether no half has the exponent of infinity and NaN.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static bool IsFinite(byte* rows, nint stride, int bytes)
+    private static bool IsFinite(byte* rows, nint stride, int bytes, int count = Tile)
     {
         nint step = 4 * TLanes.Count, whole = bytes & -step;
         TVector mask = TLanes.BroadcastBits(0x7FFF_7FFF), most = TLanes.Zero, more = TLanes.Zero;
         Vector128<float> rest = Vector128<float>.Zero;
-        for (int p = 0; p < Tile; p += 2, rows += 2 * stride)
+        for (int p = 0; p < count; p += 2, rows += 2 * stride)
         {
             for (nint i = 0; i < whole; i += step)
             {
@@ -216,8 +206,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
     {
         for (nint k = 0; k < size; k += 32, rows += 34, keys += 32 * Tile)
         {
-            for (nint p = 0; p < Tile; p++)
-                scales[p] = Bits.HalfAt(rows + (p * stride));
+            Scales(rows, stride, scales);
             for (nint i = 0; i < 32; i += 16)
             {
                 for (nint p = 0; p < Tile; p += TLanes.Count)
@@ -262,17 +251,34 @@ internal static unsafe class KvTiles<TLanes, TVector>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void ValuesOfQ8(byte* rows, nint stride, int size, float* values, int padded)
+    private static void ValuesOfQ8(byte* rows, nint stride, int size, float* scales, float* values, int padded)
     {
-        for (int p = 0; p < Tile; p++, rows += stride, values += padded)
+        for (nint k = 0; k < size; k += 32, rows += 34, values += 32)
         {
-            byte* block = rows;
-            for (nint k = 0; k < size; k += 32, block += 34)
+            Scales(rows, stride, scales);
+            byte* block = rows + 2;
+            float* line = values;
+            for (nint p = 0; p < Tile; p++, block += stride, line += padded)
             {
-                TVector scale = TLanes.Broadcast(Bits.HalfAt(block));
+                TVector scale = TLanes.Broadcast(scales[p]);
                 for (nint i = 0; i < 32; i += TLanes.Count)
-                    TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.LoadBytes((sbyte*)block + 2 + i)), scale), values + k + i);
+                    TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.LoadBytes((sbyte*)block + i)), scale), line + i);
             }
         }
+    }
+
+    // The scale of a block in each row, a half that comes first.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Scales(byte* rows, nint stride, float* scales)
+    {
+        ushort* halves = (ushort*)(scales + Tile);
+        for (nint p = 0; p < Tile; p++, rows += stride)
+            halves[p] = *(ushort*)rows;
+        TVector mask = TLanes.BroadcastBits(HalfMask), scale = TLanes.Broadcast(HalfScale);
+        for (nint p = 0; p < Tile; p += TLanes.Count)
+            TLanes.Store(TLanes.Multiply(TLanes.And(TLanes.ShiftLeft(TLanes.LoadShorts((short*)halves + p), 13), mask), scale), scales + p);
+        if (IsFinite((byte*)halves, Tile, Tile, 2)) return;
+        for (nint p = 0; p < Tile; p++)
+            scales[p] = Bits.HalfAt((byte*)(halves + p));
     }
 }

@@ -135,6 +135,7 @@ public sealed unsafe partial class CpuBackend
     {
         Shapes.CheckAttention(queries, cache, layer, firstPosition, options, y);
         using Call call = Enter();
+        if (queries.Rows == 0) return;
         HostKvCache memory = HostKvCache.Of(cache);
         AttentionArguments arguments = new()
         {

@@ -111,7 +111,7 @@ public unsafe class PackedTests
         byte** addresses = stackalloc byte*[16];
         foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
         {
-            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2) })
+            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2), (20, 0, 1) })
             {
                 int columns = blocks * kernel.TileColumns, rowTiles = (rows + 15) / 16;
                 using TestWeights source = new(format, rows, columns, 5);

@@ -92,6 +92,7 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     /// <summary>Adds a matrix.</summary>
     public void AddTarget(PackedTarget target)
     {
+        if (target.Count == 0) return;
         if (TargetCount == _targets.Length) Array.Resize(ref _targets, TargetCount * 2);
         target.Tokens = ListOf(in target);
         _targets[TargetCount++] = target;

@@ -18,7 +18,7 @@ internal sealed class ModelArguments
     private readonly Option<int> _threads = new("--threads", "-t") { Description = "Threads of the CPU; 0 for one a core.", DefaultValueFactory = _ => 0 };
     private readonly Option<int> _batch = new("--batch", "-b") { Description = "Tokens of a prompt that are evaluated together.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _context = new("--context", "-c") { Description = "Positions of the context; 0 for the model's own, at most 8192.", DefaultValueFactory = _ => 0 };
-    private readonly Option<string?> _kv = new("--kv") { Description = "Format of keys and values: f32, f16 (default) or q8_0." };
+    private readonly Option<string?> _kv = new("--kv") { Description = "Format of keys and values: f32, f16 (default), q8_0 or q4_0." };
     private readonly Option<int?> _gpuLayers = new("--gpu-layers", "-ngl") { Description = "Layers that a GPU takes." };
     private readonly Option<string?> _cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
     private readonly Option<bool> _exact = new("--exact") { Description = "Float32 activations, and keys and values in f32 unless --kv says otherwise, for parity with references." };
@@ -63,10 +63,17 @@ internal sealed class ModelArguments
         bool isExact = parsed.GetValue(_exact) || parsed.GetValue(_device) == "reference";
         string? name = parsed.GetValue(_kv);
         if (name is null) return isExact ? BlockFormats.F32 : BlockFormats.F16;
-        return BlockFormats.Find(name) is { } format && KvCache.Formats.Contains(format)
-            ? format
-            : throw new UsageException($"'{name}' is no format for keys and values (--kv); use f32, f16 or q8_0.");
+        return KvFormat(name, "--kv");
     }
+
+    /// <summary>The format of keys and values of a name.</summary>
+    /// <param name="name">The name, in any case.</param>
+    /// <param name="option">The option, for the message.</param>
+    /// <exception cref="UsageException">Keys and values cannot be kept so.</exception>
+    public static BlockFormat KvFormat(string name, string option) =>
+        BlockFormats.Find(name) is { } format && KvCache.Formats.Contains(format)
+            ? format
+            : throw new UsageException($"'{name}' is no format for keys and values ({option}); use f32, f16, q8_0 or q4_0.");
 
     /// <summary>Opens the device and loads the model, with a progress bar; warnings are shown.</summary>
     /// <param name="parsed">The command line.</param>

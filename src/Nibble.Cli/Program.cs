@@ -88,6 +88,7 @@ internal static partial class Program
             ArchitecturesCommand.Create(),
             DevicesCommand.Create(),
             SynthCommand.Create(),
+            BenchCommand.Create(),
         };
         Examples.Attach(
             root,

@@ -269,6 +269,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("architectures")]
     [InlineData("devices")]
     [InlineData("synth")]
+    [InlineData("bench")]
     public void Help_shows_examples(string command)
     {
         Cli.Result result = Cli.Run(command, "--help").Succeeded();

@@ -86,6 +86,9 @@ internal sealed class AttentionLayer : Mixer
     public float OutputScale { get; init; } = 1;
 
     /// <inheritdoc/>
+    public override ImmutableArray<int> KvIndices => [KvIndex];
+
+    /// <inheritdoc/>
     public override int WorkColumns =>
         (Gate == OutputGate.InQuery ? 3 * QueryWidth : QueryWidth) + KeyWidth + ValueWidth + AttendedWidth + (GateProjection?.Rows ?? 0);
 

@@ -146,6 +146,9 @@ internal sealed class Decoder
     /// <summary>What a sequence keeps.</summary>
     public required SequenceShape Sequence { get; init; }
 
+    /// <summary>Bytes of the matrices, as they are in the file, that a token alone is multiplied with.</summary>
+    public long TokenWeightBytes { get; init; }
+
     /// <summary>Widths for a <see cref="Scratch"/>.</summary>
     public ScratchShape Shape => new(
         Embedding.Columns,

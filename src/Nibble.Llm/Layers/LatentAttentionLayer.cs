@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Nibble.Core.Compute;
 
 namespace Nibble.Llm.Layers;
@@ -62,6 +63,9 @@ internal sealed class LatentAttentionLayer : Mixer
 
     /// <summary>The last matrix.</summary>
     public required Linear Output { get; init; }
+
+    /// <inheritdoc/>
+    public override ImmutableArray<int> KvIndices => [KvIndex];
 
     /// <inheritdoc/>
     public override int WorkColumns

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Nibble.Core.Compute;
 using Nibble.Llm.Sessions;
 
@@ -18,6 +19,9 @@ internal abstract class Mixer
 
     /// <summary>Ids a token that <see cref="Run"/> takes of <see cref="Scratch"/>.</summary>
     public virtual int IdColumns => 0;
+
+    /// <summary>The layers of the KV cache that it reads.</summary>
+    public virtual ImmutableArray<int> KvIndices => [];
 
     /// <summary>y = mixed x, and the sequence holds what later tokens need.</summary>
     /// <param name="step">Where it stands.</param>

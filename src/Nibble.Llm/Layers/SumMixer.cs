@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Nibble.Core.Compute;
 
 namespace Nibble.Llm.Layers;
@@ -13,6 +14,9 @@ internal sealed class SumMixer(int width, Mixer first, Mixer second) : Mixer
 
     /// <inheritdoc/>
     public override int IdColumns => first.IdColumns + second.IdColumns;
+
+    /// <inheritdoc/>
+    public override ImmutableArray<int> KvIndices => [.. first.KvIndices, .. second.KvIndices];
 
     /// <inheritdoc/>
     public override void Run(in Step step, Tensor x, Tensor y)

@@ -190,7 +190,7 @@ internal sealed class DecoderBuilder
     {
         Weight output = Output switch
         {
-            Presence.Absent => Embedding,
+            Presence.Absent => Reader.Tied(Embedding),
             Presence.Optional => Reader.Output("output.weight", Embedding),
             _ => Reader.Output("output.weight", Width, Vocabulary),
         };
@@ -208,6 +208,7 @@ internal sealed class DecoderBuilder
             LogitScale = LogitScale,
             LogitSoftCap = LogitSoftCap,
             Sequence = new SequenceShape([.. _kv], [.. _states]),
+            TokenWeightBytes = Reader.TokenWeightBytes,
         };
     }
 

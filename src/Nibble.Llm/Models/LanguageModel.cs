@@ -137,7 +137,7 @@ public sealed class LanguageModel : IDisposable
 
     /// <summary>Bytes that a session's keys and values, and its recurrent states with their copies, take.</summary>
     /// <param name="positions">Positions.</param>
-    /// <param name="format">F32, F16 or Q8_0.</param>
+    /// <param name="format">One of <see cref="KvCache.Formats"/>.</param>
     /// <exception cref="ArgumentException">The format does not suit the model's heads.</exception>
     public long KvBytes(int positions, BlockFormat format) => Decoder.Sequence.Bytes(positions, format, BatchTokens);
 

@@ -50,7 +50,7 @@ internal sealed record LatentAttentionTraits
         if (layer.KvHeads != kvHeads)
             throw reader.Error("attention.head_count_kv", $"layer {layer.Index} has {layer.KvHeads} KV heads; with {(IsAbsorbed ? "attn_k_b and attn_v_b" : "attn_kv_b")} it must have {kvHeads}.");
         Weight Matrix(string name, int columns, int rows) => reader.Matrix(layer.Name(name), columns, rows, isScaled: false);
-        Weight PerHead(string name, int columns, int rows) => reader.Experts(layer.Name(name), columns, rows, heads, isScaled: false);
+        Weight PerHead(string name, int columns, int rows) => reader.Experts(layer.Name(name), columns, rows, heads, heads, isScaled: false);
         RopeChoice? Turn(int size) => Pairing is not { } pairing ? null : model.Rotations.For(size, pairing, Rope with { Dimensions = TurnedSize, Offset = size - TurnedSize });
         KvLayer kv = IsAbsorbed ? new KvLayer(1, Rank + TurnedSize, Rank) : new KvLayer(heads, HeadSize, ValueSize);
         return new LatentAttentionLayer

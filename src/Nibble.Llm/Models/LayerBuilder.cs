@@ -209,7 +209,7 @@ internal sealed class LayerBuilder(DecoderBuilder model, int index)
             // llama.cpp knows no scale beside gate and up in one.
             bool? isScaled = name == "ffn_gate_up_exps" ? null : (model.Scales & NetworkScales.Experts) != 0;
             bool hasBias = traits.Bias == Presence.Required || (traits.Bias == Presence.Optional && Reader.Has(Name(name) + ".bias"));
-            return new ExpertLinear(Reader.Experts(Name(name) + ".weight", columns, rows, experts, isScaled), hasBias ? Reader.Vectors(Name(name) + ".bias", rows, experts) : null);
+            return new ExpertLinear(Reader.Experts(Name(name) + ".weight", columns, rows, experts, used, isScaled), hasBias ? Reader.Vectors(Name(name) + ".bias", rows, experts) : null);
         }
 
         int groups = Reader.Integer("expert_group_count", 0, experts - 1, 0);

@@ -39,6 +39,9 @@ internal class ModelReader
     /// <summary>Everything that was uploaded so far; freed by whoever owns the model.</summary>
     public IReadOnlyCollection<Weight> Weights => _weights.Values;
 
+    /// <summary>Bytes of the matrices, as they are in the file, that a token alone is multiplied with; of experts those of the ones that it chooses.</summary>
+    public long TokenWeightBytes { get; private set; }
+
     /// <summary>Whether the file has a tensor.</summary>
     public virtual bool Has(string tensor) => _file.Find(tensor) is not null;
 
@@ -173,11 +176,14 @@ internal class ModelReader
     }
 
     /// <summary>The output matrix: the file's own, or the table of embeddings where the two are tied.</summary>
-    public Weight Output(string name, Weight embedding)
+    public Weight Output(string name, Weight embedding) => Has(name) ? Output(name, embedding.Columns, embedding.Rows) : Tied(embedding);
+
+    /// <summary>The table of embeddings as the output matrix.</summary>
+    public Weight Tied(Weight embedding)
     {
-        if (Has(name)) return Output(name, embedding.Columns, embedding.Rows);
         if (!_backend.Supports(Operation.MatMul, embedding.Format))
             throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{embedding.Name}' is {embedding.Format}, which device {_backend.Name} cannot use for {Operation.MatMul}.");
+        CountProduct(embedding.Format, embedding.Columns, embedding.Rows);
         _backend.Prepare(embedding);
         return embedding;
     }
@@ -186,6 +192,7 @@ internal class ModelReader
     public Weight Output(string name, int columns, int rows)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
+        CountProduct(source.Format, columns, rows);
         return Upload(source, source.Format == BlockFormats.NVFP4 ? Scales(source, 1, true) : [], isMultiplied: true);
     }
 
@@ -197,6 +204,7 @@ internal class ModelReader
     public Weight Matrix(string name, int columns, int rows, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
+        CountProduct(source.Format, columns, rows);
         return Upload(source, isScaled is { } used ? Scales(source, 1, used) : [], isMultiplied: true);
     }
 
@@ -204,10 +212,17 @@ internal class ModelReader
     public Weight Table(string name, int columns, int rows) => Upload(Take(name, Operation.GetRows, columns, rows, 1), []);
 
     /// <summary>Uploads the matrices of the experts of a layer, with the scales beside them where there are some and they count.</summary>
-    public Weight Experts(string name, int columns, int rows, int experts, bool? isScaled = true)
+    /// <param name="name">Name.</param>
+    /// <param name="columns">Inputs.</param>
+    /// <param name="rows">Outputs of one.</param>
+    /// <param name="experts">Experts.</param>
+    /// <param name="used">Those that a token is multiplied with.</param>
+    /// <param name="isScaled">Whether scales count or are passed over; null where the architecture knows none.</param>
+    public Weight Experts(string name, int columns, int rows, int experts, int used, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMulExperts, columns, rows, experts);
-        return Upload(source, isScaled is { } used ? Scales(source, experts, used) : [], isMultiplied: true);
+        CountProduct(source.Format, columns, (long)rows * used);
+        return Upload(source, isScaled is { } counts ? Scales(source, experts, counts) : [], isMultiplied: true);
     }
 
     /// <summary>Uploads a vector.</summary>
@@ -304,6 +319,8 @@ internal class ModelReader
         value >= lowest && value <= highest
             ? (int)value
             : throw Error(key, $"{Key(key)} is {value}; it must be {lowest} to {highest}.");
+
+    private void CountProduct(BlockFormat format, int columns, long rows) => TokenWeightBytes += format.RowBytes(columns) * rows;
 
     private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales, bool isMultiplied = false)
     {

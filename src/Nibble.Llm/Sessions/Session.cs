@@ -43,7 +43,7 @@ public sealed class Session : IDisposable
         if (options.Keep < 0)
             throw new ArgumentOutOfRangeException(nameof(options), $"{options.Keep} tokens to keep were asked for; it must be 0 or more.");
         if (!model.Backend.Supports(Operation.KvCache, options.KvFormat))
-            throw new ArgumentException($"device {model.Backend.Name} cannot keep keys and values in {options.KvFormat}; use F32, F16 or Q8_0.", nameof(options));
+            throw new ArgumentException($"device {model.Backend.Name} cannot keep keys and values in {options.KvFormat}; use {string.Join(", ", KvCache.Formats)}.", nameof(options));
         model.CheckMemory(capacity, options.KvFormat);
         State = new SequenceState(model.Backend, model.Decoder.Sequence, capacity, options.KvFormat, model.BatchTokens);
         _logits = new NativeBuffer(4L * model.VocabularySize);

@@ -13,7 +13,7 @@ public sealed record SessionOptions
     /// <summary>The most positions that a session takes where the caller names no number.</summary>
     public const int DefaultContext = 8192;
 
-    /// <summary>Format of keys and values: F32, F16 or Q8_0.</summary>
+    /// <summary>Format of keys and values, one of <see cref="Core.Compute.KvCache.Formats"/>.</summary>
     public BlockFormat KvFormat { get; init; } = BlockFormats.F16;
 
     /// <summary>Whether a full session drops its older half and goes on, rather than throw <see cref="ContextOverflowException"/>.</summary>

@@ -155,6 +155,7 @@ public sealed unsafe partial class CpuBackend
             Options = options,
             Sinks = options.Sinks is null ? null : CpuWeight.Of(options.Sinks).Vector,
             Exact = _exact,
+            IsRotated = memory.IsRotated,
         };
         _attention.Prepare(in arguments, _team.Threads);
         Start(_attention, _attention.Parts, _attention.Work);

@@ -35,7 +35,7 @@ public sealed partial class CpuBackend : Backend
     private readonly AttentionJob _attention;
     private readonly NormJob _norm;
     private readonly RopeJob _rope = new();
-    private readonly StoreJob _store = new();
+    private readonly StoreJob _store;
     private readonly GetRowsJob _getRows;
     private readonly AddJob _add;
     private readonly AddExpertBiasJob _addExpertBias;
@@ -70,6 +70,7 @@ public sealed partial class CpuBackend : Backend
         _packedKernels = _exact ? [] : options.Path is null ? null : PackedKernels.Of(_path.Name);
         _attention = new AttentionJob(kernels, _threadScratch);
         _norm = new NormJob(kernels);
+        _store = new StoreJob(_threadScratch);
         _getRows = new GetRowsJob(kernels, _threadScratch);
         _add = new AddJob(kernels);
         _addExpertBias = new AddExpertBiasJob(kernels);

@@ -14,7 +14,7 @@ public class AttentionTests
         using ReferenceBackend reference = new();
         foreach ((int heads, KvLayer layer, string format) in new[]
         {
-            (9, new KvLayer(3, 64, 64), "F32"), (9, new KvLayer(3, 64, 64), "F16"), (8, new KvLayer(2, 32, 96), "Q8_0"),
+            (9, new KvLayer(3, 64, 64), "F32"), (9, new KvLayer(3, 64, 64), "F16"), (8, new KvLayer(2, 32, 96), "Q8_0"), (4, new KvLayer(2, 64, 96), "Q4_0"),
             (4, new KvLayer(4, 40, 24), "F16"), (3, new KvLayer(1, 7, 5), "F32"), (40, new KvLayer(1, 16, 32), "F16"),
         })
         {

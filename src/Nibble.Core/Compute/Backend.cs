@@ -59,7 +59,7 @@ public abstract class Backend : IDisposable
     /// <summary>Allocates a KV cache.</summary>
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
-    /// <param name="format">F32, F16 or Q8_0.</param>
+    /// <param name="format">One of <see cref="KvCache.Formats"/>.</param>
     /// <param name="batch">Tokens that are stored at a time at most: what layers with a window hold besides it.</param>
     public abstract KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch);
 

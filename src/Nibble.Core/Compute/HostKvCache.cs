@@ -12,7 +12,7 @@ public sealed unsafe class HostKvCache : KvCache
     /// <summary>Allocates a zeroed cache.</summary>
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
-    /// <param name="format">F32, F16 or Q8_0.</param>
+    /// <param name="format">One of <see cref="KvCache.Formats"/>.</param>
     /// <param name="batch">Tokens that are stored at a time at most.</param>
     public HostKvCache(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch)
         : base(layers, capacity, format, batch)

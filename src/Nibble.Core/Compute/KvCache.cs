@@ -23,13 +23,16 @@ public readonly record struct KvLayer(int Heads, int KeySize, int ValueSize, int
 }
 
 /// <summary>Keys and values of one sequence in a backend's memory, a row a position: heads one after the other, each encoded in <see cref="Format"/>.</summary>
-/// <remarks>A layer with a window keeps <see cref="Rows"/> positions: position p lies in row p modulo that, and takes the place of an older one.</remarks>
+/// <remarks>
+/// A layer with a window keeps <see cref="Rows"/> positions: position p lies in row p modulo that, and takes the place of an older one.
+/// In <see cref="BlockFormats.Q4_0"/> heads are rotated before they are encoded (<see cref="IsRotated"/>).
+/// </remarks>
 public abstract class KvCache : IDisposable
 {
     /// <summary>Describes a cache.</summary>
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
-    /// <param name="format">Format of keys and values: F32, F16 or Q8_0.</param>
+    /// <param name="format">Format of keys and values, one of <see cref="Formats"/>.</param>
     /// <param name="batch">Tokens that are stored at a time at most.</param>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
     /// <exception cref="ArgumentException">A head is no multiple of the format's block, or the format is another one.</exception>
@@ -45,7 +48,7 @@ public abstract class KvCache : IDisposable
     }
 
     /// <summary>The formats that keys and values can be kept in.</summary>
-    public static ImmutableArray<BlockFormat> Formats { get; } = [BlockFormats.F32, BlockFormats.F16, BlockFormats.Q8_0];
+    public static ImmutableArray<BlockFormat> Formats { get; } = [BlockFormats.F32, BlockFormats.F16, BlockFormats.Q8_0, BlockFormats.Q4_0];
 
     /// <summary>Shape of each layer.</summary>
     public ImmutableArray<KvLayer> Layers { get; }
@@ -56,13 +59,19 @@ public abstract class KvCache : IDisposable
     /// <summary>Format of keys and values.</summary>
     public BlockFormat Format { get; }
 
+    /// <summary>
+    /// Whether rows hold keys and values after <see cref="WalshHadamard"/>, as in 4 bits they do: <see cref="Backend.StoreKv"/> rotates them, and <see cref="Backend.Attention"/> rotates queries and turns what it
+    /// gives back. <see cref="ReadRow"/> and <see cref="WriteRow"/> copy the rows as they are.
+    /// </summary>
+    public bool IsRotated => ReferenceEquals(Format, BlockFormats.Q4_0);
+
     /// <summary>Tokens that are stored at a time at most.</summary>
     public int Batch { get; }
 
     /// <summary>Bytes that keys and values of such a cache take.</summary>
     /// <param name="layers">Shape of each layer.</param>
     /// <param name="capacity">Positions.</param>
-    /// <param name="format">Format of keys and values: F32, F16 or Q8_0.</param>
+    /// <param name="format">Format of keys and values, one of <see cref="Formats"/>.</param>
     /// <param name="batch">Tokens that are stored at a time at most.</param>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
     /// <exception cref="ArgumentException">A head is no multiple of the format's block, or the format is another one.</exception>
@@ -70,7 +79,7 @@ public abstract class KvCache : IDisposable
     {
         ArgumentNullException.ThrowIfNull(format);
         if (!Formats.Contains(format))
-            throw new ArgumentException($"a KV cache cannot be kept in {format.Name}; use {string.Join(" or ", Formats)}.", nameof(format));
+            throw new ArgumentException($"a KV cache cannot be kept in {format.Name}; use {string.Join(", ", Formats)}.", nameof(format));
         long bytes = 0;
         foreach (KvLayer layer in layers)
         {

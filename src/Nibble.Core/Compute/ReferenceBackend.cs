@@ -154,8 +154,15 @@ public sealed class ReferenceBackend : Backend
         HostKvCache memory = HostKvCache.Of(cache);
         for (int t = 0; t < keys.Rows; t++)
         {
-            cache.Format.Encode(HostTensorBuffer.Row(keys, t), memory.Row(layer, false, firstPosition + t));
-            cache.Format.Encode(HostTensorBuffer.Row(values, t), memory.Row(layer, true, firstPosition + t));
+            Store(HostTensorBuffer.Row(keys, t), cache.Layers[layer].KeySize, memory.Row(layer, false, firstPosition + t));
+            Store(HostTensorBuffer.Row(values, t), cache.Layers[layer].ValueSize, memory.Row(layer, true, firstPosition + t));
+        }
+
+        void Store(ReadOnlySpan<float> heads, int size, Span<byte> row)
+        {
+            float[] rotated = heads.ToArray();
+            if (cache.IsRotated) WalshHadamard.Rotate(rotated, size);
+            cache.Format.Encode(rotated, row);
         }
     }
 
@@ -496,6 +503,9 @@ public sealed class ReferenceBackend : Backend
         float[] decoded = new float[positions * size];
         for (int p = 0; p < positions; p++)
             cache.Format.Decode(cache.Row(layer, values, first + p), decoded.AsSpan(p * size, size));
+
+        // The rotation is its own inverse: keys and values as they were, but for the rounding.
+        if (cache.IsRotated) WalshHadamard.Rotate(decoded, values ? shape.ValueSize : shape.KeySize);
         return decoded;
     }
 }

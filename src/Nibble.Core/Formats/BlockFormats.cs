@@ -14,7 +14,7 @@ public static class BlockFormats
     public static BlockFormat F16 { get; } = Line(new EncodableBlockFormat<F16>("F16", 1));
 
     /// <summary>4 bits and a scale per 32.</summary>
-    public static BlockFormat Q4_0 { get; } = Line(new BlockFormat<Q4_0>("Q4_0", 2));
+    public static BlockFormat Q4_0 { get; } = Line(new EncodableBlockFormat<Q4_0>("Q4_0", 2));
 
     /// <summary>4 bits, a scale and a minimum per 32.</summary>
     public static BlockFormat Q4_1 { get; } = Line(new BlockFormat<Q4_1>("Q4_1", 3));

@@ -80,11 +80,12 @@ internal sealed unsafe class RopeJob : TeamJob, IDisposable
 }
 
 /// <summary><see cref="Backend.StoreKv"/>, a token at a time.</summary>
-internal sealed unsafe class StoreJob : UnitJob
+internal sealed unsafe class StoreJob(Scratch[] scratch) : UnitJob
 {
     private Rows _keys, _values;
     private byte* _keyRows, _valueRows;
-    private int _keyBytes, _valueBytes, _firstPosition, _rows;
+    private int _keyBytes, _valueBytes, _keySize, _valueSize, _firstPosition, _rows;
+    private bool _rotates;
     private BlockFormat _format = BlockFormats.F32;
 
     /// <summary>Describes the operation.</summary>
@@ -95,13 +96,29 @@ internal sealed unsafe class StoreJob : UnitJob
         (_firstPosition, _rows) = (firstPosition, cache.Rows(layer));
         _keyRows = cache.Pointer(layer, false);
         _valueRows = cache.Pointer(layer, true);
+        (_keySize, _valueSize, _rotates) = (cache.Layers[layer].KeySize, cache.Layers[layer].ValueSize, cache.IsRotated);
+        foreach (Scratch own in scratch)
+            if (_rotates) own.Reserve(4L * Math.Max(keys.Columns, values.Columns));
     }
 
     protected override void Unit(int unit, int thread)
     {
         long row = (_firstPosition + unit) % _rows;
-        KvRows.Encode(_format, _keys[unit], _keys.Columns, _keyRows + (row * _keyBytes));
-        KvRows.Encode(_format, _values[unit], _values.Columns, _valueRows + (row * _valueBytes));
+        Store(_keys[unit], _keys.Columns, _keySize, _keyRows + (row * _keyBytes), thread);
+        Store(_values[unit], _values.Columns, _valueSize, _valueRows + (row * _valueBytes), thread);
+    }
+
+    private void Store(float* heads, int count, int size, byte* row, int thread)
+    {
+        if (_rotates)
+        {
+            float* rotated = (float*)scratch[thread].Pointer;
+            new ReadOnlySpan<float>(heads, count).CopyTo(new Span<float>(rotated, count));
+            HeadRotation.Rotate(rotated, count, size);
+            heads = rotated;
+        }
+
+        KvRows.Encode(_format, heads, count, row);
     }
 }
 

@@ -65,6 +65,9 @@ internal unsafe struct AttentionArguments
     /// <summary>Whether sums are made of short chains, which round less.</summary>
     public bool Exact;
 
+    /// <summary>Whether the cache holds rotated heads (<see cref="KvCache.IsRotated"/>).</summary>
+    public bool IsRotated;
+
     /// <summary>Rows, that is pairs of a token and a query head, of the largest piece of work.</summary>
     public int UnitRows;
 

@@ -85,6 +85,7 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             (int token, int head) = state.TokenAndHead(i);
             float* source = arguments.Queries + (token * arguments.QueryStride) + ((long)head * size);
             Elements<TLanes, TVector>.Scale(source, scale * arguments.Options.Temperature.At(arguments.FirstPosition + token), state.Queries + ((long)i * arguments.PaddedKey), size);
+            if (arguments.IsRotated) HeadRotation.Rotate(state.Queries + ((long)i * arguments.PaddedKey), size, size);
             state.Slopes[i] = arguments.Options.Slope(head) * Log2E;
         }
 
@@ -297,6 +298,7 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             total = (total * factor) + (sink == top ? 1 : Power(sink - top));
         }
 
+        if (arguments.IsRotated) HeadRotation.Rotate(merged, size, size);
         Elements<TLanes, TVector>.Scale(merged, factor / total, arguments.Y + (token * arguments.YStride) + ((long)head * size), size);
     }
 

@@ -46,6 +46,10 @@ internal static unsafe class KvTiles<TLanes, TVector>
         {
             KeysOfQ8(source, stride, size, Scales(in arguments, rows), keys);
         }
+        else if (ReferenceEquals(arguments.Format, BlockFormats.Q4_0))
+        {
+            KeysOfQ4(source, stride, size, Scales(in arguments, rows), keys);
+        }
         else if (ReferenceEquals(arguments.Format, BlockFormats.F16) && IsFinite(source, stride, bytes))
         {
             KeysOfHalves(source, stride, size, keys);
@@ -84,6 +88,10 @@ internal static unsafe class KvTiles<TLanes, TVector>
         if (ReferenceEquals(arguments.Format, BlockFormats.Q8_0))
         {
             ValuesOfQ8(source, stride, size, Scales(in arguments, rows), values, padded);
+        }
+        else if (ReferenceEquals(arguments.Format, BlockFormats.Q4_0))
+        {
+            ValuesOfQ4(source, stride, size, Scales(in arguments, rows), values, padded);
         }
         else if (ReferenceEquals(arguments.Format, BlockFormats.F16) && IsFinite(source, stride, (bytes + 15) & -16))
         {
@@ -223,6 +231,40 @@ internal static unsafe class KvTiles<TLanes, TVector>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void KeysOfQ4(byte* rows, nint stride, int size, float* scales, float* keys)
+    {
+        for (nint k = 0; k < size; k += 32, rows += 18, keys += 32 * Tile)
+        {
+            Scales(rows, stride, scales);
+            for (nint p = 0; p < Tile; p += TLanes.Count)
+            {
+                TVector scale = TLanes.Load(scales + p);
+                TLanes.Columns(rows + 2 + (p * stride), stride, out TVector a, out TVector b, out TVector c, out TVector d);
+                Nibbles(a, scale, keys + p);
+                Nibbles(b, scale, keys + (4 * Tile) + p);
+                Nibbles(c, scale, keys + (8 * Tile) + p);
+                Nibbles(d, scale, keys + (12 * Tile) + p);
+            }
+        }
+    }
+
+    // The low nibbles of each lane's four bytes, and 16 values further the high ones.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Nibbles(TVector four, TVector scale, float* keys)
+    {
+        for (int i = 0; i < 4; i++)
+        {
+            TLanes.Store(Nibble(TLanes.ShiftRight(four, 8 * i), scale), keys + (i * Tile));
+            TLanes.Store(Nibble(TLanes.ShiftRight(four, (8 * i) + 4), scale), keys + ((16 + i) * Tile));
+        }
+    }
+
+    // The lowest 4 bits of each lane, less 8, times the scale.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Nibble(TVector bits, TVector scale) =>
+        TLanes.Multiply(TLanes.Subtract(TLanes.ToFloat(TLanes.And(bits, TLanes.BroadcastBits(15))), TLanes.Broadcast(8f)), scale);
+
     // The four bytes of each lane.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Bytes(TVector four, TVector scale, float* keys)
@@ -263,6 +305,27 @@ internal static unsafe class KvTiles<TLanes, TVector>
                 TVector scale = TLanes.Broadcast(scales[p]);
                 for (nint i = 0; i < 32; i += TLanes.Count)
                     TLanes.Store(TLanes.Multiply(TLanes.ToFloat(TLanes.LoadBytes((sbyte*)block + i)), scale), line + i);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ValuesOfQ4(byte* rows, nint stride, int size, float* scales, float* values, int padded)
+    {
+        for (nint k = 0; k < size; k += 32, rows += 18, values += 32)
+        {
+            Scales(rows, stride, scales);
+            byte* block = rows + 2;
+            float* line = values;
+            for (nint p = 0; p < Tile; p++, block += stride, line += padded)
+            {
+                TVector scale = TLanes.Broadcast(scales[p]);
+                for (nint i = 0; i < 16; i += TLanes.Count)
+                {
+                    TVector bytes = TLanes.LoadBytes((sbyte*)block + i);
+                    TLanes.Store(Nibble(bytes, scale), line + i);
+                    TLanes.Store(Nibble(TLanes.ShiftRight(bytes, 4), scale), line + 16 + i);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ public class BlockFormatsTests
     [
         ("F32", 0, 1, 4, true),
         ("F16", 1, 1, 2, true),
-        ("Q4_0", 2, 32, 18, false),
+        ("Q4_0", 2, 32, 18, true),
         ("Q4_1", 3, 32, 20, false),
         ("Q5_0", 6, 32, 22, false),
         ("Q5_1", 7, 32, 24, false),

@@ -48,6 +48,7 @@ public class GoldenFormatTests
     [Theory]
     [InlineData("F16")]
     [InlineData("BF16")]
+    [InlineData("Q4_0")]
     [InlineData("Q8_0")]
     public void Encoding_equals_ggml_byte_for_byte(string name)
     {

@@ -298,7 +298,7 @@ public sealed class SessionTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Rewind(1));
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Rewind(-1));
         Assert.Throws<ArgumentOutOfRangeException>(() => _model.NewSession(new SessionOptions { Context = 0 }));
-        Assert.Throws<ArgumentException>(() => _model.NewSession(new SessionOptions { KvFormat = BlockFormats.Q4_0 }));
+        Assert.Throws<ArgumentException>(() => _model.NewSession(new SessionOptions { KvFormat = BlockFormats.Q4_1 }));
     }
 
     private Session NewSession(string format) => _model.NewSession(new SessionOptions { Context = 128, KvFormat = BlockFormats.Find(format)! });

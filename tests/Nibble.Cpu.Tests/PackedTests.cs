@@ -40,7 +40,7 @@ public unsafe class PackedTests
         {
             format.Decode(source.Bytes.Slice(row * (int)format.RowBytes(columns), (int)format.RowBytes(columns)), expected);
             for (int c = 0; c < columns; c++)
-                Assert.Equal(expected[c], kernel.Factor * Value(kernel, panel.Pointer + ((long)(c / 32) * kernel.PanelRunBytes), row, c % 32), Math.Max(1e-6, Math.Abs(expected[c]) * 1e-5));
+                Assert.Equal(expected[c], kernel.Factor * Heads.TokenFactor * Value(kernel, panel.Pointer + ((long)(c / 32) * kernel.PanelRunBytes), row, c % 32), Math.Max(1e-6, Math.Abs(expected[c]) * 1e-5));
         }
     }
 
@@ -72,7 +72,7 @@ public unsafe class PackedTests
                 }
 
                 sbyte[] x = new sbyte[width * 32];
-                float one = 1;
+                float one = 1 / Heads.TokenFactor;
                 for (int token = 0; token < width; token++)
                 {
                     for (int c = 0; c < 32; c++)
@@ -111,7 +111,7 @@ public unsafe class PackedTests
         byte** addresses = stackalloc byte*[16];
         foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
         {
-            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2), (20, 0, 1) })
+            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2), (100, 1, 1), (20, 0, 1) })
             {
                 int columns = blocks * kernel.TileColumns, rowTiles = (rows + 15) / 16;
                 using TestWeights source = new(format, rows, columns, 5);
@@ -187,6 +187,23 @@ public unsafe class PackedTests
         BitConverter.TryWriteBytes(source.Bytes[(5 * 34)..], (ushort)bits);
         using NativeBuffer tiles = new(kernel.TileBytes);
         Assert.False(Pack(kernel, source.Bytes, 16, 1, tiles.Pointer));
+    }
+
+    [Theory]
+    [InlineData("F16", 0x53FF, true)]
+    [InlineData("F16", 0x0001, true)]
+    [InlineData("F16", 0x5400, false)]
+    [InlineData("F16", 0xFC00, false)]
+    [InlineData("BF16", 0x4F7F, true)]
+    [InlineData("BF16", 0x4F80, false)]
+    [InlineData("BF16", 0x7FC0, false)]
+    public void Floats_that_activations_would_carry_away_have_no_place(string name, int bits, bool fits)
+    {
+        PackedKernel kernel = Kernel("vector128", name);
+        using TestWeights source = new(kernel.Format, 16, 32, 3);
+        BitConverter.TryWriteBytes(source.Bytes[(9 * 64)..], (ushort)bits);
+        using NativeBuffer tiles = new(kernel.TileBytes);
+        Assert.Equal(fits, Pack(kernel, source.Bytes, 16, 1, tiles.Pointer));
     }
 
     private static TheoryData<string, string> Cases(Func<PackedKernel, bool> choose)

@@ -132,14 +132,14 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
             if (_targets[i].Count > 1) panel = Math.Max(panel, (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
         long token = _columns + (_columns / 32 * 4L) + (MatMulInput.GroupsOf(_columns) * 4L);
         foreach (Scratch own in _scratch)
-            own.Reserve((8 * 16 * 4) + Math.Max(panel, token));
+            own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, token));
         _tokensJob.Prepare(_tokenTiles);
     }
 
     public override void Run(int part, int parts, int thread)
     {
         float* results = (float*)_scratch[thread].Pointer;
-        byte* panel = (byte*)(results + (8 * 16));
+        byte* panel = (byte*)(results + PackedKernel.ResultCount);
         for (int i = 0; i < TargetCount; i++)
         {
             ref PackedTarget target = ref _targets[i];
@@ -153,10 +153,12 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     private static void One(in PackedTarget target, byte* x, int first, int end, float* results)
     {
         long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
-        for (int tile = first; tile < end; tile++)
+        for (int count; first < end; first += count)
         {
-            target.Kernel.Multiply(target.Tiles + (tile * tileBytes), target.Blocks, x, results);
-            Finish(in target, results, 0, 1, tile);
+            count = Math.Min(PackedKernel.MostTiles, end - first);
+            target.Kernel.Multiply(target.Tiles + (first * tileBytes), count, target.Blocks, x, results);
+            for (int tile = 0; tile < count; tile++)
+                Finish(in target, results + (16 * tile), 0, 1, first + tile);
         }
     }
 

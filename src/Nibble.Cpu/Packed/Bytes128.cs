@@ -45,15 +45,19 @@ internal readonly unsafe struct Bytes128 : IByteLanes<Vector128<byte>, Vector128
     public static Vector128<byte> Times(Vector128<byte> value, short factor) => (value.AsInt16() * Vector128.Create(factor)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Halves(byte* source)
-    {
-        Vector128<int> h = Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsUInt16()).AsInt32();
-        Vector128<float> magnitude = ((h & Vector128.Create(0x7FFF)) << 13).AsSingle() * Vector128.Create(5.192296858534828e33f);
-        return (magnitude.AsInt32() | (h & Vector128.Create(0x8000)) << 16).AsSingle();
-    }
+    public static Vector128<float> Halves(byte* source) => (Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsInt16()) << 13 & Vector128.Create(Heads.HalfBits).AsInt32()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> BrainHalves(byte* source) => (Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsUInt16()) << 16).AsSingle();
+    public static Vector128<byte> Left32(Vector128<byte> value, int shift) => (value.AsInt32() << shift).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Right32(Vector128<byte> value, int shift) => (value.AsInt32() >> shift).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> And32(Vector128<byte> value, uint mask) => value & Vector128.Create(mask).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> AsFloat(Vector128<byte> value) => value.AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> HalfPowersOfTwo(byte* source)

@@ -48,7 +48,16 @@ internal readonly unsafe struct Bytes128Dot : IByteLanes<Vector128<byte>, Vector
     public static Vector128<float> Halves(byte* source) => Bytes128.Halves(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> BrainHalves(byte* source) => Bytes128.BrainHalves(source);
+    public static Vector128<byte> Left32(Vector128<byte> value, int shift) => Bytes128.Left32(value, shift);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> Right32(Vector128<byte> value, int shift) => Bytes128.Right32(value, shift);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> And32(Vector128<byte> value, uint mask) => Bytes128.And32(value, mask);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> AsFloat(Vector128<byte> value) => value.AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> HalfPowersOfTwo(byte* source) => Bytes128.HalfPowersOfTwo(source);

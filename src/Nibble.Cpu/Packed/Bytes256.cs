@@ -44,15 +44,19 @@ internal readonly unsafe struct Bytes256 : IByteLanes<Vector256<byte>, Vector256
     public static Vector256<byte> Times(Vector256<byte> value, short factor) => (value.AsInt16() * Vector256.Create(factor)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Halves(byte* source)
-    {
-        Vector256<int> h = Avx2.ConvertToVector256Int32(Vector128.Load((ushort*)source));
-        Vector256<float> magnitude = ((h & Vector256.Create(0x7FFF)) << 13).AsSingle() * Vector256.Create(5.192296858534828e33f);
-        return (magnitude.AsInt32() | (h & Vector256.Create(0x8000)) << 16).AsSingle();
-    }
+    public static Vector256<float> Halves(byte* source) => (Avx2.ConvertToVector256Int32(Vector128.Load((short*)source)) << 13 & Vector256.Create(Heads.HalfBits).AsInt32()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> BrainHalves(byte* source) => (Avx2.ConvertToVector256Int32(Vector128.Load((ushort*)source)) << 16).AsSingle();
+    public static Vector256<byte> Left32(Vector256<byte> value, int shift) => (value.AsInt32() << shift).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Right32(Vector256<byte> value, int shift) => (value.AsInt32() >> shift).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> And32(Vector256<byte> value, uint mask) => value & Vector256.Create(mask).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> AsFloat(Vector256<byte> value) => value.AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> HalfPowersOfTwo(byte* source)

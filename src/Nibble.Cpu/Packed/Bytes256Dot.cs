@@ -46,7 +46,16 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
     public static Vector256<float> Halves(byte* source) => Bytes256.Halves(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> BrainHalves(byte* source) => Bytes256.BrainHalves(source);
+    public static Vector256<byte> Left32(Vector256<byte> value, int shift) => Bytes256.Left32(value, shift);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Right32(Vector256<byte> value, int shift) => Bytes256.Right32(value, shift);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> And32(Vector256<byte> value, uint mask) => Bytes256.And32(value, mask);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> AsFloat(Vector256<byte> value) => value.AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> HalfPowersOfTwo(byte* source) => Bytes256.HalfPowersOfTwo(source);

@@ -44,15 +44,19 @@ internal readonly unsafe struct Bytes512 : IByteLanes<Vector512<byte>, Vector512
     public static Vector512<byte> Times(Vector512<byte> value, short factor) => (value.AsInt16() * Vector512.Create(factor)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Halves(byte* source)
-    {
-        Vector512<int> h = Avx512F.ConvertToVector512Int32(Vector256.Load((ushort*)source));
-        Vector512<float> magnitude = ((h & Vector512.Create(0x7FFF)) << 13).AsSingle() * Vector512.Create(5.192296858534828e33f);
-        return (magnitude.AsInt32() | (h & Vector512.Create(0x8000)) << 16).AsSingle();
-    }
+    public static Vector512<float> Halves(byte* source) => (Avx512F.ConvertToVector512Int32(Vector256.Load((short*)source)) << 13 & Vector512.Create(Heads.HalfBits).AsInt32()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> BrainHalves(byte* source) => (Avx512F.ConvertToVector512Int32(Vector256.Load((ushort*)source)) << 16).AsSingle();
+    public static Vector512<byte> Left32(Vector512<byte> value, int shift) => (value.AsInt32() << shift).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> Right32(Vector512<byte> value, int shift) => (value.AsInt32() >> shift).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> And32(Vector512<byte> value, uint mask) => value & Vector512.Create(mask).AsByte();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> AsFloat(Vector512<byte> value) => value.AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> HalfPowersOfTwo(byte* source)

@@ -21,7 +21,10 @@ internal static unsafe class NibblePlane
         where TBytes : struct
         where TVector : struct
     {
-        return TLanes.Bits(TLanes.Load(run + (64 * (group & 3)) + offset), group < 4 ? 0 : 4, 15);
+        TBytes both = TLanes.Load(run + (64 * (group & 3)) + offset);
+
+        // Not a shift of 0 or 4: that would become one by a register.
+        return group < 4 ? TLanes.Bits(both, 0, 15) : TLanes.Bits(both, 4, 15);
     }
 }
 

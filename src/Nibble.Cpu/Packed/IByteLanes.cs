@@ -45,11 +45,20 @@ internal unsafe interface IByteLanes<TBytes, TVector>
     /// <summary>16-bit products of each lane's low 16 bits; the others are undefined.</summary>
     static abstract TBytes Times(TBytes value, short factor);
 
-    /// <summary>float32 of halves, each lane one; not for NaN or infinity.</summary>
+    /// <summary>2^-112 times halves, each lane one: their bits, moved to where float32 has its own. Not for subnormal ones, infinity and NaN.</summary>
     static abstract TVector Halves(byte* source);
 
-    /// <summary>float32 of bfloat16 numbers, each lane one.</summary>
-    static abstract TVector BrainHalves(byte* source);
+    /// <summary>value &lt;&lt; shift of each 32-bit lane.</summary>
+    static abstract TBytes Left32(TBytes value, int shift);
+
+    /// <summary>value &gt;&gt; shift of each 32-bit lane, with copies of its sign above.</summary>
+    static abstract TBytes Right32(TBytes value, int shift);
+
+    /// <summary>value &amp; mask of each 32-bit lane.</summary>
+    static abstract TBytes And32(TBytes value, uint mask);
+
+    /// <summary>The same bits as float32.</summary>
+    static abstract TVector AsFloat(TBytes value);
 
     /// <summary>2^(e - 128) of bytes e, each lane one: half of an E8M0 scale.</summary>
     static abstract TVector HalfPowersOfTwo(byte* source);

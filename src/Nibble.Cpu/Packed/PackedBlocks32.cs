@@ -267,7 +267,7 @@ internal readonly unsafe struct PackedMXFP4 : IPackedFormat
 
     public static bool HasMinimum => true;
 
-    public static float Factor => 1;
+    public static float Factor => 1 / Heads.TokenFactor;
 
     public static bool PackHead(byte* block, byte* head, int row) => Heads.PowerOfTwo(block, head, row);
 

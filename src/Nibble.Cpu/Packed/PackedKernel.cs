@@ -7,6 +7,12 @@ namespace Nibble.Cpu.Packed;
 /// <summary>The kernels of a packed format with one kind of vectors.</summary>
 internal abstract unsafe class PackedKernel
 {
+    /// <summary>How many times 16 rows are multiplied with one token side by side at most.</summary>
+    public const int MostTiles = 4;
+
+    /// <summary>Float32 numbers that results take: of one token with all rows, or of eight tokens with 16 rows.</summary>
+    public const int ResultCount = 8 * 16;
+
     /// <summary>The format.</summary>
     public abstract BlockFormat Format { get; }
 
@@ -38,7 +44,7 @@ internal abstract unsafe class PackedKernel
     public abstract void Unpack(byte* tiles, int blocks, byte* panel);
 
     /// <inheritdoc cref="RowTiles{TFormat, TLanes, TBytes, TVector}.Multiply"/>
-    public abstract void Multiply(byte* tiles, int blocks, byte* x, float* results);
+    public abstract void Multiply(byte* tiles, int count, int blocks, byte* x, float* results);
 
     /// <inheritdoc cref="PanelTiles{TLanes, TBytes, TVector}.Add"/>
     public abstract void Add(byte* panel, byte* x, int width, int runs, float* results);
@@ -71,7 +77,7 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Pa
 
     public override void Unpack(byte* tiles, int blocks, byte* panel) => RowTiles<TFormat, TLanes, TBytes, TVector>.Unpack(tiles, blocks, panel);
 
-    public override void Multiply(byte* tiles, int blocks, byte* x, float* results) => RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, blocks, x, results);
+    public override void Multiply(byte* tiles, int count, int blocks, byte* x, float* results) => RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, count, blocks, x, results);
 
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) =>
         PanelTiles<TLanes, TBytes, TVector>.Add(TFormat.Kind, TFormat.HasMinimum, panel, x, width, runs, results);

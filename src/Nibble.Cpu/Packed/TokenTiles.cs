@@ -6,7 +6,7 @@ namespace Nibble.Cpu.Packed;
 
 /// <summary>
 /// Tokens' 8-bit activations as packed products read them: tiles of 1, 4 or 8 tokens, the run of 32 columns after run. A run of a tile of w tokens is [8 groups x w] groups of 4 codes, then a
-/// field of w 32-bit numbers each: the float32 scale, scale times sum of the codes, the sums of each 16 codes (two 16-bit numbers), and -128 times the sum of the codes.
+/// field of w 32-bit numbers each: the float32 scale times <see cref="Heads.TokenFactor"/>, that times sum of the codes, the sums of each 16 codes (two 16-bit numbers), and -128 times the sum of the codes.
 /// </summary>
 internal static unsafe class TokenTiles
 {
@@ -18,7 +18,7 @@ internal static unsafe class TokenTiles
     /// <param name="isAlone">Whether the whole product has one token.</param>
     public static int Width(int left, bool isAlone) => isAlone ? 1 : left <= 4 ? 4 : 8;
 
-    /// <summary>Bytes of a run of float32 activations, for each token of the tile: [32 columns x w].</summary>
+    /// <summary>Bytes of a run of float32 activations, times <see cref="Heads.TokenFactor"/>, for each token of the tile: [32 columns x w].</summary>
     public const int FloatRunBytes = 128;
 
     /// <summary>Places in the tiles of some tokens.</summary>
@@ -34,7 +34,7 @@ internal static unsafe class TokenTiles
     public static void Put(float* x, int columns, float* tile, int width, int token)
     {
         for (int c = 0; c < columns; c++)
-            tile[(c * width) + token] = x[c];
+            tile[(c * width) + token] = Heads.TokenFactor * x[c];
     }
 
     /// <summary>Puts a token into a tile.</summary>
@@ -55,7 +55,7 @@ internal static unsafe class TokenTiles
             (Vector128<short> a, Vector128<short> b) = Vector128.Widen(Vector128.Load(codes));
             (Vector128<short> c, Vector128<short> d) = Vector128.Widen(Vector128.Load(codes + 16));
             int low = Vector128.Sum(a + b), high = Vector128.Sum(c + d);
-            float scale = scales[run];
+            float scale = scales[run] * Heads.TokenFactor;
             to += 8 * width;
             *(float*)to = scale;
             ((float*)to)[width] = scale * (low + high);

@@ -61,7 +61,10 @@ public sealed partial class CpuBackend : Backend
         _path = CpuPaths.Choose(options.Path);
         _exact = options.Exact;
         CpuKernels kernels = _path.NewKernels();
-        _team = new ThreadTeam(options.Threads == 0 ? PhysicalCores.Count() : options.Threads);
+        int threads = options.Threads == 0 ? PhysicalCores.Count() : options.Threads;
+        // With fewer threads than cores the system knows better which cores are free.
+        IReadOnlyList<int[]> cores = CorePins.Cores();
+        _team = new ThreadTeam(threads, threads == cores.Count ? cores : null);
         _threadScratch = new Scratch[_team.Threads];
         for (int i = 0; i < _threadScratch.Length; i++)
             _threadScratch[i] = new Scratch();

@@ -48,6 +48,47 @@ public class TeamTests
     }
 
     [Fact]
+    public void Threads_are_bound_to_the_cores_that_they_are_given()
+    {
+        if (!OperatingSystem.IsLinux()) Assert.Skip("what a thread is bound to is read from /proc");
+        int[] last = CorePins.Cores()[^1];
+        using ThreadTeam team = new(2, [[], last]);
+        using CountdownEvent both = new(2);
+        string[] allowed = new string[2];
+        team.Run(
+            new ActionJob((_, thread) =>
+            {
+                allowed[thread] = File.ReadLines("/proc/thread-self/status").First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim();
+                both.Signal();
+                both.Wait(TestContext.Current.CancellationToken);
+            }), 2);
+        Assert.Equal(last, Processors(allowed[1]));
+        Assert.Equal(CorePins.Cores().SelectMany(core => core).Order(), Processors(allowed[0]));
+    }
+
+    [Fact]
+    public void Cores_are_the_allowed_processors_by_their_siblings()
+    {
+        string folder = Directory.CreateTempSubdirectory("nibble-cores").FullName;
+        try
+        {
+            foreach ((int cpu, string siblings) in new[] { (0, "0,4"), (1, "1,5"), (4, "0,4"), (5, "1,5") })
+            {
+                string topology = Directory.CreateDirectory(Path.Combine(folder, $"cpu{cpu}", "topology")).FullName;
+                File.WriteAllText(Path.Combine(topology, "thread_siblings_list"), siblings + "\n");
+            }
+
+            Assert.Equal([[0, 4], [1, 5]], CorePins.Linux(folder, [0, 1, 4, 5]));
+            Assert.Equal([[1], [4]], CorePins.Linux(folder, [1, 4]));
+            Assert.Empty(CorePins.Linux(folder, [0, 2]));
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
+    }
+
+    [Fact]
     public void An_exception_of_any_thread_is_thrown_on_the_caller_and_the_team_lives_on()
     {
         using ThreadTeam team = new(3);
@@ -147,6 +188,16 @@ public class TeamTests
     }
 
     // Weights whose rows cannot be had until Go is set.
+    // "0-2,5".
+    private static int[] Processors(string list) =>
+    [
+        .. list.Split(',').SelectMany(range =>
+        {
+            string[] ends = range.Split('-');
+            return Enumerable.Range(int.Parse(ends[0]), int.Parse(ends[^1]) - int.Parse(ends[0]) + 1);
+        }),
+    ];
+
     private sealed class BlockingSource : IWeightSource, IDisposable
     {
         private readonly TestWeights _weights = new(BlockFormats.F32, 2, 32, 1);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using Nibble.Cpu.Kernels;
 using Nibble.Cpu.Packed;
 using Nibble.Cpu.Threading;
@@ -196,6 +197,12 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
         for (int t = 0; t < tokens; t++, results += 16)
         {
             float* y = target.Y + (target.Outputs[token + t] * target.YStride) + row;
+            if (rows == 16)
+            {
+                (Vector512.Load(results) * scale).Store(y);
+                continue;
+            }
+
             for (int r = 0; r < rows; r++)
                 y[r] = scale * results[r];
         }

@@ -67,7 +67,7 @@ internal static unsafe partial class PhysicalCores
 
     // SYSTEM_LOGICAL_PROCESSOR_INFORMATION of winnt.h.
     [StructLayout(LayoutKind.Sequential)]
-    private struct ProcessorInformation
+    internal struct ProcessorInformation
     {
         public nuint Mask;
         public int Relationship;

@@ -30,7 +30,8 @@ internal sealed class ThreadTeam : IDisposable
 
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads, the caller included.</param>
-    public ThreadTeam(int threads)
+    /// <param name="cores">Cores (<see cref="CorePins"/>) to which threads 1 and up are bound; the caller never is.</param>
+    public ThreadTeam(int threads, IReadOnlyList<int[]>? cores = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
         Threads = threads;
@@ -38,7 +39,7 @@ internal sealed class ThreadTeam : IDisposable
         _spins = threads <= Environment.ProcessorCount ? Spins : 0;
         _members = new Member[threads - 1];
         for (int i = 0; i < _members.Length; i++)
-            _members[i] = new Member(this, i + 1);
+            _members[i] = new Member(this, i + 1, cores is not null && i + 1 < cores.Count ? cores[i + 1] : null);
         foreach (Member member in _members)
             member.Thread.Start();
     }
@@ -190,10 +191,16 @@ internal sealed class ThreadTeam : IDisposable
     {
         public int Asleep;
 
-        public Member(ThreadTeam team, int index)
+        public Member(ThreadTeam team, int index, int[]? core)
         {
             Index = index;
-            Thread = new Thread(() => team.Serve(this)) { IsBackground = true, Name = $"nibble cpu {index}" };
+            Thread = new Thread(() =>
+            {
+                // A thread that cannot be bound works all the same.
+                if (core is not null) CorePins.Pin(core);
+                team.Serve(this);
+            })
+            { IsBackground = true, Name = $"nibble cpu {index}" };
         }
 
         public int Index { get; }

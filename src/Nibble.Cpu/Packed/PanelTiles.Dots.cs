@@ -5,106 +5,56 @@ namespace Nibble.Cpu.Packed;
 /// <content>Tiles whose products are summed in 32 bits at once: four products at a time, or groups with whole scales.</content>
 internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
 {
-    /// <summary>Codes of at most 255, 8 tokens, with an instruction for four products.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots8(byte* panel, byte* x, int width, int runs, bool hasMinimum, bool hasOffset, float* results)
-    {
-        int group = 4 * width, step = 48 * width;
-        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16)), f4 = TLanes.Load(results + (4 * 16)), f5 = TLanes.Load(results + (5 * 16)), f6 = TLanes.Load(results + (6 * 16)), f7 = TLanes.Load(results + (7 * 16));
-        for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
-        {
-            float* scales = (float*)(x + (8 * group)), sums = scales + width;
-            byte* offsets = (byte*)(scales + (3 * width));
-            TBytes i0 = hasOffset ? TLanes.Offset(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Offset(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Offset(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Offset(offsets + 12) : TLanes.Zero, i4 = hasOffset ? TLanes.Offset(offsets + 16) : TLanes.Zero, i5 = hasOffset ? TLanes.Offset(offsets + 20) : TLanes.Zero, i6 = hasOffset ? TLanes.Offset(offsets + 24) : TLanes.Zero, i7 = hasOffset ? TLanes.Offset(offsets + 28) : TLanes.Zero;
-            byte* codes = panel, a = x;
-            for (int g = 0; g < 8; g++, codes += 64, a += group)
-            {
-                TBytes w = TLanes.Load(codes);
-                if (hasOffset) w = TLanes.Centre(w);
-                i0 = TLanes.Dot(i0, w, TLanes.Repeat(a + 0));
-                i1 = TLanes.Dot(i1, w, TLanes.Repeat(a + 4));
-                i2 = TLanes.Dot(i2, w, TLanes.Repeat(a + 8));
-                i3 = TLanes.Dot(i3, w, TLanes.Repeat(a + 12));
-                i4 = TLanes.Dot(i4, w, TLanes.Repeat(a + 16));
-                i5 = TLanes.Dot(i5, w, TLanes.Repeat(a + 20));
-                i6 = TLanes.Dot(i6, w, TLanes.Repeat(a + 24));
-                i7 = TLanes.Dot(i7, w, TLanes.Repeat(a + 28));
-            }
-
-            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
-            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
-            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
-            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
-            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
-            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(i4), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
-            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(i5), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
-            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(i6), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
-            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(i7), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
-            if (hasMinimum)
-            {
-                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
-                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
-                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
-                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
-                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
-                f4 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[4]), f4);
-                f5 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[5]), f5);
-                f6 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[6]), f6);
-                f7 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[7]), f7);
-            }
-        }
-
-        TLanes.Store(f0, results + (0 * 16));
-        TLanes.Store(f1, results + (1 * 16));
-        TLanes.Store(f2, results + (2 * 16));
-        TLanes.Store(f3, results + (3 * 16));
-        TLanes.Store(f4, results + (4 * 16));
-        TLanes.Store(f5, results + (5 * 16));
-        TLanes.Store(f6, results + (6 * 16));
-        TLanes.Store(f7, results + (7 * 16));
-    }
-
-    /// <summary>Codes of at most 255, 4 tokens, with an instruction for four products.</summary>
+    /// <summary>Codes of at most 255, 4 tokens and the rows of two vectors, with an instruction for four products: eight sums at a time, for each of these instructions waits five cycles for the one before it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots4(byte* panel, byte* x, int width, int runs, bool hasMinimum, bool hasOffset, float* results)
     {
-        int group = 4 * width, step = 48 * width;
-        TVector f0 = TLanes.Load(results + (0 * 16)), f1 = TLanes.Load(results + (1 * 16)), f2 = TLanes.Load(results + (2 * 16)), f3 = TLanes.Load(results + (3 * 16));
+        int group = 4 * width, step = 48 * width, other = TLanes.Count, row = TLanes.Count / 4;
         for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
             byte* offsets = (byte*)(scales + (3 * width));
-            TBytes i0 = hasOffset ? TLanes.Offset(offsets + 0) : TLanes.Zero, i1 = hasOffset ? TLanes.Offset(offsets + 4) : TLanes.Zero, i2 = hasOffset ? TLanes.Offset(offsets + 8) : TLanes.Zero, i3 = hasOffset ? TLanes.Offset(offsets + 12) : TLanes.Zero;
+            TBytes i0 = TLanes.Zero, i1 = TLanes.Zero, i2 = TLanes.Zero, i3 = TLanes.Zero;
+            if (hasOffset) (i0, i1, i2, i3) = (TLanes.Offset(offsets), TLanes.Offset(offsets + 4), TLanes.Offset(offsets + 8), TLanes.Offset(offsets + 12));
+            TBytes j0 = i0, j1 = i1, j2 = i2, j3 = i3;
             byte* codes = panel, a = x;
             for (int g = 0; g < 8; g++, codes += 64, a += group)
             {
-                TBytes w = TLanes.Load(codes);
-                if (hasOffset) w = TLanes.Centre(w);
-                i0 = TLanes.Dot(i0, w, TLanes.Repeat(a + 0));
-                i1 = TLanes.Dot(i1, w, TLanes.Repeat(a + 4));
-                i2 = TLanes.Dot(i2, w, TLanes.Repeat(a + 8));
-                i3 = TLanes.Dot(i3, w, TLanes.Repeat(a + 12));
+                TBytes v = TLanes.Load(codes), w = TLanes.Load(codes + other), token = TLanes.Repeat(a);
+                if (hasOffset) (v, w) = (TLanes.Centre(v), TLanes.Centre(w));
+                i0 = TLanes.Dot(i0, v, token);
+                j0 = TLanes.Dot(j0, w, token);
+                token = TLanes.Repeat(a + 4);
+                i1 = TLanes.Dot(i1, v, token);
+                j1 = TLanes.Dot(j1, w, token);
+                token = TLanes.Repeat(a + 8);
+                i2 = TLanes.Dot(i2, v, token);
+                j2 = TLanes.Dot(j2, w, token);
+                token = TLanes.Repeat(a + 12);
+                i3 = TLanes.Dot(i3, v, token);
+                j3 = TLanes.Dot(j3, w, token);
             }
 
-            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
-            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(i0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
-            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(i1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
-            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(i2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
-            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(i3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
-            if (hasMinimum)
-            {
-                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
-                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
-                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
-                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
-                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
-            }
+            TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales)), minimum = hasMinimum ? TLanes.Load((float*)(panel + PanelLayout.Minima)) : TLanes.Broadcast(0);
+            AddRun(i0, scale, minimum, hasMinimum, scales, sums, results);
+            AddRun(i1, scale, minimum, hasMinimum, scales + 1, sums + 1, results + 16);
+            AddRun(i2, scale, minimum, hasMinimum, scales + 2, sums + 2, results + 32);
+            AddRun(i3, scale, minimum, hasMinimum, scales + 3, sums + 3, results + 48);
+            scale = TLanes.Load((float*)(panel + PanelLayout.Scales + other));
+            if (hasMinimum) minimum = TLanes.Load((float*)(panel + PanelLayout.Minima + other));
+            AddRun(j0, scale, minimum, hasMinimum, scales, sums, results + row);
+            AddRun(j1, scale, minimum, hasMinimum, scales + 1, sums + 1, results + row + 16);
+            AddRun(j2, scale, minimum, hasMinimum, scales + 2, sums + 2, results + row + 32);
+            AddRun(j3, scale, minimum, hasMinimum, scales + 3, sums + 3, results + row + 48);
         }
+    }
 
-        TLanes.Store(f0, results + (0 * 16));
-        TLanes.Store(f1, results + (1 * 16));
-        TLanes.Store(f2, results + (2 * 16));
-        TLanes.Store(f3, results + (3 * 16));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddRun(TBytes dots, TVector scale, TVector minimum, bool hasMinimum, float* tokenScale, float* tokenSum, float* results)
+    {
+        TVector sum = TLanes.MultiplyAdd(TLanes.ToFloat(dots), TLanes.Multiply(scale, TLanes.Broadcast(*tokenScale)), TLanes.Load(results));
+        if (hasMinimum) sum = TLanes.MultiplyAdd(minimum, TLanes.Broadcast(*tokenSum), sum);
+        TLanes.Store(sum, results);
     }
 
     /// <summary>Codes of at most 63 with whole scales and minima per 16, 8 tokens.</summary>

@@ -19,7 +19,9 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
     /// <param name="results">[width x 16].</param>
     public static void Add(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
     {
-        for (int part = 0; part < 64; part += TLanes.Count)
+        // Only vectors that have not all 16 rows have the instruction.
+        int rowBytes = TLanes.HasDot && kind != CodeKind.Groups ? 2 * TLanes.Count : TLanes.Count;
+        for (int part = 0; part < 64; part += rowBytes)
         {
             for (int token = 0; token < width;)
             {
@@ -37,7 +39,6 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
     private static void Eight(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
     {
         if (kind == CodeKind.Groups) Groups8(panel, x, width, runs, hasMinimum, results);
-        else if (TLanes.HasDot) Dots8(panel, x, width, runs, hasMinimum, kind == CodeKind.Bytes, results);
         else if (kind == CodeKind.Nibbles) Nibbles8(panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.FiveBits) FiveBits8(panel, x, width, runs, hasMinimum, results);
         else Bytes8(panel, x, width, runs, results);

@@ -89,6 +89,7 @@ internal static partial class Program
             DevicesCommand.Create(),
             SynthCommand.Create(),
             BenchCommand.Create(),
+            KernelsCommand.Create(),
         };
         Examples.Attach(
             root,

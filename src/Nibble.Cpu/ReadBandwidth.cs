@@ -28,7 +28,8 @@ public sealed class ReadBandwidth : IDisposable
     {
         ArgumentNullException.ThrowIfNull(backend);
         _backend = backend;
-        long wanted = Math.Clamp(4 * LastLevelCacheBytes("/sys/devices/system/cpu"), SmallestBuffer, LargestBuffer);
+        CacheBytes = LastLevelCacheBytes("/sys/devices/system/cpu");
+        long wanted = Math.Clamp(4 * CacheBytes, SmallestBuffer, LargestBuffer);
         // Never so much that the model's own pages have to go.
         long bytes = Math.Min(wanted, backend.AvailableBytes / 4) / ReadJob.PartBytes * ReadJob.PartBytes;
         if (bytes < SmallestBuffer)
@@ -37,6 +38,9 @@ public sealed class ReadBandwidth : IDisposable
         _buffer = new NativeBuffer(bytes);
         _job = new ReadJob(_buffer);
     }
+
+    /// <summary>Bytes of all last-level caches that the process can see, 64 MiB where the system does not tell.</summary>
+    public long CacheBytes { get; }
 
     /// <summary>Bytes of the buffer.</summary>
     public long BufferBytes => _buffer.Length;

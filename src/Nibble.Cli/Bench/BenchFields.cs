@@ -68,13 +68,7 @@ internal static class BenchFields
     public static string Commit { get; } = FindCommit();
 
     /// <summary>The values of a result as text, in the order of <see cref="Names"/>; empty where there is none.</summary>
-    public static IEnumerable<string> Texts(BenchResult result) => All.Select(row => row.Value(result) switch
-    {
-        null => string.Empty,
-        bool flag => flag ? "1" : "0",
-        double number => number.ToString("F6", CultureInfo.InvariantCulture),
-        object value => Convert.ToString(value, CultureInfo.InvariantCulture)!,
-    });
+    public static IEnumerable<string> Texts(BenchResult result) => All.Select(row => FieldValues.Text(row.Value(result)));
 
     /// <summary>Writes a result as an object.</summary>
     public static void Write(Utf8JsonWriter writer, BenchResult result)
@@ -83,24 +77,7 @@ internal static class BenchFields
         foreach ((string name, Func<BenchResult, object?> value) in All)
         {
             writer.WritePropertyName(name);
-            switch (value(result))
-            {
-                case bool flag:
-                    writer.WriteBooleanValue(flag);
-                    break;
-                case long whole:
-                    writer.WriteNumberValue(whole);
-                    break;
-                case double number:
-                    writer.WriteNumberValue(Math.Round(number, 6));
-                    break;
-                case string text:
-                    writer.WriteStringValue(text);
-                    break;
-                default:
-                    writer.WriteNullValue();
-                    break;
-            }
+            FieldValues.Write(writer, value(result));
         }
 
         writer.WriteStartArray("samples_ns");

@@ -127,6 +127,10 @@ internal sealed unsafe class PackedFloats<TFormat, TLanes, TBytes, TVector> : Pa
 
     public override int TileColumns => 32;
 
+    public override int RoundMacs => ProductLoop<TLanes, TBytes, TVector>.RoundMacs(Kind);
+
+    public override uint MultiplyRegisters(int rounds) => ProductLoop<TLanes, TBytes, TVector>.Run(Kind, rounds);
+
     public override int TileBytes => 32 * 16 * 2;
 
     public override int PanelRunBytes => 32 * 16 * 4;

@@ -48,6 +48,12 @@ internal abstract unsafe class PackedKernel
 
     /// <inheritdoc cref="PanelTiles{TLanes, TBytes, TVector}.Add"/>
     public abstract void Add(byte* panel, byte* x, int width, int runs, float* results);
+
+    /// <summary>Multiplications with addition in a round of <see cref="MultiplyRegisters"/>.</summary>
+    public abstract int RoundMacs { get; }
+
+    /// <inheritdoc cref="ProductLoop{TLanes, TBytes, TVector}.Run"/>
+    public abstract uint MultiplyRegisters(int rounds);
 }
 
 /// <summary>The kernels of a packed format.</summary>
@@ -81,4 +87,8 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Pa
 
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) =>
         PanelTiles<TLanes, TBytes, TVector>.Add(TFormat.Kind, TFormat.HasMinimum, panel, x, width, runs, results);
+
+    public override int RoundMacs => ProductLoop<TLanes, TBytes, TVector>.RoundMacs(TFormat.Kind);
+
+    public override uint MultiplyRegisters(int rounds) => ProductLoop<TLanes, TBytes, TVector>.Run(TFormat.Kind, rounds);
 }

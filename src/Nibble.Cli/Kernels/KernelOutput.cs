@@ -1,0 +1,164 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Nibble.Cli.Bench;
+
+namespace Nibble.Cli.Kernels;
+
+/// <summary>Writes results as they come: a table, JSON or CSV.</summary>
+internal abstract class KernelOutput
+{
+    private static readonly (string Name, Func<KernelResult, object?> Value)[] Fields =
+    [
+        ("build_commit", _ => BenchFields.Commit),
+        ("cpu_info", _ => ProcessorName.Value),
+        ("device", result => result.Device),
+        ("cpu_path", result => result.Path),
+        ("n_threads", result => (long)result.Threads),
+        ("kernel", _ => "matmul"),
+        ("format", result => result.Format.Name),
+        ("instructions", result => result.Instructions),
+        ("rows", result => (long)result.Shape.Rows),
+        ("columns", result => (long)result.Shape.Columns),
+        ("tokens", result => (long)result.Tokens),
+        ("copies", result => (long)result.Copies),
+        ("file_bytes", result => result.FileBytes),
+        ("weight_bytes", result => result.WeightBytes),
+        ("from_memory", result => result.IsFromMemory),
+        ("median_ns", result => result.Seconds * 1e9),
+        ("mac_per_byte", result => result.Intensity),
+        ("gmac_per_s", result => result.MacsPerSecond / 1e9),
+        ("gb_per_s", result => result.BytesPerSecond / 1e9),
+        ("peak_gmac_per_s", result => result.Peaks.Macs / 1e9),
+        ("read_gb_per_s", result => result.Peaks.ReadBytes / 1e9),
+        ("compute_share", result => result.ComputeShare),
+        ("read_share", result => result.ReadShare),
+        ("share", result => result.Share),
+        ("bound", Bound),
+    ];
+
+    /// <summary>The formats, as <c>--output</c> names them.</summary>
+    public static IReadOnlyList<string> Formats { get; } = ["md", "json", "csv"];
+
+    /// <summary>The writer of a format of <see cref="Formats"/>.</summary>
+    public static KernelOutput Create(string format) => format switch
+    {
+        "md" => new Markdown(),
+        "json" => new Json(),
+        "csv" => new Csv(),
+        _ => throw new UsageException($"'{format}' is no output format (--output); use {string.Join(", ", Formats)}."),
+    };
+
+    /// <summary>What a result is nearest to: <c>memory</c> or <c>compute</c>.</summary>
+    public static string Bound(KernelResult result) => result.IsNearMemory ? "memory" : "compute";
+
+    /// <summary>Before the first result.</summary>
+    public abstract void Begin();
+
+    /// <summary>A result.</summary>
+    public abstract void Add(KernelResult result);
+
+    /// <summary>After the last result, also where an interruption came first.</summary>
+    public abstract void End();
+
+    private sealed class Json : KernelOutput
+    {
+        private bool _hasResults;
+
+        public override void Begin() => Console.Out.Write("[\n");
+
+        public override void Add(KernelResult result)
+        {
+            using MemoryStream buffer = new();
+            using (Utf8JsonWriter writer = new(buffer, new JsonWriterOptions { Indented = true }))
+            {
+                writer.WriteStartObject();
+                foreach ((string name, Func<KernelResult, object?> value) in Fields)
+                {
+                    writer.WritePropertyName(name);
+                    FieldValues.Write(writer, value(result));
+                }
+
+                writer.WriteStartArray("samples_ns");
+                foreach (double seconds in result.Samples)
+                    writer.WriteNumberValue(Math.Round(seconds * 1e9, 3));
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            }
+
+            // The comma comes with the next result, on a line of its own, since the status line would overwrite a line that has not ended.
+            string text = Encoding.UTF8.GetString(buffer.ToArray()).ReplaceLineEndings("\n").Replace("\n", "\n  ", StringComparison.Ordinal);
+            Console.Out.Write((_hasResults ? "  ,\n  " : "  ") + text + "\n");
+            Console.Out.Flush();
+            _hasResults = true;
+        }
+
+        public override void End() => Console.Out.Write("]\n");
+    }
+
+    private sealed class Csv : KernelOutput
+    {
+        public override void Begin() => Console.Out.Write(string.Join(',', Fields.Select(field => field.Name)) + "\n");
+
+        public override void Add(KernelResult result)
+        {
+            Console.Out.Write(string.Join(',', Fields.Select(field => '"' + FieldValues.Text(field.Value(result)).Replace("\"", "\"\"", StringComparison.Ordinal) + '"')) + "\n");
+            Console.Out.Flush();
+        }
+
+        public override void End()
+        {
+        }
+    }
+
+    private sealed class Markdown : KernelOutput
+    {
+        // Negative widths are left-aligned.
+        private static readonly (string Title, int Width, Func<KernelResult, string> Value)[] Columns =
+        [
+            ("cpu path", -9, result => result.Path),
+            ("format", -7, result => result.Format.Name),
+            ("instructions", -22, result => result.Instructions),
+            ("shape", 11, result => result.Shape.ToString()),
+            ("tokens", 6, result => result.Tokens.ToString(CultureInfo.InvariantCulture)),
+            ("GMAC/s", 8, result => (result.MacsPerSecond / 1e9).ToString("F2", CultureInfo.InvariantCulture)),
+            ("GB/s", 8, result => (result.BytesPerSecond / 1e9).ToString("F2", CultureInfo.InvariantCulture)),
+            ("of peak", 7, result => string.Create(CultureInfo.InvariantCulture, $"{100 * result.Share:F0} %")),
+            ("nearest bound", -15, result => Bound(result) + (result.IsFromMemory ? string.Empty : " (cached)")),
+        ];
+
+        private readonly List<KernelResult> _results = [];
+
+        public override void Begin()
+        {
+            Console.Out.Write($"|{string.Concat(Columns.Select(column => $" {Padded(column.Title, column.Width)} |"))}\n");
+            Console.Out.Write($"|{string.Concat(Columns.Select(column => $" {new string('-', Math.Abs(column.Width) - 1)}{(column.Width > 0 ? ':' : '-')} |"))}\n");
+            Console.Out.Flush();
+        }
+
+        public override void Add(KernelResult result)
+        {
+            _results.Add(result);
+            Console.Out.Write($"|{string.Concat(Columns.Select(column => $" {Padded(column.Value(result), column.Width)} |"))}\n");
+            Console.Out.Flush();
+        }
+
+        public override void End()
+        {
+            Console.Out.Write("\n");
+            foreach (IGrouping<string, KernelResult> path in _results.GroupBy(result => result.Path))
+            {
+                Console.Out.Write(string.Create(CultureInfo.InvariantCulture, $"peak: {path.Key}, {path.First().Threads} threads: memory {KernelResult.Median(path.Select(result => result.Peaks.ReadBytes)) / 1e9:F2} GB/s"));
+                foreach (IGrouping<string, KernelResult> same in path.GroupBy(result => result.Instructions))
+                    Console.Out.Write(string.Create(CultureInfo.InvariantCulture, $"; {same.Key} {KernelResult.Median(same.Select(result => result.Peaks.Macs)) / 1e9:F1} GMAC/s"));
+                Console.Out.Write("\n");
+            }
+
+            Console.Out.Write($"build: {BenchFields.Commit}; {ProcessorName.Value}\n");
+            foreach (string device in _results.Select(result => result.Description).Distinct())
+                Console.Out.Write($"device: {device}\n");
+        }
+
+        private static string Padded(string text, int width) => width < 0 ? text.PadRight(-width) : text.PadLeft(width);
+    }
+}

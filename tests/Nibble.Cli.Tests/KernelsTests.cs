@@ -103,26 +103,29 @@ public sealed class KernelsTests : IDisposable
         int paths = results.Select(result => Text(result, "cpu_path")).Distinct().Count();
         Assert.Equal(2 * 2 * 7 * paths, results.Length);
         XElement svg = XDocument.Load(file).Root!;
-        XNamespace names = "http://www.w3.org/2000/svg";
-        Assert.Equal(names + "svg", svg.Name);
+        XNamespace svgNames = "http://www.w3.org/2000/svg";
+        Assert.Equal(svgNames + "svg", svg.Name);
         Assert.DoesNotContain(svg.Descendants(), element => element.Name.LocalName is "script" or "image" or "foreignObject");
-        Assert.Contains("prefers-color-scheme: dark", svg.Element(names + "style")!.Value, StringComparison.Ordinal);
-        XElement[] marks = [.. svg.Elements(names + "path").Where(path => ((string)path.Attribute("class")!).Split(' ')[0] == "mark")];
+        Assert.Contains("prefers-color-scheme: dark", svg.Element(svgNames + "style")!.Value, StringComparison.Ordinal);
+        XElement[] marks = [.. svg.Elements(svgNames + "path").Where(path => ((string)path.Attribute("class")!).Split(' ')[0] == "mark")];
         Assert.Equal(results.Length, marks.Length);
-        XElement frame = svg.Elements(names + "rect").Single(rect => (string?)rect.Attribute("class") == "frame");
+        XElement frame = svg.Elements(svgNames + "rect").Single(rect => (string?)rect.Attribute("class") == "frame");
         double left = (double)frame.Attribute("x")!, top = (double)frame.Attribute("y")!, width = (double)frame.Attribute("width")!, height = (double)frame.Attribute("height")!;
         foreach ((XElement mark, JsonElement result) in marks.Zip(results))
         {
             string[] place = ((string)mark.Attribute("transform")!)["translate(".Length..^1].Split(' ');
             Assert.InRange(double.Parse(place[0], System.Globalization.CultureInfo.InvariantCulture), left, left + width);
             Assert.InRange(double.Parse(place[1], System.Globalization.CultureInfo.InvariantCulture), top, top + height);
-            Assert.StartsWith($"{Text(result, "format")} {Number(result, "rows")}x{Number(result, "columns")}, {Number(result, "tokens")} tokens, {Text(result, "cpu_path")}", mark.Element(names + "title")!.Value, StringComparison.Ordinal);
+            Assert.StartsWith($"{Text(result, "format")} {Number(result, "rows")}x{Number(result, "columns")}, {Number(result, "tokens")} tokens, {Text(result, "cpu_path")}", mark.Element(svgNames + "title")!.Value, StringComparison.Ordinal);
         }
 
         // The seventh number of tokens has the first symbol again, hollow.
         Assert.Equal(results.Count(result => Number(result, "tokens") == 7), marks.Count(mark => (string)mark.Attribute("class")! == "mark hollow"));
+        double[] names = [.. svg.Elements(svgNames + "text").Where(text => text.Value.EndsWith(" GMAC/s", StringComparison.Ordinal)).Select(text => (double)text.Attribute("y")!).Order()];
+        Assert.Equal(results.Select(result => Text(result, "instructions")).Distinct().Count(), names.Length);
+        Assert.All(names.Zip(names.Skip(1)), pair => Assert.True(pair.Second - pair.First >= 12, $"names of ceilings at {pair.First} and {pair.Second} lie on one another"));
         // Memory's slope and the ceiling of each kind of instructions.
-        Assert.Equal(1 + results.Select(result => Text(result, "instructions")).Distinct().Count(), svg.Elements(names + "path").Count(path => (string)path.Attribute("class")! == "roof"));
+        Assert.Equal(1 + results.Select(result => Text(result, "instructions")).Distinct().Count(), svg.Elements(svgNames + "path").Count(path => (string)path.Attribute("class")! == "roof"));
     }
 
     [Theory]

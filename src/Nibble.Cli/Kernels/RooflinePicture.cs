@@ -8,7 +8,7 @@ namespace Nibble.Cli.Kernels;
 internal sealed class RooflinePicture
 {
     private const string Svg = "http://www.w3.org/2000/svg";
-    private const double Left = 70, Top = 56, PlotWidth = 660, PlotHeight = 500, LegendLeft = 760, LegendWidth = 190, Line = 18;
+    private const double Left = 70, Top = 56, PlotWidth = 660, PlotHeight = 500, LegendLeft = 760, LegendWidth = 190, Line = 18, LabelHeight = 14;
 
     private const string Style = """
         text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 16px } .axis { text-anchor: middle } .value { text-anchor: end }
@@ -125,11 +125,15 @@ internal sealed class RooflinePicture
         // Along the slope, whose angle on screen depends on the axes.
         double angle = -Math.Atan2(PlotHeight / (_maxY - _minY), PlotWidth / (_maxX - _minX)) * 180 / Math.PI, middle = Math.Sqrt(start * _top / _read);
         Text("axis", 0, -6, $"memory {Number(_read / 1e9)} GB/s", ("transform", $"translate({Number(X(middle))} {Number(Y(middle * _read))}) rotate({Number(angle)})"));
-        foreach ((string name, double macs) in Ceilings())
+        // Highest first; a name that would lie on the one before goes below it.
+        double free = 0;
+        foreach ((string name, double macs) in Ceilings().OrderByDescending(ceiling => ceiling.Macs))
         {
             string text = $"{name} {Number(macs / 1e9)} GMAC/s";
             Roof(text, $"M{Number(X(Math.Max(macs / _read, start)))} {Number(Y(macs))}H{Number(Left + PlotWidth)}");
-            Text("value", Left + PlotWidth - 6, Y(macs) - 5, text);
+            double y = Math.Max(free, Y(macs) - 5);
+            Text("value", Left + PlotWidth - 6, y, text);
+            free = y + LabelHeight;
         }
     }
 

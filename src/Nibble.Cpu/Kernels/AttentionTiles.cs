@@ -191,14 +191,13 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             for (nint i = TLanes.Count; i < Tile; i += TLanes.Count)
                 most = TLanes.Max(most, TLanes.Load(scores + i));
             float top = TLanes.Highest(most), before = *highest;
-            TVector total = TLanes.Load(totals);
+            TVector change = TLanes.Broadcast(1);
             if (top > before)
             {
                 *highest = top;
                 if (before > float.NegativeInfinity)
                 {
-                    TVector change = VectorMath<TLanes, TVector>.Exp2(TLanes.Broadcast(before - top));
-                    total = TLanes.Multiply(total, change);
+                    change = VectorMath<TLanes, TVector>.Exp2(TLanes.Broadcast(before - top));
                     for (nint i = 0; i < size; i += TLanes.Count)
                         TLanes.Store(TLanes.Multiply(TLanes.Load(sums + i), change), sums + i);
                 }
@@ -209,21 +208,21 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             }
 
             TVector down = TLanes.Broadcast(top);
-            for (nint i = 0; i < Tile; i += 4 * TLanes.Count)
+            // A total has 16 lanes whatever the width of vectors is, so that all paths have the same bits.
+            for (nint lane = 0; lane < 16; lane += TLanes.Count)
             {
-                float* four = scores + i;
+                float* four = scores + lane;
                 TVector a = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four), down));
-                TVector b = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + TLanes.Count), down));
-                TVector c = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + (2 * TLanes.Count)), down));
-                TVector d = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + (3 * TLanes.Count)), down));
+                TVector b = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + 16), down));
+                TVector c = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + 32), down));
+                TVector d = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Load(four + 48), down));
                 TLanes.Store(a, four);
-                TLanes.Store(b, four + TLanes.Count);
-                TLanes.Store(c, four + (2 * TLanes.Count));
-                TLanes.Store(d, four + (3 * TLanes.Count));
-                total = TLanes.Add(total, TLanes.Add(TLanes.Add(a, b), TLanes.Add(c, d)));
+                TLanes.Store(b, four + 16);
+                TLanes.Store(c, four + 32);
+                TLanes.Store(d, four + 48);
+                TVector total = TLanes.Multiply(TLanes.Load(totals + lane), change);
+                TLanes.Store(TLanes.Add(total, TLanes.Add(TLanes.Add(a, b), TLanes.Add(c, d))), totals + lane);
             }
-
-            TLanes.Store(total, totals);
         }
     }
 
@@ -251,7 +250,7 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             if (chunk < arguments.Layer.FirstVisible(position) / AttentionArguments.ChunkPositions || chunk > position / AttentionArguments.ChunkPositions) continue;
             float* sums = state.Sums + ((long)i * padded), lanes = state.Totals + ((long)i * 16);
             float total = 0;
-            for (int k = 0; k < TLanes.Count; k++)
+            for (int k = 0; k < 16; k++)
                 total += lanes[k];
             if (arguments.Partials == null)
             {

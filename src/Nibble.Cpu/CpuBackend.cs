@@ -13,9 +13,9 @@ namespace Nibble.Cpu;
 /// <summary>Computes on the processor's cores with vector instructions. Weights of products are packed when they are loaded, all others used where the file has them.</summary>
 /// <remarks>
 /// <para>A call returns when its result is there. Results do not depend on the number of threads or on how tokens are batched.</para>
-/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for what has no packed order (F32, NVFP4, and the rare weight with values or scales of 64 or more), weights are
+/// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for what has no packed order (F32, NVFP4, and the rare weight with halves of 64 or more, or BF16 values of 2^32 or more), weights are
 /// decoded and multiplied in float32. F16 and BF16 are packed, and multiplied in float32 too. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
-/// an activation that is NaN or infinite then makes its row's products NaN.</para>
+/// an activation that is NaN or infinite, or 2^63 or more, then makes its row's products NaN or infinite.</para>
 /// <para>Only one thread may be inside a call; a second one gets an <see cref="InvalidOperationException"/>.</para>
 /// </remarks>
 public sealed partial class CpuBackend : Backend
@@ -63,7 +63,7 @@ public sealed partial class CpuBackend : Backend
         CpuKernels kernels = _path.NewKernels();
         int threads = options.Threads == 0 ? PhysicalCores.Count() : options.Threads;
         // With fewer threads than cores the system knows better which cores are free.
-        IReadOnlyList<int[]> cores = CorePins.Cores();
+        IReadOnlyList<int[]> cores = PhysicalCores.All();
         _team = new ThreadTeam(threads, threads == cores.Count ? cores : null);
         _threadScratch = new Scratch[_team.Threads];
         for (int i = 0; i < _threadScratch.Length; i++)

@@ -51,7 +51,7 @@ public class TeamTests
     public void Threads_are_bound_to_the_cores_that_they_are_given()
     {
         if (!OperatingSystem.IsLinux()) Assert.Skip("what a thread is bound to is read from /proc");
-        int[] last = CorePins.Cores()[^1];
+        int[] last = PhysicalCores.All()[^1];
         using ThreadTeam team = new(2, [[], last]);
         using CountdownEvent both = new(2);
         string[] allowed = new string[2];
@@ -63,29 +63,23 @@ public class TeamTests
                 both.Wait(TestContext.Current.CancellationToken);
             }), 2);
         Assert.Equal(last, Processors(allowed[1]));
-        Assert.Equal(CorePins.Cores().SelectMany(core => core).Order(), Processors(allowed[0]));
+        Assert.Equal(PhysicalCores.All().SelectMany(core => core).Order(), Processors(allowed[0]));
     }
 
     [Fact]
     public void Cores_are_the_allowed_processors_by_their_siblings()
     {
-        string folder = Directory.CreateTempSubdirectory("nibble-cores").FullName;
-        try
+        using TempFolder folder = new();
+        foreach ((int cpu, string siblings) in new[] { (0, "0,4"), (1, "1,5"), (4, "0,4"), (5, "1,5") })
         {
-            foreach ((int cpu, string siblings) in new[] { (0, "0,4"), (1, "1,5"), (4, "0,4"), (5, "1,5") })
-            {
-                string topology = Directory.CreateDirectory(Path.Combine(folder, $"cpu{cpu}", "topology")).FullName;
-                File.WriteAllText(Path.Combine(topology, "thread_siblings_list"), siblings + "\n");
-            }
+            string topology = Directory.CreateDirectory(Path.Combine(folder.Root, $"cpu{cpu}", "topology")).FullName;
+            File.WriteAllText(Path.Combine(topology, "thread_siblings_list"), siblings + "\n");
+        }
 
-            Assert.Equal([[0, 4], [1, 5]], CorePins.Linux(folder, [0, 1, 4, 5]));
-            Assert.Equal([[1], [4]], CorePins.Linux(folder, [1, 4]));
-            Assert.Empty(CorePins.Linux(folder, [0, 2]));
-        }
-        finally
-        {
-            Directory.Delete(folder, true);
-        }
+        Assert.Equal([[0, 4], [1, 5]], PhysicalCores.Linux(folder.Root, [0, 1, 4, 5]));
+        Assert.Equal([[1], [4]], PhysicalCores.Linux(folder.Root, [1, 4]));
+        Assert.Empty(PhysicalCores.Linux(folder.Root, [0, 2]));
+        Assert.InRange(PhysicalCores.Count(), 1, Environment.ProcessorCount);
     }
 
     [Fact]
@@ -157,22 +151,6 @@ public class TeamTests
         for (int i = 0; i < 200; i++)
             backend.MatMul(x, weight, y);
         Assert.Equal(4 * Environment.ProcessorCount, backend.Threads);
-    }
-
-    [Fact]
-    public void Cores_are_counted_by_their_siblings()
-    {
-        using TempFolder folder = new();
-        for (int cpu = 0; cpu < 4; cpu++)
-        {
-            string topology = Directory.CreateDirectory(Path.Combine(folder.Root, $"cpu{cpu}", "topology")).FullName;
-            File.WriteAllText(Path.Combine(topology, "thread_siblings_list"), cpu % 2 == 0 ? "0,2\n" : "1,3\n");
-        }
-
-        Directory.CreateDirectory(Path.Combine(folder.Root, "cpufreq"));
-        Assert.Equal(2, PhysicalCores.Linux(folder.Root));
-        Assert.Equal(0, PhysicalCores.Linux(Path.Combine(folder.Root, "absent")));
-        Assert.InRange(PhysicalCores.Count(), 1, Environment.ProcessorCount);
     }
 
     private sealed class CountJob(int parts) : TeamJob

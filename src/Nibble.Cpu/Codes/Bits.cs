@@ -6,6 +6,9 @@ namespace Nibble.Cpu.Codes;
 /// <summary>Steps that unpackers share.</summary>
 internal static unsafe class Bits
 {
+    /// <summary>What remains of the bits of a half with its sign repeated to its left, when they have moved left by 13: sign, exponent and mantissa of a float32 that is 2^112 too small.</summary>
+    public const uint HalfInFloat = 0x8FFFE000;
+
     /// <summary>A half as float32, exact, NaN and infinity included. <c>(float)Half</c> is a call that spills every vector register.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float HalfAt(byte* address)

@@ -12,10 +12,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
 {
     private const int Tile = AttentionArguments.TilePositions;
 
-    // A sign, and the bits of a half's exponent and mantissa where those of a float32 are, without the three topmost bits of its exponent.
-    private const uint HalfMask = 0x8FFF_E000;
-
-    // What such a float32 is too small by: 2^112.
+    // What a float32 with the bits of a half (Bits.HalfInFloat) is too small by: 2^112.
     private const float HalfScale = 5.192297e33f;
 
     /// <summary>Decodes keys to columns.</summary>
@@ -186,7 +183,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void KeysOfHalves(byte* rows, nint stride, int size, float* keys)
     {
-        TVector mask = TLanes.BroadcastBits(HalfMask), scale = TLanes.Broadcast(HalfScale);
+        TVector mask = TLanes.BroadcastBits(Bits.HalfInFloat), scale = TLanes.Broadcast(HalfScale);
         for (nint k = 0; k < size; k += 8, rows += 16, keys += 8 * Tile)
         {
             for (nint p = 0; p < Tile; p += TLanes.Count)
@@ -286,7 +283,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ValuesOfHalves(byte* rows, nint stride, int size, float* values, int padded)
     {
-        TVector mask = TLanes.BroadcastBits(HalfMask), scale = TLanes.Broadcast(HalfScale);
+        TVector mask = TLanes.BroadcastBits(Bits.HalfInFloat), scale = TLanes.Broadcast(HalfScale);
         for (int p = 0; p < Tile; p++, rows += stride, values += padded)
             for (nint i = 0; i < size; i += TLanes.Count)
                 TLanes.Store(TLanes.Multiply(TLanes.And(TLanes.ShiftLeft(TLanes.LoadShorts((short*)rows + i), 13), mask), scale), values + i);
@@ -337,7 +334,7 @@ internal static unsafe class KvTiles<TLanes, TVector>
         ushort* halves = (ushort*)(scales + Tile);
         for (nint p = 0; p < Tile; p++, rows += stride)
             halves[p] = *(ushort*)rows;
-        TVector mask = TLanes.BroadcastBits(HalfMask), scale = TLanes.Broadcast(HalfScale);
+        TVector mask = TLanes.BroadcastBits(Bits.HalfInFloat), scale = TLanes.Broadcast(HalfScale);
         for (nint p = 0; p < Tile; p += TLanes.Count)
             TLanes.Store(TLanes.Multiply(TLanes.And(TLanes.ShiftLeft(TLanes.LoadShorts((short*)halves + p), 13), mask), scale), scales + p);
         if (IsFinite((byte*)halves, Tile, Tile, 2)) return;

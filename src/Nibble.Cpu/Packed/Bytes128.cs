@@ -45,7 +45,7 @@ internal readonly unsafe struct Bytes128 : IByteLanes<Vector128<byte>, Vector128
     public static Vector128<byte> Times(Vector128<byte> value, short factor) => (value.AsInt16() * Vector128.Create(factor)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Halves(byte* source) => (Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsInt16()) << 13 & Vector128.Create(Heads.HalfBits).AsInt32()).AsSingle();
+    public static Vector128<float> Halves(byte* source) => (Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsInt16()) << 13 & Vector128.Create(Codes.Bits.HalfInFloat).AsInt32()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Left32(Vector128<byte> value, int shift) => (value.AsInt32() << shift).AsByte();

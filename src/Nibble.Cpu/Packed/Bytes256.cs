@@ -44,7 +44,7 @@ internal readonly unsafe struct Bytes256 : IByteLanes<Vector256<byte>, Vector256
     public static Vector256<byte> Times(Vector256<byte> value, short factor) => (value.AsInt16() * Vector256.Create(factor)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Halves(byte* source) => (Avx2.ConvertToVector256Int32(Vector128.Load((short*)source)) << 13 & Vector256.Create(Heads.HalfBits).AsInt32()).AsSingle();
+    public static Vector256<float> Halves(byte* source) => (Avx2.ConvertToVector256Int32(Vector128.Load((short*)source)) << 13 & Vector256.Create(Codes.Bits.HalfInFloat).AsInt32()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Left32(Vector256<byte> value, int shift) => (value.AsInt32() << shift).AsByte();

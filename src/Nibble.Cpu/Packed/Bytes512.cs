@@ -44,7 +44,7 @@ internal readonly unsafe struct Bytes512 : IByteLanes<Vector512<byte>, Vector512
     public static Vector512<byte> Times(Vector512<byte> value, short factor) => (value.AsInt16() * Vector512.Create(factor)).AsByte();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Halves(byte* source) => (Avx512F.ConvertToVector512Int32(Vector256.Load((short*)source)) << 13 & Vector512.Create(Heads.HalfBits).AsInt32()).AsSingle();
+    public static Vector512<float> Halves(byte* source) => (Avx512F.ConvertToVector512Int32(Vector256.Load((short*)source)) << 13 & Vector512.Create(Codes.Bits.HalfInFloat).AsInt32()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Left32(Vector512<byte> value, int shift) => (value.AsInt32() << shift).AsByte();

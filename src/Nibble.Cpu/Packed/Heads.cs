@@ -17,9 +17,6 @@ internal static unsafe class Heads
     /// <summary>What products of halves and activations are multiplied by: 2^(112 - 64 - 10).</summary>
     public const float HalfFactor = 274877906944f;
 
-    /// <summary>What remains of the bits of a half with its sign repeated to its left, when they have moved left by 13: sign, exponent and mantissa of a float32.</summary>
-    public const uint HalfBits = 0x8FFFE000;
-
     /// <summary>A block that begins with the half d.</summary>
     public static bool Half(byte* block, byte* head, int row) => PutHalf(block, head, row);
 

@@ -14,7 +14,7 @@ internal static unsafe class KernelContest
     public static PackedKernel Fastest(PackedKernel[] rivals)
     {
         if (rivals[0].Instructions == rivals[^1].Instructions) return rivals[0];
-        using NativeBuffer panel = new(Runs * 32 * 16 * 4), tokens = new(Runs * 8 * TokenTiles.FloatRunBytes), results = new(8 * 16 * 4);
+        using NativeBuffer panel = new(Runs * 32 * 16 * 4), tokens = new(Runs * 8 * TokenTiles.FloatRunBytes), results = new(PackedKernel.ResultCount * 4);
         long[] best = new long[rivals.Length];
         Array.Fill(best, long.MaxValue);
         for (int round = 0; round < Rounds; round++)

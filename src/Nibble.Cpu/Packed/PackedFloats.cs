@@ -72,7 +72,7 @@ internal readonly unsafe struct PackedF16 : IPackedFloats
     public static TVector Odd<TLanes, TBytes, TVector>(TBytes pairs)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
-        where TVector : struct => TLanes.AsFloat(TLanes.And32(TLanes.Right32(pairs, 3), Heads.HalfBits));
+        where TVector : struct => TLanes.AsFloat(TLanes.And32(TLanes.Right32(pairs, 3), Bits.HalfInFloat));
 }
 
 /// <summary>BF16: as it is. Magnitudes of 2^32 and more have no place, for activations are multiplied by 2^64.</summary>

@@ -50,7 +50,7 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     /// <param name="count">How many times 16 rows.</param>
     /// <param name="blocks">Blocks in a row.</param>
     /// <param name="x">A tile of one token (<see cref="TokenTiles"/>).</param>
-    /// <param name="results">[count x 16], overwritten.</param>
+    /// <param name="results">[<see cref="PackedKernel.ResultCount"/>]; the first count x 16 are overwritten with the products, the others hold nothing of use.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Multiply(byte* tiles, int count, int blocks, byte* x, float* results)
     {

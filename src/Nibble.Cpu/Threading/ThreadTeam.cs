@@ -30,7 +30,7 @@ internal sealed class ThreadTeam : IDisposable
 
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads, the caller included.</param>
-    /// <param name="cores">Cores (<see cref="CorePins"/>) to which threads 1 and up are bound; the caller never is.</param>
+    /// <param name="cores">Cores (<see cref="PhysicalCores.All"/>) to which threads 1 and up are bound; the caller never is.</param>
     public ThreadTeam(int threads, IReadOnlyList<int[]>? cores = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
@@ -197,7 +197,7 @@ internal sealed class ThreadTeam : IDisposable
             Thread = new Thread(() =>
             {
                 // A thread that cannot be bound works all the same.
-                if (core is not null) CorePins.Pin(core);
+                if (core is not null) PhysicalCores.Bind(core);
                 team.Serve(this);
             })
             { IsBackground = true, Name = $"nibble cpu {index}" };

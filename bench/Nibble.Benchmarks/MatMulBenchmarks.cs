@@ -12,7 +12,7 @@ public class MatMulBenchmarks
 {
     private const long TotalBytes = 512L << 20;
 
-    private readonly List<RandomWeights> _sources = [];
+    private readonly List<RandomMatrix> _sources = [];
     private readonly List<Weight> _weights = [];
     private CpuBackend _backend = null!;
     private Tensor _x, _y;
@@ -50,7 +50,7 @@ public class MatMulBenchmarks
         long bytes = rows * format.RowBytes(columns);
         for (int i = 0; i < Math.Max(1, TotalBytes / bytes); i++)
         {
-            _sources.Add(new RandomWeights(format, rows, columns, i));
+            _sources.Add(new RandomMatrix(format, rows, columns, i));
             _weights.Add(_backend.Upload(_sources[i]));
         }
 
@@ -74,7 +74,7 @@ public class MatMulBenchmarks
         _x.Buffer.Dispose();
         _y.Buffer.Dispose();
         foreach (Weight weight in _weights) weight.Dispose();
-        foreach (RandomWeights source in _sources) source.Dispose();
+        foreach (RandomMatrix source in _sources) source.Dispose();
         _backend.Dispose();
     }
 

@@ -11,7 +11,7 @@ public class RowBenchmarks
     private const int Width = 2048, Inner = 5632, HeadSize = 64, Position = 1000;
 
     private CpuBackend _backend = null!;
-    private RandomWeights _gainSource = null!;
+    private RandomMatrix _gainSource = null!;
     private Weight _gain = null!;
     private RopeTable _rope = null!;
     private Tensor _x, _y, _gate, _up, _inner;
@@ -25,7 +25,7 @@ public class RowBenchmarks
     public void Setup()
     {
         _backend = new CpuBackend();
-        _gainSource = new RandomWeights(BlockFormats.F32, 1, Width, 1);
+        _gainSource = new RandomMatrix(BlockFormats.F32, 1, Width, 1);
         _gain = _backend.Upload(_gainSource);
         _rope = new RopeTable(RopePairing.Adjacent, [.. Enumerable.Range(0, HeadSize / 2).Select(i => Math.Pow(10000, -2.0 * i / HeadSize))], 1);
         _x = _backend.Allocate(ElementType.Float32, Tokens, Width);

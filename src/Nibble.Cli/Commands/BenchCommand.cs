@@ -48,7 +48,7 @@ internal static class BenchCommand
                 KvFormats(parsed.GetValue(kv) ?? [], parsed.GetValue(keys) ?? [], parsed.GetValue(values) ?? [], isExact));
             if (tests.Count == 0) throw new UsageException("no test is left: --n-prompt and --n-gen are 0 and there is no -pg; give one of them tokens.");
             List<int> batchSizes = NumberList.Parse(parsed.GetValue(batches)!, "--batch", 1, 65536);
-            BenchOutput writer = BenchOutput.Create(parsed.GetValue(output)!, tests, batchSizes.Count > 1 || batchSizes[0] != 512);
+            ResultOutput<BenchResult> writer = BenchOutput.Create(parsed.GetValue(output)!, tests, batchSizes.Count > 1 || batchSizes[0] != 512);
             DeviceOptions options = new() { CpuPath = parsed.GetValue(cpuPath), IsExact = isExact };
             Loads loads = new(
                 [.. (parsed.GetValue(models) is { Length: > 0 } named ? named : [null!]).Select(ModelCatalog.Open().Resolve)],
@@ -103,7 +103,7 @@ internal static class BenchCommand
         return given[0];
     }
 
-    private static void Run(Loads loads, List<BenchTest> tests, int repetitions, BenchOutput output, CancellationToken cancellation)
+    private static void Run(Loads loads, List<BenchTest> tests, int repetitions, ResultOutput<BenchResult> output, CancellationToken cancellation)
     {
         output.Begin();
         try

@@ -40,7 +40,7 @@ internal static class KernelsCommand
             foreach (BlockFormat format in plan.Formats)
                 foreach (KernelShape shape in plan.Shapes)
                     shape.Check(format);
-            KernelOutput writer = KernelOutput.Create(parsed.GetValue(output)!);
+            ResultOutput<KernelResult> writer = KernelOutput.Create(parsed.GetValue(output)!);
             string? picture = parsed.GetValue(svg);
             if (picture is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(picture))))
                 throw new UsageException($"'{picture}' (--svg) is in a folder that does not exist; make the folder first.");
@@ -61,7 +61,7 @@ internal static class KernelsCommand
 
     private sealed record KernelPlan(IReadOnlyList<BlockFormat> Formats, IReadOnlyList<KernelShape> Shapes, IReadOnlyList<int> Tokens, int Repetitions);
 
-    private static void Measure(string device, DeviceOptions options, List<string?> paths, KernelPlan plan, List<KernelResult> results, KernelOutput output, CancellationToken cancellation)
+    private static void Measure(string device, DeviceOptions options, List<string?> paths, KernelPlan plan, List<KernelResult> results, ResultOutput<KernelResult> output, CancellationToken cancellation)
     {
         bool hasBegun = false;
         try

@@ -1,12 +1,11 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using Nibble.Cli.Bench;
 
 namespace Nibble.Cli.Kernels;
 
-/// <summary>Writes results as they come: a table, JSON or CSV.</summary>
-internal abstract class KernelOutput
+/// <summary>The outputs of <c>nibble kernels</c>.</summary>
+internal static class KernelOutput
 {
     private static readonly (string Name, Func<KernelResult, object?> Value)[] Fields =
     [
@@ -41,79 +40,37 @@ internal abstract class KernelOutput
     public static IReadOnlyList<string> Formats { get; } = ["md", "json", "csv"];
 
     /// <summary>The writer of a format of <see cref="Formats"/>.</summary>
-    public static KernelOutput Create(string format) => format switch
+    /// <param name="format">Its name.</param>
+    /// <exception cref="UsageException">There is no such format.</exception>
+    public static ResultOutput<KernelResult> Create(string format) => format switch
     {
         "md" => new Markdown(),
-        "json" => new Json(),
-        "csv" => new Csv(),
+        "json" => new JsonOutput<KernelResult>(Write),
+        "csv" => new CsvOutput<KernelResult>(Fields.Select(field => field.Name), result => Fields.Select(field => FieldValues.Text(field.Value(result)))),
         _ => throw new UsageException($"'{format}' is no output format (--output); use {string.Join(", ", Formats)}."),
     };
 
     /// <summary>What a result is nearest to: <c>memory</c> or <c>compute</c>.</summary>
     public static string Bound(KernelResult result) => result.IsNearMemory ? "memory" : "compute";
 
-    /// <summary>Before the first result.</summary>
-    public abstract void Begin();
-
-    /// <summary>A result.</summary>
-    public abstract void Add(KernelResult result);
-
-    /// <summary>After the last result, also where an interruption came first.</summary>
-    public abstract void End();
-
-    private sealed class Json : KernelOutput
+    private static void Write(Utf8JsonWriter writer, KernelResult result)
     {
-        private bool _hasResults;
-
-        public override void Begin() => Console.Out.Write("[\n");
-
-        public override void Add(KernelResult result)
+        writer.WriteStartObject();
+        foreach ((string name, Func<KernelResult, object?> value) in Fields)
         {
-            using MemoryStream buffer = new();
-            using (Utf8JsonWriter writer = new(buffer, new JsonWriterOptions { Indented = true }))
-            {
-                writer.WriteStartObject();
-                foreach ((string name, Func<KernelResult, object?> value) in Fields)
-                {
-                    writer.WritePropertyName(name);
-                    FieldValues.Write(writer, value(result));
-                }
-
-                writer.WriteStartArray("samples_ns");
-                foreach (double seconds in result.Samples)
-                    writer.WriteNumberValue(Math.Round(seconds * 1e9, 3));
-                writer.WriteEndArray();
-                writer.WriteEndObject();
-            }
-
-            // The comma comes with the next result, on a line of its own, since the status line would overwrite a line that has not ended.
-            string text = Encoding.UTF8.GetString(buffer.ToArray()).ReplaceLineEndings("\n").Replace("\n", "\n  ", StringComparison.Ordinal);
-            Console.Out.Write((_hasResults ? "  ,\n  " : "  ") + text + "\n");
-            Console.Out.Flush();
-            _hasResults = true;
+            writer.WritePropertyName(name);
+            FieldValues.Write(writer, value(result));
         }
 
-        public override void End() => Console.Out.Write("]\n");
+        writer.WriteStartArray("samples_ns");
+        foreach (double seconds in result.Samples)
+            writer.WriteNumberValue(Math.Round(seconds * 1e9, 3));
+        writer.WriteEndArray();
+        writer.WriteEndObject();
     }
 
-    private sealed class Csv : KernelOutput
+    private sealed class Markdown() : MarkdownOutput<KernelResult>(Columns)
     {
-        public override void Begin() => Console.Out.Write(string.Join(',', Fields.Select(field => field.Name)) + "\n");
-
-        public override void Add(KernelResult result)
-        {
-            Console.Out.Write(string.Join(',', Fields.Select(field => '"' + FieldValues.Text(field.Value(result)).Replace("\"", "\"\"", StringComparison.Ordinal) + '"')) + "\n");
-            Console.Out.Flush();
-        }
-
-        public override void End()
-        {
-        }
-    }
-
-    private sealed class Markdown : KernelOutput
-    {
-        // Negative widths are left-aligned.
         private static readonly (string Title, int Width, Func<KernelResult, string> Value)[] Columns =
         [
             ("cpu path", -9, result => result.Path),
@@ -127,26 +84,10 @@ internal abstract class KernelOutput
             ("nearest bound", -15, result => Bound(result) + (result.IsFromMemory ? string.Empty : " (cached)")),
         ];
 
-        private readonly List<KernelResult> _results = [];
-
-        public override void Begin()
-        {
-            Console.Out.Write($"|{string.Concat(Columns.Select(column => $" {Padded(column.Title, column.Width)} |"))}\n");
-            Console.Out.Write($"|{string.Concat(Columns.Select(column => $" {new string('-', Math.Abs(column.Width) - 1)}{(column.Width > 0 ? ':' : '-')} |"))}\n");
-            Console.Out.Flush();
-        }
-
-        public override void Add(KernelResult result)
-        {
-            _results.Add(result);
-            Console.Out.Write($"|{string.Concat(Columns.Select(column => $" {Padded(column.Value(result), column.Width)} |"))}\n");
-            Console.Out.Flush();
-        }
-
         public override void End()
         {
             Console.Out.Write("\n");
-            foreach (IGrouping<string, KernelResult> path in _results.GroupBy(result => result.Path))
+            foreach (IGrouping<string, KernelResult> path in Results.GroupBy(result => result.Path))
             {
                 Console.Out.Write(string.Create(CultureInfo.InvariantCulture, $"peak: {path.Key}, {path.First().Threads} threads: memory {KernelResult.Median(path.Select(result => result.Peaks.ReadBytes)) / 1e9:F2} GB/s"));
                 foreach (IGrouping<string, KernelResult> same in path.GroupBy(result => result.Instructions))
@@ -154,11 +95,7 @@ internal abstract class KernelOutput
                 Console.Out.Write("\n");
             }
 
-            Console.Out.Write($"build: {BenchFields.Commit}; {ProcessorName.Value}\n");
-            foreach (string device in _results.Select(result => result.Description).Distinct())
-                Console.Out.Write($"device: {device}\n");
+            WriteSetup(result => result.Description);
         }
-
-        private static string Padded(string text, int width) => width < 0 ? text.PadRight(-width) : text.PadLeft(width);
     }
 }

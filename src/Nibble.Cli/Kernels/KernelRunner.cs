@@ -152,7 +152,7 @@ internal sealed class KernelRunner : IDisposable
                 throw new InsufficientMemoryException($"a matrix of {format} with {shape} values, packed and not, and {tokens} tokens take {least:N0} bytes; {available:N0} are free, of which half may be used. Give a smaller --shape or fewer --tokens.");
             try
             {
-                _sources.Add(new RandomMatrix(format, shape));
+                _sources.Add(new RandomMatrix(format, shape.Rows, shape.Columns));
                 long packed = backend.UploadBytes(_sources[0]);
                 WeightBytes = packed > 0 ? packed : fileBytes;
                 long wanted = Math.Min(Math.Clamp(2 * runner._bandwidth.CacheBytes, LeastBytes, MostBytes), available / 4);

@@ -1,23 +1,31 @@
-using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Core.Memory;
 
-namespace Nibble.Cli.Kernels;
+namespace Nibble.Core.Compute;
 
-/// <summary>A matrix of random codes in memory of its own.</summary>
-internal sealed class RandomMatrix : IWeightSource, IDisposable
+/// <summary>A matrix of random codes (<see cref="RandomBlocks"/>) in memory of its own, to measure products with.</summary>
+public sealed class RandomMatrix : IWeightSource, IDisposable
 {
     private readonly NativeBuffer _bytes;
     private readonly int _rowBytes;
 
     /// <summary>Draws a matrix whose values have the deviation 1 / sqrt(columns), as a trained one has about.</summary>
-    public RandomMatrix(BlockFormat format, KernelShape shape)
+    /// <param name="format">Its format.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Values in a row: a multiple of the format's block.</param>
+    /// <param name="seed">Seed; matrices of different ones have no row in common.</param>
+    /// <exception cref="ArgumentException">The columns are no multiple of the format's block.</exception>
+    /// <exception cref="InsufficientMemoryException">There is no memory for it.</exception>
+    public RandomMatrix(BlockFormat format, int rows, int columns, int seed = 0)
     {
-        (Format, Rows, Columns) = (format, shape.Rows, shape.Columns);
-        _rowBytes = checked((int)format.RowBytes(Columns));
-        _bytes = new NativeBuffer((long)Rows * _rowBytes, isZeroed: false);
-        for (int row = 0; row < Rows; row++)
-            RandomBlocks.Fill(format, Bytes(row), 1 / Math.Sqrt(Columns), (ulong)row);
+        ArgumentNullException.ThrowIfNull(format);
+        (Format, Rows, Columns) = (format, rows, columns);
+        _rowBytes = checked((int)format.RowBytes(columns));
+        _bytes = new NativeBuffer((long)rows * _rowBytes, isZeroed: false);
+
+        // Row by row, for a span holds no more than 2 GiB.
+        for (int row = 0; row < rows; row++)
+            RandomBlocks.Fill(format, Bytes(row), 1 / Math.Sqrt(columns), ((ulong)seed << 32) + (ulong)row);
     }
 
     private RandomMatrix(RandomMatrix other)

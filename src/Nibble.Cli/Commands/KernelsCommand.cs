@@ -45,6 +45,7 @@ internal static class KernelsCommand
             if (picture is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(picture))))
                 throw new UsageException($"'{picture}' (--svg) is in a folder that does not exist; make the folder first.");
             List<string?> paths = Paths(parsed.GetValue(cpuPaths) ?? []);
+            CheckDevice(parsed.GetValue(device)!);
             using Interruption interruption = new();
             List<KernelResult> results = [];
             Measure(parsed.GetValue(device)!, new DeviceOptions { Threads = parsed.GetValue(threads) }, paths, plan, results, writer, interruption.Token);
@@ -69,8 +70,7 @@ internal static class KernelsCommand
             foreach (string? path in paths)
             {
                 using Backend backend = Devices.Open(device, options with { CpuPath = path });
-                if (backend is not CpuBackend cpu) throw new UsageException($"device '{backend.Name}' (--device) has no kernels to measure; use cpu.");
-                using KernelRunner runner = new(cpu, StatusLine.Show, cancellation);
+                using KernelRunner runner = new((CpuBackend)backend, StatusLine.Show, cancellation);
                 if (!hasBegun) output.Begin();
                 hasBegun = true;
                 foreach (KernelResult result in plan.Formats.SelectMany(format => runner.Run(format, plan.Shapes, plan.Tokens, plan.Repetitions)))
@@ -86,6 +86,17 @@ internal static class KernelsCommand
             StatusLine.Clear();
             if (hasBegun) output.End();
         }
+    }
+
+    // Of the devices that a model runs on only the CPU has kernels.
+    private static void CheckDevice(string name)
+    {
+        if (name is "auto" or "cpu") return;
+        DeviceInfo? device = Devices.All.FirstOrDefault(known => known.Name == name.Split(':')[0]);
+        string why = device is null ? $"there is no device '{name}' (--device)"
+            : device.IsUsable ? $"device '{name}' (--device) has no kernels to measure"
+            : $"device '{name}' (--device) cannot be used: {device.Description}";
+        throw new UsageException($"{why}; use auto or cpu.");
     }
 
     private static IEnumerable<string> Split(string[] values) => values.SelectMany(value => value.Split(',')).Select(value => value.Trim());

@@ -23,7 +23,8 @@ public sealed class ReferenceBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override bool Supports(Operation operation, BlockFormat format) => operation != Operation.KvCache || KvCache.Formats.Contains(format);
+    public override bool Supports(Operation operation, BlockFormat format) =>
+        operation == Operation.KvCache ? KvCache.Formats.Contains(format) : !BlockFormats.Integers.Contains(format);
 
     /// <inheritdoc/>
     public override string KernelName(Operation operation, BlockFormat format) => $"{format.Name} decoded to float32, plain loop";

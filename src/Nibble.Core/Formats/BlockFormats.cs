@@ -64,22 +64,36 @@ public static class BlockFormats
     /// <summary>E2M1 and an 8-bit float scale per 16.</summary>
     public static BlockFormat NVFP4 { get; } = Line(new BlockFormat<NVFP4>("NVFP4", 40));
 
-    /// <summary>Every format, in the order of ggml's numbers.</summary>
+    /// <summary>Every format of weights, in the order of ggml's numbers.</summary>
     public static ImmutableArray<BlockFormat> All { get; } = [.. s_lines];
 
-    /// <summary>The format with this <c>ggml_type</c> number, or null.</summary>
-    public static BlockFormat? Find(uint id)
-    {
-        foreach (BlockFormat format in All)
-            if (format.Id == id) return format;
-        return null;
-    }
+    /// <summary>Signed bytes: a part of an encoded tensor, no weights.</summary>
+    public static BlockFormat I8 { get; } = new BlockFormat<I8>("I8", 24);
+
+    /// <summary>32-bit integers: a part of an encoded tensor, no weights.</summary>
+    public static BlockFormat I32 { get; } = new BlockFormat<I32>("I32", 26);
+
+    /// <summary>Formats of integers, which files may hold but nothing is multiplied with.</summary>
+    public static ImmutableArray<BlockFormat> Integers { get; } = [I8, I32];
+
+    /// <summary>The format of weights with this <c>ggml_type</c> number, or null.</summary>
+    public static BlockFormat? Find(uint id) => Find(All, id);
+
+    /// <summary>The format with this <c>ggml_type</c> number that a file's tensor may have, integers included, or null.</summary>
+    public static BlockFormat? FindStored(uint id) => Find(All, id) ?? Find(Integers, id);
 
     /// <summary>The format with this name, in any case, or null.</summary>
     public static BlockFormat? Find(string name)
     {
         foreach (BlockFormat format in All)
             if (string.Equals(format.Name, name, StringComparison.OrdinalIgnoreCase)) return format;
+        return null;
+    }
+
+    private static BlockFormat? Find(ImmutableArray<BlockFormat> formats, uint id)
+    {
+        foreach (BlockFormat format in formats)
+            if (format.Id == id) return format;
         return null;
     }
 

@@ -208,7 +208,7 @@ internal sealed class GgufPart
             throw _cursor.Error(dimensionsOffset, $"dimensions 2 and 3 make {tensor.Dimension2 * tensor.Dimension3} matrices; at most {GgufLimits.MaxExtent} are possible");
 
         uint type = _cursor.ReadUInt32("the type");
-        tensor.Format = BlockFormats.Find(type) ?? throw _cursor.Error(_cursor.Position - sizeof(uint), GgmlTypes.Refusal(type));
+        tensor.Format = BlockFormats.FindStored(type) ?? throw _cursor.Error(_cursor.Position - sizeof(uint), GgmlTypes.Refusal(type));
         if (tensor.Dimension0 % tensor.Format.BlockValues != 0)
             throw _cursor.Error(dimensionsOffset, $"dimension 0 is {tensor.Dimension0}; {tensor.Format.Name} needs a multiple of {tensor.Format.BlockValues}");
         long rowBytes = tensor.Format.RowBytes(tensor.Dimension0);

@@ -333,6 +333,7 @@ public sealed unsafe partial class CpuBackend
             _packedMatMul.AddTarget(new PackedTarget
             {
                 Kernel = packed.Kernel,
+                Matrix = weight.Matrices == 1 ? packed : null,
                 Tiles = packed.Matrix(matrix),
                 Blocks = packed.Blocks,
                 Rows = weight.Rows,

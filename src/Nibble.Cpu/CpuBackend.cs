@@ -70,6 +70,7 @@ public sealed partial class CpuBackend : Backend
             _threadScratch[i] = new Scratch();
         _matMul = new MatMulJob(kernels, _threadScratch);
         _packedMatMul = new PackedMatMulJob(_threadScratch);
+        _team.Idle = _packedMatMul;
         _packedKernels = _exact ? [] : options.Path is null ? null : PackedKernels.Of(_path.Name);
         _attention = new AttentionJob(kernels, _threadScratch);
         _norm = new NormJob(kernels);

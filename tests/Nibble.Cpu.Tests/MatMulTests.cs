@@ -47,6 +47,40 @@ public class MatMulTests
     }
 
     [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(7)]
+    public void One_token_times_several_matrices_gives_the_same_bits_with_any_number_of_threads(int threads)
+    {
+        // Two products in turn, as in a forward pass, so that each follows the other; their row tiles (7, 1, 40 and 33) fall unevenly on threads.
+        const int Columns = 512;
+        (string Format, int Rows)[] shapes = [("Q4_0", 100), ("F16", 5), ("Q6_K", 640), ("Q8_0", 513)];
+        using CpuBackend alone = new(new CpuOptions { Threads = 1 }), team = new(new CpuOptions { Threads = threads });
+        TestWeights[] sources = [.. shapes.Select(shape => new TestWeights(BlockFormats.Find(shape.Format)!, shape.Rows, Columns, shape.Rows))];
+        Weight[] ones = [.. sources.Select(source => alone.Upload(source))], several = [.. sources.Select(source => team.Upload(source))];
+        float[] values = Values.Random(new Random(threads), Columns);
+        Tensor input = Values.Tensor(team, 1, Columns, 0, values);
+        Tensor[] outputs = [.. shapes.Select(shape => team.Allocate(ElementType.Float32, 1, shape.Rows))];
+        for (int run = 0; run < 5; run++)
+        {
+            foreach (Tensor output in outputs)
+                team.Write(new float[output.Columns], output);
+            team.MatMul(input, several.AsSpan(0, 3), outputs.AsSpan(0, 3));
+            team.MatMul(input, several[3], outputs[3]);
+            for (int i = 0; i < shapes.Length; i++)
+            {
+                float[] y = new float[shapes[i].Rows];
+                team.Read(outputs[i], y);
+                Assert.Equal(Product(alone, values, ones[i], 1, gap: 0), y);
+            }
+        }
+
+        foreach (IDisposable used in sources.Cast<IDisposable>().Concat(ones).Concat(several))
+            used.Dispose();
+    }
+
+    [Theory]
     [MemberData(nameof(Cases.PathsAndCodeFormats), MemberType = typeof(Cases))]
     public void Fast_product_equals_a_scalar_model_of_the_quantized_sums(string path, string formatName)
     {

@@ -26,6 +26,75 @@ public class TeamTests
         }
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void Split_jobs_too_do_every_part_once(int threads)
+    {
+        using ThreadTeam team = new(threads);
+        CountJob split = new(17) { Split = true }, whole = new(17);
+        for (int run = 1; run <= 10_000; run++)
+        {
+            int parts = 1 + (run % 17);
+            CountJob job = run % 3 == 0 ? whole : split;
+            Array.Clear(job.Counts);
+            team.Run(job, parts);
+            for (int part = 0; part < 17; part++)
+                if (job.Counts[part] != (part < parts ? 1 : 0)) Assert.Fail($"run {run}: part {part} of {parts} was done {job.Counts[part]} times");
+        }
+    }
+
+    [Fact]
+    public void A_thread_begins_a_split_job_with_its_own_parts_and_then_helps()
+    {
+        // First parts wait until all three threads are in, so nobody can have helped yet.
+        using ThreadTeam team = new(3);
+        for (int run = 0; run < 20; run++)
+        {
+            using CountdownEvent all = new(3);
+            int[] firsts = [-1, -1, -1];
+            int done = 0;
+            team.Run(
+                new ActionJob((part, thread) =>
+                {
+                    Interlocked.Increment(ref done);
+                    if (firsts[thread] >= 0) return;
+                    firsts[thread] = part;
+                    all.Signal();
+                    all.Wait(TestContext.Current.CancellationToken);
+                })
+                { Split = true }, 12);
+            Assert.Equal([0, 4, 8], firsts);
+            Assert.Equal(12, done);
+        }
+
+        // The second thread's parts cannot begin before all others are done, so others cannot leave them to it: whoever is free takes over the rest of its share.
+        using CountdownEvent rest = new(8);
+        team.Run(
+            new ActionJob((part, _) =>
+            {
+                if (part == 4) rest.Wait(TestContext.Current.CancellationToken);
+                else if (rest.CurrentCount > 0) rest.Signal();
+            })
+            { Split = true }, 12);
+        Assert.True(rest.IsSet);
+    }
+
+    [Fact]
+    public void Waiting_threads_do_idle_work_until_it_ends_or_a_job_comes()
+    {
+        CountIdle idle = new();
+        using ThreadTeam team = new(2) { Idle = idle };
+        CountJob job = new(2);
+        for (int run = 0; run < 200; run++)
+            team.Run(job, 2);
+        Assert.Equal(400, job.Counts.Sum());
+        SpinWait.SpinUntil(() => idle.Steps >= CountIdle.Most, TimeSpan.FromSeconds(30));
+        Assert.True(idle.Steps >= CountIdle.Most, $"{idle.Steps} steps");
+        Assert.False(idle.CallerTookPart);
+    }
+
     [Fact]
     public void Threads_work_at_the_same_time()
     {
@@ -157,11 +226,37 @@ public class TeamTests
     {
         public int[] Counts { get; } = new int[parts];
 
+        public bool Split { get; init; }
+
+        public override bool IsSplit => Split;
+
         public override void Run(int part, int parts, int thread) => Interlocked.Increment(ref Counts[part]);
+    }
+
+    private sealed class CountIdle : IIdleWork
+    {
+        public const int Most = 50;
+
+        private int _steps;
+
+        public int Steps => Volatile.Read(ref _steps);
+
+        public bool CallerTookPart { get; private set; }
+
+        public bool Step(int thread, int step)
+        {
+            if (thread == 0) CallerTookPart = true;
+            Interlocked.Increment(ref _steps);
+            return step < Most;
+        }
     }
 
     private sealed class ActionJob(Action<int, int> action) : TeamJob
     {
+        public bool Split { get; init; }
+
+        public override bool IsSplit => Split;
+
         public override void Run(int part, int parts, int thread) => action(part, thread);
     }
 

@@ -12,6 +12,9 @@ internal unsafe struct PackedTarget
     /// <summary>The format's kernels.</summary>
     public PackedKernel Kernel;
 
+    /// <summary>What <see cref="Tiles"/> are the whole of; null if they are one matrix of several.</summary>
+    public PackedMatrix? Matrix;
+
     /// <summary>The first tile.</summary>
     public byte* Tiles;
 
@@ -44,7 +47,7 @@ internal unsafe struct PackedTarget
 }
 
 /// <summary>Products of one input and several packed matrices: each list of tokens is put into <see cref="TokenTiles"/> once, then each part is a share of every matrix's rows.</summary>
-internal sealed unsafe class PackedMatMulJob : TeamJob
+internal sealed unsafe partial class PackedMatMulJob : TeamJob
 {
     // Unpacked rows that stay in the second-level cache while all tokens pass.
     private const int PanelBytes = 384 << 10;
@@ -103,23 +106,23 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     /// <summary>How many parts keep the threads evenly busy without cutting the rows too small.</summary>
     public int Parts(int threads)
     {
+        if (_isRow) return RowParts(threads);
         int tiles = 1, panelTiles = 1;
-        bool isAlone = true;
         for (int i = 0; i < TargetCount; i++)
         {
             tiles = Math.Max(tiles, (_targets[i].Rows + 15) / 16);
-            isAlone &= _targets[i].Count == 1;
             panelTiles = Math.Max(panelTiles, PanelTiles(_targets[i].Kernel));
         }
 
         int most = Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork));
-        return Math.Min(isAlone ? tiles : Math.Max(Math.Min(tiles, 2 * threads), tiles / panelTiles), most);
+        return Math.Min(Math.Max(Math.Min(tiles, 2 * threads), tiles / panelTiles), most);
     }
 
     /// <summary>Reserves memory.</summary>
     /// <param name="forms">Memory of the tokens' tiles.</param>
     public void Prepare(Scratch forms)
     {
+        PrepareRow();
         long bytes = 0;
         for (int i = 0; i < _listCount; i++)
         {
@@ -140,6 +143,12 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
     public override void Run(int part, int parts, int thread)
     {
         float* results = (float*)_scratch[thread].Pointer;
+        if (_isRow)
+        {
+            RunRow(part, parts, results);
+            return;
+        }
+
         byte* panel = (byte*)(results + PackedKernel.ResultCount);
         for (int i = 0; i < TargetCount; i++)
         {
@@ -157,7 +166,7 @@ internal sealed unsafe class PackedMatMulJob : TeamJob
         for (int count; first < end; first += count)
         {
             count = Math.Min(PackedKernel.MostTiles, end - first);
-            target.Kernel.Multiply(target.Tiles + (first * tileBytes), count, target.Blocks, x, results);
+            target.Kernel.Multiply(target.Tiles + (first * tileBytes), count, target.Blocks, x, target.Tiles + ((first + count) * tileBytes), tileBytes, results);
             for (int tile = 0; tile < count; tile++)
                 Finish(in target, results + (16 * tile), 0, 1, first + tile);
         }

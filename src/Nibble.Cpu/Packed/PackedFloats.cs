@@ -169,17 +169,17 @@ internal sealed unsafe class PackedFloats<TFormat, TLanes, TBytes, TVector> : Pa
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public override void Multiply(byte* tiles, int count, int tileCount, byte* x, float* results)
+    public override void Multiply(byte* tiles, int count, int tileCount, byte* x, byte* next, long nextBytes, float* results)
     {
         // The sums of even columns of 16 rows, those of odd ones, and so on.
         new Span<float>(results, 32 * count).Clear();
-        long rowBytes = (long)tileCount * TileBytes;
+        long rowBytes = (long)tileCount * TileBytes, toNext = next - tiles;
         float* tokens = (float*)x;
         for (; tileCount > 0; tileCount--, tiles += TileBytes, tokens += 32)
         {
             byte* tile = tiles;
-            long ahead = ReadAhead.Ahead((long)tileCount * TileBytes, rowBytes, count);
-            for (int row = 0; row < count; row++, tile += rowBytes)
+            long step = nextBytes - rowBytes, ahead = ReadAhead.Ahead((long)tileCount * TileBytes, rowBytes, toNext, ref step);
+            for (int row = 0; row < count; row++, tile += rowBytes, ahead += step)
                 for (int lane = 0; lane < 16; lane += TLanes.Count / 4)
                     One(tile + (4 * lane), tokens, ahead, lane == 0, results + (32 * row) + lane);
         }

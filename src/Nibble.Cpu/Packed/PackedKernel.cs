@@ -44,7 +44,7 @@ internal abstract unsafe class PackedKernel
     public abstract void Unpack(byte* tiles, int blocks, byte* panel);
 
     /// <inheritdoc cref="RowTiles{TFormat, TLanes, TBytes, TVector}.Multiply"/>
-    public abstract void Multiply(byte* tiles, int count, int blocks, byte* x, float* results);
+    public abstract void Multiply(byte* tiles, int count, int blocks, byte* x, byte* next, long nextBytes, float* results);
 
     /// <inheritdoc cref="PanelTiles{TLanes, TBytes, TVector}.Add"/>
     public abstract void Add(byte* panel, byte* x, int width, int runs, float* results);
@@ -83,7 +83,8 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Pa
 
     public override void Unpack(byte* tiles, int blocks, byte* panel) => RowTiles<TFormat, TLanes, TBytes, TVector>.Unpack(tiles, blocks, panel);
 
-    public override void Multiply(byte* tiles, int count, int blocks, byte* x, float* results) => RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, count, blocks, x, results);
+    public override void Multiply(byte* tiles, int count, int blocks, byte* x, byte* next, long nextBytes, float* results) =>
+        RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, count, blocks, x, next, nextBytes, results);
 
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) =>
         PanelTiles<TLanes, TBytes, TVector>.Add(TFormat.Kind, TFormat.HasMinimum, panel, x, width, runs, results);

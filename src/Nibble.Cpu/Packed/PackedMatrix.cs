@@ -33,6 +33,9 @@ internal sealed unsafe class PackedMatrix : IDisposable
     /// <summary>Bytes of 16 rows.</summary>
     public long RowTileBytes => (long)Blocks * Kernel.TileBytes;
 
+    /// <summary>What was multiplied with a token after the product that this weight came first in, the last time; empty if that is not known.</summary>
+    public PackedRun[] Next { get; set; } = [];
+
     /// <summary>Bytes of a packed weight.</summary>
     public static long Bytes(PackedKernel kernel, int columns, int rows, int matrices) =>
         (long)matrices * ((rows + 15) / 16) * (columns / kernel.TileColumns) * kernel.TileBytes;

@@ -13,11 +13,19 @@ internal static unsafe class ReadAhead
 {
     private const int Distance = 8192;
 
-    /// <summary>How far ahead to ask, where rows are read side by side: near the end of a row, the beginning of that row which is read after it.</summary>
-    /// <param name="left">Bytes of the row from where it is read.</param>
+    /// <summary>How far ahead to ask.</summary>
+    /// <remarks>Several rows are read side by side. Near their ends it is their successors that are asked for: the first row's is <paramref name="next"/> away from it, and each further row's by <paramref name="step"/> more.</remarks>
+    /// <param name="left">Bytes of a row from where it is read.</param>
     /// <param name="rowBytes">Bytes of a row.</param>
-    /// <param name="count">Rows read side by side.</param>
-    public static long Ahead(long left, long rowBytes, int count) => left > Distance ? Distance : Distance + ((count - 1) * rowBytes);
+    /// <param name="next">From the beginning of the first row to that of its successor.</param>
+    /// <param name="step">On entry how many bytes more a successor has than its row; 0 as long as the rows themselves are asked for.</param>
+    /// <returns>Bytes from where the first row is read to what to ask for.</returns>
+    public static long Ahead(long left, long rowBytes, long next, ref long step)
+    {
+        if (left <= Distance) return next + Distance - rowBytes;
+        step = 0;
+        return Distance;
+    }
 
     /// <summary>Asks for lines. They may lie behind the end of what is mapped.</summary>
     /// <param name="at">The first.</param>
@@ -35,5 +43,15 @@ internal static unsafe class ReadAhead
         if (bytes > 384) Sse.Prefetch0(at + 384);
         if (bytes > 448) Sse.Prefetch0(at + 448);
         if (bytes > 512) Sse.Prefetch0(at + 512);
+    }
+
+    /// <summary>Asks for lines, to lie in the second-level cache. They may lie behind the end of what is mapped.</summary>
+    /// <param name="at">The first.</param>
+    /// <param name="bytes">How much.</param>
+    public static void Whole(byte* at, int bytes)
+    {
+        if (!Sse.IsSupported) return;
+        for (int i = 0; i < bytes; i += 64)
+            Sse.Prefetch1(at + i);
     }
 }

@@ -50,22 +50,25 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     /// <param name="count">How many times 16 rows.</param>
     /// <param name="blocks">Blocks in a row.</param>
     /// <param name="x">A tile of one token (<see cref="TokenTiles"/>).</param>
+    /// <param name="next">What will be read after these tiles.</param>
+    /// <param name="nextBytes">Bytes of 16 rows there.</param>
     /// <param name="results">[<see cref="PackedKernel.ResultCount"/>]; the first count x 16 are overwritten with the products, the others hold nothing of use.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Multiply(byte* tiles, int count, int blocks, byte* x, float* results)
+    public static void Multiply(byte* tiles, int count, int blocks, byte* x, byte* next, long nextBytes, float* results)
     {
         new Span<float>(results, 16 * count).Clear();
         TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
         int tileBytes = Packer<TFormat>.TileBytes;
-        long rowBytes = (long)blocks * tileBytes;
+        long rowBytes = (long)blocks * tileBytes, toNext = next - tiles;
         for (; blocks > 0; blocks--, tiles += tileBytes)
         {
-            long ahead = ReadAhead.Ahead((long)blocks * tileBytes, rowBytes, count);
+            long step = nextBytes - rowBytes, first = ReadAhead.Ahead((long)blocks * tileBytes, rowBytes, toNext, ref step);
             for (int run = 0; run < TFormat.Columns / 32; run++, x += TokenTiles.RunBytes)
             {
                 byte* tile = tiles;
                 float* sums = results;
-                for (int row = 0; row < count; row++, tile += rowBytes)
+                long ahead = first;
+                for (int row = 0; row < count; row++, tile += rowBytes, ahead += step)
                 {
                     byte* codes = tile + TFormat.HeadBytes + (run * TFormat.RunBytes);
                     ReadAhead.Of(codes + ahead, TFormat.RunBytes + (TFormat.HeadBytes * 32 / TFormat.Columns));

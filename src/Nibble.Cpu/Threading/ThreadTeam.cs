@@ -5,12 +5,12 @@ using System.Runtime.InteropServices;
 namespace Nibble.Cpu.Threading;
 
 /// <summary>
-/// Threads that share jobs: the caller is thread 0, and each thread takes the next part until none is left. Between jobs they spin for some
-/// microseconds, then give way to others, then sleep. Starting a job allocates nothing.
+/// Threads that share jobs: the caller is thread 0, and each thread takes the next part until none is left, of a split job first those of its own share
+/// (<see cref="TeamJob.IsSplit"/>). Between jobs they spin for some microseconds, then give way to others, then sleep. Starting a job allocates nothing.
 /// </summary>
 /// <remarks>
 /// A thread that the system has not given a core takes no part, so nobody waits for it: more threads than cores, or a busy machine, cost little.
-/// A part is taken by lowering one counter from above zero; everything else about the job is read after that, while the job cannot end.
+/// A part is taken by lowering a counter from above zero; everything else about the job is read after that, while the job cannot end.
 /// </remarks>
 internal sealed class ThreadTeam : IDisposable
 {
@@ -22,10 +22,11 @@ internal sealed class ThreadTeam : IDisposable
 
     private readonly Member[] _members;
     private readonly int _spins;
+    private readonly Share[] _shares;
     private Counters _counters;
     private TeamJob? _job;
     private int _parts;
-    private bool _stopping;
+    private bool _isSplit, _stopping;
     private ExceptionDispatchInfo? _fault;
 
     /// <summary>Starts the threads.</summary>
@@ -37,6 +38,7 @@ internal sealed class ThreadTeam : IDisposable
         Threads = threads;
         // With more threads than cores a spinning thread keeps the one that it waits for from running.
         _spins = threads <= Environment.ProcessorCount ? Spins : 0;
+        _shares = new Share[threads];
         _members = new Member[threads - 1];
         for (int i = 0; i < _members.Length; i++)
             _members[i] = new Member(this, i + 1, cores is not null && i + 1 < cores.Count ? cores[i + 1] : null);
@@ -46,6 +48,9 @@ internal sealed class ThreadTeam : IDisposable
 
     /// <summary>Threads, the caller included.</summary>
     public int Threads { get; }
+
+    /// <summary>What threads 1 and up do before they spin, or null. Set before the first job.</summary>
+    public IIdleWork? Idle { get; set; }
 
     /// <summary>Runs all parts of a job and returns when every one is done. The first exception of any of them is thrown here.</summary>
     /// <param name="job">The job.</param>
@@ -60,11 +65,13 @@ internal sealed class ThreadTeam : IDisposable
             return;
         }
 
-        (_job, _parts, _fault) = (job, parts, null);
+        (_job, _parts, _isSplit, _fault) = (job, parts, job.IsSplit, null);
         _counters.Done = 0;
+        for (int i = 0; i < (_isSplit ? Threads : 1); i++)
+            Volatile.Write(ref _shares[i].Left, EndOf(i) - (i == 0 ? 0 : EndOf(i - 1)));
 
-        // Exchange is a full fence: either a thread that goes to sleep sees the parts, or Wake sees that it sleeps.
-        Interlocked.Exchange(ref _counters.Left, parts);
+        // A full fence: either a thread that goes to sleep sees the new number, or Wake sees that it sleeps.
+        Interlocked.Increment(ref _counters.Jobs);
         Wake();
         while (RunPart(0))
         {
@@ -91,7 +98,10 @@ internal sealed class ThreadTeam : IDisposable
         }
     }
 
-    private bool IsIdle => Volatile.Read(ref _counters.Left) <= 0 && !Volatile.Read(ref _stopping);
+    // The end of a thread's own parts.
+    private int EndOf(int thread) => _isSplit ? TeamJob.Share(_parts, thread + 1, Threads) : _parts;
+
+    private bool IsIdle(int jobs) => Volatile.Read(ref _counters.Jobs) == jobs && !Volatile.Read(ref _stopping);
 
     private void Wake()
     {
@@ -102,18 +112,13 @@ internal sealed class ThreadTeam : IDisposable
     // Takes a part and does it; false when none is left.
     private bool RunPart(int thread)
     {
-        int left = Volatile.Read(ref _counters.Left);
-        while (true)
-        {
-            if (left <= 0) return false;
-            int seen = Interlocked.CompareExchange(ref _counters.Left, left - 1, left);
-            if (seen == left) break;
-            left = seen;
-        }
-
+        int part = Take(thread);
+        for (int other = thread + 1; part < 0 && other < thread + Threads; other++)
+            part = Take(other % Threads);
+        if (part < 0) return false;
         try
         {
-            _job!.Run(_parts - left, _parts, thread);
+            _job!.Run(part, _parts, thread);
         }
 #pragma warning disable CA1031 // Whatever it is, it is thrown again on the calling thread.
         catch (Exception exception)
@@ -126,19 +131,43 @@ internal sealed class ThreadTeam : IDisposable
         return true;
     }
 
+    // The next part of a thread's share, or -1.
+    private int Take(int share)
+    {
+        ref int counter = ref _shares[share].Left;
+        int left = Volatile.Read(ref counter);
+        while (left > 0)
+        {
+            int seen = Interlocked.CompareExchange(ref counter, left - 1, left);
+            if (seen == left) return EndOf(share) - left;
+            left = seen;
+        }
+
+        return -1;
+    }
+
     private void Serve(Member member)
     {
         while (!Volatile.Read(ref _stopping))
         {
-            if (!RunPart(member.Index)) WaitForParts(member);
+            int jobs = Volatile.Read(ref _counters.Jobs);
+            while (RunPart(member.Index))
+            {
+            }
+
+            WaitForJob(member, jobs);
         }
     }
 
-    private void WaitForParts(Member member)
+    private void WaitForJob(Member member, int jobs)
     {
+        for (int step = 0; Idle is not null && IsIdle(jobs) && Idle.Step(member.Index, step); step++)
+        {
+        }
+
         Waiter waiter = new(_spins);
         long start = 0;
-        while (IsIdle)
+        while (IsIdle(jobs))
         {
             if (!waiter.Pause()) continue;
             long now = Stopwatch.GetTimestamp();
@@ -146,7 +175,7 @@ internal sealed class ThreadTeam : IDisposable
             if (now - start < s_yieldTicks) continue;
 
             Interlocked.Exchange(ref member.Asleep, 1);
-            if (IsIdle || Interlocked.Exchange(ref member.Asleep, 0) == 0)
+            if (IsIdle(jobs) || Interlocked.Exchange(ref member.Asleep, 0) == 0)
             {
                 // Asleep in truth, or the signal is on its way: both end here.
                 member.Signal.WaitOne();
@@ -181,10 +210,18 @@ internal sealed class ThreadTeam : IDisposable
     private struct Counters
     {
         [FieldOffset(128)]
-        public int Left;
+        public int Jobs;
 
         [FieldOffset(256)]
         public int Done;
+    }
+
+    // Parts that are left of a thread's own; of a job that is not split, all are the first thread's.
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct Share
+    {
+        [FieldOffset(128)]
+        public int Left;
     }
 
     private sealed class Member

@@ -3,6 +3,7 @@ using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
 using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
+using Nibble.Cpu.Packed;
 
 namespace Nibble.Cpu.Tests;
 
@@ -180,43 +181,48 @@ public unsafe class KernelTests
         }
     }
 
-    [Fact]
-    public void Activation_codes_equal_the_scalar_rule()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    [InlineData(8)]
+    public void Activation_codes_equal_the_scalar_rule(int width)
     {
         Random random = new(5);
         for (int run = 0; run < 200; run++)
         {
-            int columns = 32 * random.Next(1, 20), groups = MatMulInput.GroupsOf(columns);
+            int columns = 32 * random.Next(1, 20), token = random.Next(width);
             float[] values = Values.Random(random, columns);
-            if (run % 4 == 1) values.AsSpan(0, 32).Clear();
-            if (run % 4 == 2) values[3] = 1e30f;
-            if (run % 4 == 3) values.AsSpan(0, 32).Fill(1e-38f);
-            using GuardedMemory<float> x = new(values), scales = new(columns / 32), sums = new(groups);
-            using GuardedMemory<sbyte> codes = new(columns);
-            sums.Span.Fill(float.NaN);
-            ActivationCodes.Encode(x.Pointer, columns, codes.Pointer, scales.Pointer, sums.Pointer);
+            if (run % 8 == 1) values.AsSpan(0, 32).Clear();
+            if (run % 8 == 2) values[3] = 1e30f;
+            if (run % 8 == 3) values.AsSpan(0, 32).Fill(1e-38f);
+            if (run % 8 == 4) values[5] = float.NaN;
+            if (run % 8 == 5) values[31] = float.NegativeInfinity;
+            if (run % 8 == 6) values.AsSpan(0, 32).Fill(-MathF.ScaleB(1, -120));
+            if (run % 8 == 7) values.AsSpan(0, 32).Fill(MathF.BitDecrement(MathF.ScaleB(1, -120)));
+            using GuardedMemory<float> x = new(values);
+            using GuardedMemory<byte> tile = new(columns / 32 * width * TokenTiles.RunBytes);
+            TokenTiles.PutCodes(x.Pointer, columns, tile.Pointer, width, token);
             for (int block = 0; block < columns / 32; block++)
             {
                 float largest = values.AsSpan(block * 32, 32).ToArray().Max(MathF.Abs);
-                bool zero = largest < 7.52316385e-37f;
-                float scale = zero ? 0 : largest / 127;
-                Assert.Equal(scale, scales.Span[block]);
-                for (int half = 0; half < 2; half++)
+                bool isFinite = values.AsSpan(block * 32, 32).ToArray().All(float.IsFinite), isZero = !isFinite || largest < MathF.ScaleB(1, -120);
+                float scale = isFinite ? (isZero ? 0 : largest / 127) * Heads.TokenFactor : float.NaN;
+                byte* place = tile.Pointer + (block * width * TokenTiles.RunBytes);
+                int[] sums = new int[2];
+                for (int i = 0; i < 32; i++)
                 {
-                    int sum = 0;
-                    for (int i = (block * 32) + (half * 16); i < (block * 32) + (half * 16) + 16; i++)
-                    {
-                        int code = zero ? 0 : (int)MathF.Round(values[i] * (127 / largest));
-                        Assert.Equal(code, codes.Span[i]);
-                        Assert.InRange(code, -127, 127);
-                        sum += code;
-                    }
-
-                    Assert.Equal(scale * sum, sums.Span[(block * 2) + half]);
+                    int code = isZero ? 0 : (int)MathF.Round(values[(block * 32) + i] * (127 / largest));
+                    Assert.Equal(code, (sbyte)place[(4 * ((i / 4 * width) + token)) + (i % 4)]);
+                    Assert.InRange(code, -127, 127);
+                    sums[i / 16] += code;
                 }
-            }
 
-            Assert.All(sums.Span[(columns / 16)..].ToArray(), value => Assert.Equal(0, value));
+                int field = (8 * width) + token;
+                Assert.Equal(scale, ((float*)place)[field]);
+                Assert.Equal(scale * (sums[0] + sums[1]), ((float*)place)[field + width]);
+                Assert.Equal((sums[0], sums[1]), (((short*)place)[2 * (field + (2 * width))], ((short*)place)[(2 * (field + (2 * width))) + 1]));
+                Assert.Equal(-128 * (sums[0] + sums[1]), ((int*)place)[field + (3 * width)]);
+            }
         }
     }
 

@@ -71,14 +71,14 @@ public unsafe class PackedTests
                     }
                 }
 
-                sbyte[] x = new sbyte[width * 32];
-                float one = 1 / Heads.TokenFactor;
+                // Codes as numbers of which the largest magnitude is 127: the scale is 1.
+                float[] x = new float[width * 32];
                 for (int token = 0; token < width; token++)
                 {
                     for (int c = 0; c < 32; c++)
-                        x[(32 * token) + c] = (sbyte)(run == 0 ? 127 : run == 1 ? -127 : random.Next(2) == 0 ? 127 : random.Next(-127, 128));
-                    fixed (sbyte* own = &x[32 * token])
-                        TokenTiles.Put(own, &one, 32, tokens.Pointer, width, token);
+                        x[(32 * token) + c] = (run == 0 || c == 0 ? 127 : run == 1 ? -127 : random.Next(2) == 0 ? 127 : random.Next(-127, 128)) / Heads.TokenFactor;
+                    fixed (float* own = &x[32 * token])
+                        TokenTiles.PutCodes(own, 32, tokens.Pointer, width, token);
                 }
 
                 kernel.Add(codes, tokens.Pointer, width, 1, (float*)results.Pointer);
@@ -92,7 +92,7 @@ public unsafe class PackedTests
                             int code = codes[(64 * (c / 4)) + (4 * row) + (c % 4)] - (kernel.Kind == CodeKind.Bytes ? 128 : 0), group = (16 * (c / 16)) + row;
                             // A tile's float minimum is 0 here, and it takes the whole minima with it.
                             int factor = kernel.Kind != CodeKind.Groups ? code : (code * scales[group]) + (kernel.HasMinimum ? 0 : minima[group]);
-                            sum += factor * x[(32 * token) + c];
+                            sum += factor * (long)(x[(32 * token) + c] * Heads.TokenFactor);
                         }
 
                         Assert.Equal(sum, (double)((float*)results.Pointer)[(16 * token) + row]);

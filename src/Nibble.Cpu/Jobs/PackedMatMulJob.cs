@@ -134,9 +134,8 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         long panel = 0;
         for (int i = 0; i < TargetCount; i++)
             if (_targets[i].Count > 1) panel = Math.Max(panel, (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
-        long token = _columns + (_columns / 32 * 4L) + (MatMulInput.GroupsOf(_columns) * 4L);
         foreach (Scratch own in _scratch)
-            own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, token));
+            own.Reserve((PackedKernel.ResultCount * 4) + panel);
         _tokensJob.Prepare(_tokenTiles);
     }
 
@@ -230,7 +229,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         return _listCount++;
     }
 
-    private void PutTokens(int tile, int thread)
+    private void PutTokens(int tile)
     {
         int list = _listCount - 1;
         while (_lists[list].FirstTile > tile)
@@ -240,19 +239,11 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         int width = TokenTiles.Width(tokens.Count - first, tokens.Count == 1), used = Math.Min(width, tokens.Count - first);
         byte* to = _tiles + tokens.Offset + ((long)first * runs * tokens.RunBytes);
         if (used < width) NativeMemory.Clear(to, (nuint)((long)width * runs * tokens.RunBytes));
-        if (tokens.RunBytes == TokenTiles.FloatRunBytes)
-        {
-            for (int i = 0; i < used; i++)
-                TokenTiles.Put(_x + (tokens.Inputs[first + i] * _xStride), _columns, (float*)to, width, i);
-            return;
-        }
-
-        float* scales = (float*)_scratch[thread].Pointer, sums = scales + runs;
-        sbyte* codes = (sbyte*)(sums + MatMulInput.GroupsOf(_columns));
         for (int i = 0; i < used; i++)
         {
-            ActivationCodes.Encode(_x + (tokens.Inputs[first + i] * _xStride), _columns, codes, scales, sums);
-            TokenTiles.Put(codes, scales, _columns, to, width, i);
+            float* x = _x + (tokens.Inputs[first + i] * _xStride);
+            if (tokens.RunBytes == TokenTiles.FloatRunBytes) TokenTiles.PutFloats(x, _columns, (float*)to, width, i);
+            else TokenTiles.PutCodes(x, _columns, to, width, i);
         }
     }
 
@@ -267,6 +258,6 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     {
         public void Prepare(int tiles) => Units = tiles;
 
-        protected override void Unit(int unit, int thread) => product.PutTokens(unit, thread);
+        protected override void Unit(int unit, int thread) => product.PutTokens(unit);
     }
 }

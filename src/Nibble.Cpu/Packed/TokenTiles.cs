@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using Nibble.Cpu.Kernels;
 
 namespace Nibble.Cpu.Packed;
 
@@ -10,6 +9,9 @@ namespace Nibble.Cpu.Packed;
 /// </summary>
 internal static unsafe class TokenTiles
 {
+    // The bits of infinity, and of 2^-120.
+    private const int Infinity = 0x7F800000, Least = 0x03800000;
+
     /// <summary>Bytes of a run, for each token of the tile.</summary>
     public const int RunBytes = 48;
 
@@ -31,36 +33,70 @@ internal static unsafe class TokenTiles
     /// <param name="width">Its width.</param>
     /// <param name="token">The place in it.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Put(float* x, int columns, float* tile, int width, int token)
+    public static void PutFloats(float* x, int columns, float* tile, int width, int token)
     {
         for (int c = 0; c < columns; c++)
             tile[(c * width) + token] = Heads.TokenFactor * x[c];
     }
 
-    /// <summary>Puts a token into a tile.</summary>
-    /// <param name="codes">[columns] of <see cref="ActivationCodes.Encode"/>.</param>
-    /// <param name="scales">[columns / 32].</param>
+    /// <summary>
+    /// Puts a token into a tile of 8-bit codes: x / scale to the nearest, ties to even, at most 127, where the scale of 32 columns is their largest magnitude / 127. 32 values of which one is NaN
+    /// or infinite get codes 0 and a scale of NaN, so that every product with them is NaN; values below 2^-120 count as 0.
+    /// </summary>
+    /// <param name="x">[columns].</param>
     /// <param name="columns">A multiple of 32.</param>
     /// <param name="tile">The tile.</param>
     /// <param name="width">Its width.</param>
     /// <param name="token">The place in it.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Put(sbyte* codes, float* scales, int columns, byte* tile, int width, int token)
+    public static void PutCodes(float* x, int columns, byte* tile, int width, int token)
     {
-        for (int run = 0; run < columns / 32; run++, codes += 32, tile += width * RunBytes)
+        uint* codes = stackalloc uint[8];
+        for (; columns > 0; columns -= 32, x += 32, tile += width * RunBytes)
         {
-            uint* to = (uint*)tile + token, from = (uint*)codes;
+            Vector256<float> a = Vector256.Load(x), b = Vector256.Load(x + 8), c = Vector256.Load(x + 16), d = Vector256.Load(x + 24);
+            int largest = Largest(Vector256.Max(Vector256.Max(Magnitude(a), Magnitude(b)), Vector256.Max(Magnitude(c), Magnitude(d))));
+            float scale = largest < Infinity ? 0 : float.NaN;
+            int low = 0, high = 0;
+            if (largest is >= Least and < Infinity)
+            {
+                // 127 / magnitude times the magnitude is within two roundings of 127, so the nearest integer is at most 127.
+                float magnitude = BitConverter.Int32BitsToSingle(largest);
+                scale = magnitude / 127;
+                Vector256<float> inverse = Vector256.Create(127 / magnitude);
+                Vector256<int> e = Nearest(a * inverse), f = Nearest(b * inverse), g = Nearest(c * inverse), h = Nearest(d * inverse);
+                Vector256.Narrow(Vector256.Narrow(e, f), Vector256.Narrow(g, h)).Store((sbyte*)codes);
+                (low, high) = (Vector256.Sum(e + f), Vector256.Sum(g + h));
+            }
+            else
+            {
+                Vector256<uint>.Zero.Store(codes);
+            }
+
+            uint* to = (uint*)tile + token;
             for (int group = 0; group < 8; group++)
-                to[group * width] = from[group];
-            (Vector128<short> a, Vector128<short> b) = Vector128.Widen(Vector128.Load(codes));
-            (Vector128<short> c, Vector128<short> d) = Vector128.Widen(Vector128.Load(codes + 16));
-            int low = Vector128.Sum(a + b), high = Vector128.Sum(c + d);
-            float scale = scales[run] * Heads.TokenFactor;
+                to[group * width] = codes[group];
             to += 8 * width;
+            scale *= Heads.TokenFactor;
             *(float*)to = scale;
             ((float*)to)[width] = scale * (low + high);
             to[2 * width] = (ushort)low | (uint)high << 16;
             ((int*)to)[3 * width] = -128 * (low + high);
         }
     }
+
+    // The bits of a magnitude, which are in the order of the magnitudes; those of NaN come after infinity.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Magnitude(Vector256<float> x) => x.AsInt32() & Vector256.Create(int.MaxValue);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int Largest(Vector256<int> values)
+    {
+        Vector128<int> four = Vector128.Max(values.GetLower(), values.GetUpper());
+        four = Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        return Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(1, 0, 3, 2))).ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Nearest(Vector256<float> x) => Vector256.ConvertToInt32Native(Vector256.Round(x));
 }

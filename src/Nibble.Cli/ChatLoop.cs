@@ -46,7 +46,7 @@ internal sealed class ChatLoop
             LanguageModel language = _model.Language;
             Terminal.Note(string.Create(
                 CultureInfo.InvariantCulture,
-                $"memory: weights {language.TensorBytes / 1e6:F0} MB in the file and {language.UploadBytes / 1e6:F0} MB as the device reads them, context of {_chat.Session.Capacity:N0} positions {language.KvBytes(_chat.Session.Capacity, _chat.Session.Options.KvFormat) / 1e6:F0} MB, activations {language.ScratchBytes / 1e6:F0} MB"));
+                $"memory: weights {language.TensorBytes / 1e6:F0} MB in the file and {(language.UploadBytes + (language.WeightCache?.MappedBytes ?? 0)) / 1e6:F0} MB as the device reads them{(language.WeightCache is { MappedBytes: > 0 } cache ? $" ({cache.MappedBytes / 1e6:F0} MB of these mapped)" : "")}, context of {_chat.Session.Capacity:N0} positions {language.KvBytes(_chat.Session.Capacity, _chat.Session.Options.KvFormat) / 1e6:F0} MB, activations {language.ScratchBytes / 1e6:F0} MB"));
             Terminal.Note("/help lists commands, Ctrl-C stops an answer, Ctrl-D leaves.");
             _interruption.Pressed = () =>
             {

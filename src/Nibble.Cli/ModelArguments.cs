@@ -11,6 +11,9 @@ namespace Nibble.Cli;
 /// <summary>The argument and options of every command that runs a model.</summary>
 internal sealed class ModelArguments
 {
+    /// <summary>What <c>--cache-weights</c> does.</summary>
+    public const string CacheWeightsHelp = "Keep the packed weights in MODEL.packed beside the model, and map them from there at later loads.";
+
     /// <summary>The model.</summary>
     public Argument<string?> Model { get; } = ModelArgument();
 
@@ -21,6 +24,7 @@ internal sealed class ModelArguments
     private readonly Option<string?> _kv = new("--kv") { Description = "Format of keys and values: f32, f16 (default), q8_0 or q4_0." };
     private readonly Option<int?> _gpuLayers = new("--gpu-layers", "-ngl") { Description = "Layers that a GPU takes." };
     private readonly Option<string?> _cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
+    private readonly Option<bool> _cacheWeights = new("--cache-weights") { Description = CacheWeightsHelp };
     private readonly Option<bool> _exact = new("--exact") { Description = "Float32 activations, and keys and values in f32 unless --kv says otherwise, for parity with references." };
 
     /// <summary>Adds argument and options to a command.</summary>
@@ -38,6 +42,7 @@ internal sealed class ModelArguments
         command.Add(_kv);
         command.Add(_gpuLayers);
         command.Add(_cpuPath);
+        command.Add(_cacheWeights);
         command.Add(_exact);
     }
 
@@ -90,6 +95,7 @@ internal sealed class ModelArguments
                 CpuPath = parsed.GetValue(_cpuPath),
                 IsExact = parsed.GetValue(_exact),
                 GpuLayers = parsed.GetValue(_gpuLayers),
+                CacheWeights = parsed.GetValue(_cacheWeights),
             },
             BatchTokens = parsed.GetValue(_batch),
             ChatTemplate = template,
@@ -99,7 +105,17 @@ internal sealed class ModelArguments
         Model model = Terminal.Progress("Loading", report => Nibble.Model.Load(parsed.GetValue(Model), options, new DirectProgress(report)));
         foreach (string warning in model.Warnings)
             Terminal.Warning(warning);
+        NoteCache(model.Language.WeightCache);
         return model;
+    }
+
+    /// <summary>Tells what became of the file of packed weights, but for its problem.</summary>
+    public static void NoteCache(WeightCacheReport? cache)
+    {
+        if (cache is null) return;
+        string name = Path.GetFileName(cache.Path);
+        if (cache.MappedBytes > 0) Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"packed weights: {cache.MappedBytes / 1e6:F1} MB mapped from {name}"));
+        if (cache.WrittenBytes > 0) Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"packed weights: {cache.WrittenBytes / 1e6:F1} MB written to {name}; later loads with --cache-weights map them"));
     }
 
     /// <summary>A session as the options ask for it.</summary>

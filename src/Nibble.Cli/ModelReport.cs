@@ -2,6 +2,7 @@ using System.Globalization;
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
+using Nibble.Cpu;
 using Nibble.Llm.Models;
 using Nibble.Llm.Templates;
 using Nibble.Llm.Tokenizers;
@@ -37,6 +38,9 @@ internal sealed record ModelReport
     /// <summary>Positions that the model was trained for, where it runs.</summary>
     public required int? ContextLength { get; init; }
 
+    /// <summary>The file of packed weights beside it (<c>--cache-weights</c>), or null where there is none.</summary>
+    public required WeightCacheStatus? WeightCache { get; init; }
+
     /// <summary>The tokenizer, or why there is none.</summary>
     public required string Tokenizer { get; init; }
 
@@ -59,6 +63,7 @@ internal sealed record ModelReport
             SessionPositions = positions,
             SessionBytes = session,
             ContextLength = context,
+            WeightCache = WeightCacheStatus.Of(file),
             Tokenizer = TokenizerStatus(file.Metadata),
             ChatTemplate = TemplateStatus(file.Metadata),
         };
@@ -77,6 +82,8 @@ internal sealed record ModelReport
             yield return ("memory to run", $"{Number((TensorBytes + session) / 1e6, "N1")} MB: weights, and what a session of {Number(SessionPositions!.Value, "N0")} positions keeps in f16");
         }
 
+        if (WeightCache is { } cache)
+            yield return ("packed weights", $"{Path.GetFileName(cache.Path)}, {Number(cache.Bytes / 1e6, "N1")} MB: {(cache.Problem is null ? "--cache-weights maps them" : $"--cache-weights will write them anew, for {cache.Problem}")}");
         yield return ("tokenizer", Tokenizer);
         yield return ("chat template", ChatTemplate);
         yield return ("runs", Problems.Count == 0 ? "yes" : "no: " + string.Join(Environment.NewLine, Problems.Take(ShownProblems)));

@@ -51,13 +51,16 @@ public sealed partial class CpuBackend : Backend
 
     /// <summary>Starts the threads.</summary>
     /// <param name="options">How to compute; null for the defaults.</param>
-    /// <exception cref="ArgumentException">The path is unknown or does not run here.</exception>
+    /// <exception cref="ArgumentException">The path is unknown or does not run here, or packed weights are to be kept where none are made.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative or above 1024.</exception>
     public CpuBackend(CpuOptions? options = null)
     {
         options ??= new CpuOptions();
         ArgumentOutOfRangeException.ThrowIfNegative(options.Threads, nameof(options));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Threads, 1024, nameof(options));
+        if (options.CacheWeights && options.Exact)
+            throw new ArgumentException("exact products (--exact) use weights as the file has them, so there are no packed ones to keep; leave out --cache-weights.", nameof(options));
+        _cachesWeights = options.CacheWeights;
         _path = CpuPaths.Choose(options.Path);
         _exact = options.Exact;
         CpuKernels kernels = _path.NewKernels();
@@ -136,6 +139,7 @@ public sealed partial class CpuBackend : Backend
     public override long UploadBytes(IWeightSource source)
     {
         ArgumentNullException.ThrowIfNull(source);
+        if (_cache?.Has(source) == true) return CpuWeight.VectorBytes(source);
         return PackedKernelOf(source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 && (long)source.Rows * source.Matrices > 1
             ? PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices)
             : CpuWeight.VectorBytes(source);
@@ -220,6 +224,7 @@ public sealed partial class CpuBackend : Backend
         if (_disposed || !disposing) return;
         using (Call call = Enter())
             _disposed = true;
+        _cache?.Dispose();
         _team.Dispose();
         foreach (Scratch own in _threadScratch)
             own.Dispose();
@@ -245,18 +250,15 @@ public sealed partial class CpuBackend : Backend
             return;
         }
 
+        if (_cache?.Take(weight, kernel) == true) return;
         PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices);
         _pack.Prepare(weight, packed);
         Start(_pack, (long)weight.Columns * weight.Rows * weight.Matrices);
         _pack.Finish();
-        if (_pack.Fits)
-        {
-            weight.Packed = packed;
-            return;
-        }
-
-        packed.Dispose();
-        weight.IsUnpackable = true;
+        if (_pack.Fits) weight.Packed = packed;
+        else packed.Dispose();
+        weight.IsUnpackable = !_pack.Fits;
+        _cache?.Add(weight);
     }
 
     private Call Enter()

@@ -11,4 +11,10 @@ public sealed record CpuOptions
 
     /// <summary>The name of the instruction path to use, one of <see cref="CpuPaths.All"/>; null takes the first that this processor supports.</summary>
     public string? Path { get; init; }
+
+    /// <summary>
+    /// Whether packed weights are kept in a file beside the model (<c>MODEL.gguf.packed</c>, about as large as the model): the first load writes it, later ones map it instead of packing. One that does
+    /// not fit the model, or is damaged, is written anew. Not together with <see cref="Exact"/>, which packs nothing.
+    /// </summary>
+    public bool CacheWeights { get; init; }
 }

@@ -16,6 +16,9 @@ public sealed record DeviceOptions
     /// <summary>Whether activations stay in float32, for parity with references.</summary>
     public bool IsExact { get; init; }
 
+    /// <summary>Whether the CPU backend keeps packed weights in a file beside the model, to map them at later loads; see <see cref="CpuOptions.CacheWeights"/>.</summary>
+    public bool CacheWeights { get; init; }
+
     /// <summary>Layers that a GPU takes, or null for as many as fit.</summary>
     public int? GpuLayers { get; init; }
 }
@@ -31,7 +34,7 @@ public static class Devices
 {
     private static readonly ImmutableArray<(string Name, string Description, Func<DeviceOptions, Backend> Open)> Table =
     [
-        ("cpu", "managed SIMD kernels on the processor", options => new CpuBackend(new CpuOptions { Threads = options.Threads, Exact = options.IsExact, Path = options.CpuPath })),
+        ("cpu", "managed SIMD kernels on the processor", options => new CpuBackend(new CpuOptions { Threads = options.Threads, Exact = options.IsExact, Path = options.CpuPath, CacheWeights = options.CacheWeights })),
         ("reference", "plain float32 loops, the oracle of the tests", _ => new ReferenceBackend()),
     ];
 
@@ -56,6 +59,8 @@ public static class Devices
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers); it must be 0 or more.", nameof(options));
         if (kind == "reference" && options.CpuPath is not null)
             throw new ArgumentException("device 'reference' runs plain loops and takes no CPU path; leave out --cpu-path.", nameof(options));
+        if (kind == "reference" && options.CacheWeights)
+            throw new ArgumentException("device 'reference' uses weights as the file has them, so there are no packed ones to keep; leave out --cache-weights.", nameof(options));
         if (options.GpuLayers is > 0)
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers), but this version has no GPU backend. Leave the option out, or say 0.", nameof(options));
         foreach ((string known, _, Func<DeviceOptions, Backend> open) in Table)

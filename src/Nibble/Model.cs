@@ -46,6 +46,7 @@ public sealed class Model : IDisposable
             warnings.Add($"{error.Message} The model runs on token ids only.");
         }
 
+        if (language.WeightCache?.Problem is { } cacheProblem) warnings.Add(cacheProblem);
         string bos = TextOf(_tokenizer?.Vocabulary.Special.Bos), eos = TextOf(_tokenizer?.Vocabulary.Special.Eos);
         ChatTemplate = template is null
             ? ChatTemplate.Create(metadata.FindString("tokenizer.chat_template"), bos, eos)
@@ -66,7 +67,7 @@ public sealed class Model : IDisposable
     /// <summary>The chat template; ChatML where the file has none that works, and then it has warnings.</summary>
     public ChatTemplate ChatTemplate { get; }
 
-    /// <summary>What a user should know about the file's tokenizer.</summary>
+    /// <summary>What a user should know about the file's tokenizer, and about the file of packed weights where one was asked for.</summary>
     public IReadOnlyList<string> Warnings { get; }
 
     /// <summary>Loads a model.</summary>

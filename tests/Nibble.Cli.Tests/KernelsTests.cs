@@ -121,9 +121,13 @@ public sealed class KernelsTests : IDisposable
 
         // The seventh number of tokens has the first symbol again, hollow.
         Assert.Equal(results.Count(result => Number(result, "tokens") == 7), marks.Count(mark => (string)mark.Attribute("class")! == "mark hollow"));
-        double[] names = [.. svg.Elements(svgNames + "text").Where(text => text.Value.EndsWith(" GMAC/s", StringComparison.Ordinal)).Select(text => (double)text.Attribute("y")!).Order()];
+        XElement[] labels = [.. svg.Elements(svgNames + "text").Where(text => text.Value.EndsWith(" GMAC/s", StringComparison.Ordinal))];
+        double[] names = [.. labels.Select(text => (double)text.Attribute("y")!).Order()];
         Assert.Equal(results.Select(result => Text(result, "instructions")).Distinct().Count(), names.Length);
         Assert.All(names.Zip(names.Skip(1)), pair => Assert.True(pair.Second - pair.First >= 12, $"names of ceilings at {pair.First} and {pair.Second} lie on one another"));
+        // Beside the ceilings' lines, not on them, and within the frame.
+        double[] starts = [.. svg.Elements(svgNames + "path").Where(path => (string)path.Attribute("class")! == "roof" && ((string)path.Attribute("d")!).Contains('H')).Select(path => double.Parse(((string)path.Attribute("d")!)[1..].Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture))];
+        Assert.All(labels, label => Assert.InRange((double)label.Attribute("x")!, left + (6 * label.Value.Length), starts.Max() - 5));
         // Memory's slope and the ceiling of each kind of instructions.
         Assert.Equal(1 + results.Select(result => Text(result, "instructions")).Distinct().Count(), svg.Elements(svgNames + "path").Count(path => (string)path.Attribute("class")! == "roof"));
     }

@@ -1,5 +1,6 @@
 using Nibble.Core.Formats;
 using Nibble.Core.Memory;
+using Nibble.Cpu.Caching;
 using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
 using Nibble.Cpu.Packed;
@@ -175,6 +176,54 @@ public unsafe class PackedTests
             Assert.All(products, product => Assert.Equal(products[0], product));
         }
     }
+
+    /// <summary>Hashes of what version 1 of the layout makes of the same weights: no expectation of how they should lie, only that they still lie so.</summary>
+    public static TheoryData<string, ulong> Layouts => new()
+    {
+        { "Q4_0", 0x5377420E46C23E7D },
+        { "Q4_1", 0x0271792F09643B99 },
+        { "Q5_0", 0xF0BAC86A5656CAD0 },
+        { "Q5_1", 0xC46661BC534230DA },
+        { "Q8_0", 0xF6768DFC4A95D3CA },
+        { "Q2_K", 0x72ACBF205482049F },
+        { "Q3_K", 0x72C82D05A2B99428 },
+        { "Q4_K", 0xBA4CBD5FA4DF680E },
+        { "Q5_K", 0xBB18E3AA40B48900 },
+        { "Q6_K", 0x86B3B6B1D1D51BAB },
+        { "IQ4_NL", 0x5377420E46C23E7D },
+        { "IQ4_XS", 0xC24BAF6BB637374D },
+        { "F16", 0x0199AFA08FEB55E9 },
+        { "BF16", 0x3C52DA6E3CD8FD42 },
+        { "TQ1_0", 0x1ED02A8BFD17D946 },
+        { "TQ2_0", 0x8DAFF33A243CF771 },
+        { "MXFP4", 0x8DAB4A92BAE72B4C },
+    };
+
+    [Theory]
+    [MemberData(nameof(Layouts))]
+    public void The_packed_order_is_the_same_on_every_path_and_that_of_the_layout_version(string name, ulong expected)
+    {
+        Assert.Equal(1, PackedFile.LayoutVersion);
+        BlockFormat format = BlockFormats.Find(name)!;
+        const int Rows = 13, Blocks = 3;
+        foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
+        {
+            PackedKernel kernel = Kernel(path.Name, name);
+            int columns = Blocks * kernel.TileColumns;
+            using TestWeights source = new(format, Rows, columns, 7);
+            byte[] tiles = new byte[Blocks * kernel.TileBytes];
+            fixed (byte* first = tiles)
+                Assert.True(Pack(kernel, source.Bytes, Rows, Blocks, first));
+            ulong hash = Xxh64.Hash(tiles);
+            Assert.True(
+                expected == hash,
+                $"{name} packed on path {path.Name} has the hash 0x{hash:X16}, not 0x{expected:X16}. If the order of packed weights was changed, PackedFile.LayoutVersion must be, too, so that files that lie beside models are written anew; then change the hashes here.");
+        }
+    }
+
+    [Fact]
+    public void The_layout_version_covers_every_packed_format() =>
+        Assert.Equal(PackedKernels.Of("vector128").Select(kernel => kernel.Format.Name).Order(StringComparer.Ordinal), Layouts.Select(row => row.Data.Item1).Order(StringComparer.Ordinal));
 
     [Theory]
     [InlineData(0x7C00)]

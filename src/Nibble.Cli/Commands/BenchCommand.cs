@@ -33,9 +33,10 @@ internal static class BenchCommand
         Option<string> device = new("--device") { Description = "auto, cpu or reference.", DefaultValueFactory = _ => "auto" };
         Option<string?> cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
         Option<bool> exact = new("--exact") { Description = "Float32 activations, and keys and values in f32 unless --kv says otherwise." };
+        Option<bool> cacheWeights = new("--cache-weights") { Description = ModelArguments.CacheWeightsHelp };
         Command command = new("bench", "Measure how fast models run: llama-bench's tests, columns and JSON keys, and the share of the memory's read speed.")
         {
-            models, prompts, generated, depths, pairs, batches, threads, kv, keys, values, repetitions, output, device, cpuPath, exact,
+            models, prompts, generated, depths, pairs, batches, threads, kv, keys, values, repetitions, output, device, cpuPath, cacheWeights, exact,
         };
         command.SetAction((parsed, _) =>
         {
@@ -49,7 +50,7 @@ internal static class BenchCommand
             if (tests.Count == 0) throw new UsageException("no test is left: --n-prompt and --n-gen are 0 and there is no -pg; give one of them tokens.");
             List<int> batchSizes = NumberList.Parse(parsed.GetValue(batches)!, "--batch", 1, 65536);
             ResultOutput<BenchResult> writer = BenchOutput.Create(parsed.GetValue(output)!, tests, batchSizes.Count > 1 || batchSizes[0] != 512);
-            DeviceOptions options = new() { CpuPath = parsed.GetValue(cpuPath), IsExact = isExact };
+            DeviceOptions options = new() { CpuPath = parsed.GetValue(cpuPath), IsExact = isExact, CacheWeights = parsed.GetValue(cacheWeights) };
             Loads loads = new(
                 [.. (parsed.GetValue(models) is { Length: > 0 } named ? named : [null!]).Select(ModelCatalog.Open().Resolve)],
                 batchSizes,
@@ -115,6 +116,8 @@ internal static class BenchCommand
                         using Backend backend = Devices.Open(loads.Device, loads.Options with { Threads = threads });
                         using LanguageModel model = Terminal.Progress("Loading", report =>
                             LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = batch }, new LoadReport(report)));
+                        if (model.WeightCache?.Problem is { } problem) Terminal.Warning(problem);
+                        ModelArguments.NoteCache(model.WeightCache);
                         using BenchRunner runner = new(model, loads.Options.IsExact, StatusLine.Show, cancellation);
                         foreach (BenchTest test in tests)
                         {

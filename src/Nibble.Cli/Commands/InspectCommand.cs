@@ -111,6 +111,15 @@ internal static class InspectCommand
         if (report.SessionPositions is { } positions) writer.WriteNumber("session_positions", positions);
         if (report.SessionBytes is { } session) writer.WriteNumber("session_bytes_f16", session);
         if (report.ContextLength is { } context) writer.WriteNumber("context_length", context);
+        if (report.WeightCache is { } cache)
+        {
+            writer.WriteStartObject("weight_cache");
+            writer.WriteString("file", Path.GetFileName(cache.Path));
+            writer.WriteNumber("bytes", cache.Bytes);
+            writer.WriteString("problem", cache.Problem);
+            writer.WriteEndObject();
+        }
+
         writer.WriteStartObject("format_bytes");
         foreach (IGrouping<BlockFormat, GgufTensor> group in file.Tensors.GroupBy(tensor => tensor.Format))
             writer.WriteNumber(group.Key.Name, group.Sum(tensor => tensor.ByteLength));

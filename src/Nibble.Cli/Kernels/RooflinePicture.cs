@@ -10,6 +10,9 @@ internal sealed class RooflinePicture
     private const string Svg = "http://www.w3.org/2000/svg";
     private const double Left = 70, Top = 56, PlotWidth = 660, PlotHeight = 500, LegendLeft = 760, LegendWidth = 190, Line = 18, LabelHeight = 14;
 
+    // Of a letter of a label, about; labels keep this far from lines and marks.
+    private const double LetterWidth = 6.6, Gap = 10;
+
     private const string Style = """
         text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 16px } .axis { text-anchor: middle } .value { text-anchor: end }
         .paper { fill: #fff } .grid { stroke: #ddd; fill: none } .frame { stroke: #888; fill: none } .roof { stroke: #222; stroke-width: 2; fill: none }
@@ -41,6 +44,9 @@ internal sealed class RooflinePicture
         // Room for every mark, and for the corner of the highest roof.
         (_minX, _maxX) = Decades(results.Select(result => result.Intensity).Append(_top / _read * 1.5));
         (_minY, _maxY) = Decades(results.Select(result => result.MacsPerSecond / 1e9).Append(_top / 1e9 * 1.2));
+        // And for the roofs' names left of memory's slope.
+        for (int i = 0; i < 3 && Labels().Any(label => label.X - (LetterWidth * label.Text.Length) < Left); i++)
+            _minX--;
     }
 
     /// <summary>Writes the picture.</summary>
@@ -54,6 +60,9 @@ internal sealed class RooflinePicture
     }
 
     private static string Number(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
+
+    // A peak in thousand millions, as exactly as it can be measured.
+    private static string Rounded(double value) => (value / 1e9).ToString(value < 1e11 ? "0.0" : "0", CultureInfo.InvariantCulture);
 
     private static string Tick(double value) => value.ToString("0.######", CultureInfo.InvariantCulture);
 
@@ -80,10 +89,10 @@ internal sealed class RooflinePicture
         double height = Math.Max(Top + PlotHeight + 60, Top + (Line * (_series.Length + _tokens.Length + 4)));
         _writer.WriteStartElement("svg", Svg);
         Attributes(("viewBox", $"0 0 {Number(LegendLeft + LegendWidth)} {Number(height)}"), ("width", Number(LegendLeft + LegendWidth)), ("height", Number(height)), ("role", "img"));
-        _writer.WriteElementString("title", Svg, $"Roofline of nibble's kernels: {Bench.ProcessorName.Value}, {first.Threads} threads");
+        _writer.WriteElementString("title", Svg, $"Roofline of nibble's kernels: {Bench.ProcessorName.Value}, {first.Threads} thread{(first.Threads == 1 ? string.Empty : "s")}");
         _writer.WriteElementString("style", Svg, Style);
         Element("rect", ("class", "paper"), ("width", "100%"), ("height", "100%"));
-        Text("title", Left, 28, $"{Bench.ProcessorName.Value}, {first.Threads} threads: {string.Join(", ", _results.Select(result => result.Path).Distinct())}");
+        Text("title", Left, 28, $"{Bench.ProcessorName.Value}, {first.Threads} thread{(first.Threads == 1 ? string.Empty : "s")}: {string.Join(", ", _results.Select(result => result.Path).Distinct())}");
         Axes();
         Roofs();
         foreach (KernelResult result in _results)
@@ -121,18 +130,26 @@ internal sealed class RooflinePicture
     private void Roofs()
     {
         double bottom = Math.Pow(10, _minY) * 1e9, start = Math.Max(Math.Pow(10, _minX), bottom / _read);
-        Roof($"memory {Number(_read / 1e9)} GB/s", $"M{Number(X(start))} {Number(Y(start * _read))}L{Number(X(_top / _read))} {Number(Y(_top))}");
-        // Along the slope, whose angle on screen depends on the axes.
-        double angle = -Math.Atan2(PlotHeight / (_maxY - _minY), PlotWidth / (_maxX - _minX)) * 180 / Math.PI, middle = Math.Sqrt(start * _top / _read);
-        Text("axis", 0, -6, $"memory {Number(_read / 1e9)} GB/s", ("transform", $"translate({Number(X(middle))} {Number(Y(middle * _read))}) rotate({Number(angle)})"));
-        // Highest first; a name that would lie on the one before goes below it.
+        Roof($"memory {Rounded(_read)} GB/s", $"M{Number(X(start))} {Number(Y(start * _read))}L{Number(X(_top / _read))} {Number(Y(_top))}");
+        // Along the slope, whose angle on screen depends on the axes, below the lowest ceiling.
+        double angle = -Math.Atan2(PlotHeight / (_maxY - _minY), PlotWidth / (_maxX - _minX)) * 180 / Math.PI, middle = Math.Sqrt(start * Ceilings().Min(ceiling => ceiling.Macs) / _read);
+        Text("axis", 0, -Gap, $"memory {Rounded(_read)} GB/s", ("transform", $"translate({Number(X(middle))} {Number(Y(middle * _read))}) rotate({Number(angle)})"));
+        foreach ((string name, double macs) in Ceilings())
+            Roof($"{name} {Rounded(macs)} GMAC/s", $"M{Number(X(Math.Max(macs / _read, start)))} {Number(Y(macs))}H{Number(Left + PlotWidth)}");
+        foreach ((string text, double x, double y) in Labels())
+            Text("value", x, y, text);
+    }
+
+    // The ceilings' names, highest first, where weights that come from memory cannot be: left of memory's slope at the height of the ceiling, or below the name before.
+    private IEnumerable<(string Text, double X, double Y)> Labels()
+    {
         double free = 0;
         foreach ((string name, double macs) in Ceilings().OrderByDescending(ceiling => ceiling.Macs))
         {
-            string text = $"{name} {Number(macs / 1e9)} GMAC/s";
-            Roof(text, $"M{Number(X(Math.Max(macs / _read, start)))} {Number(Y(macs))}H{Number(Left + PlotWidth)}");
-            double y = Math.Max(free, Y(macs) - 5);
-            Text("value", Left + PlotWidth - 6, y, text);
+            double y = Math.Max(free, Y(macs) + 4);
+            // The slope where the text's lower edge is.
+            double slope = X(Math.Pow(10, _maxY - ((y + 4 - Top) * (_maxY - _minY) / PlotHeight)) * 1e9 / _read);
+            yield return ($"{name} {Rounded(macs)} GMAC/s", slope - Gap, y);
             free = y + LabelHeight;
         }
     }
@@ -178,7 +195,7 @@ internal sealed class RooflinePicture
     }
 
     // Of a lightness that is seen on white and on black. Neighbours differ by the golden angle.
-    private static string Colour(int series) => string.Create(CultureInfo.InvariantCulture, $"hsl({series * 137.508 % 360:F0}, 70%, {48 + (series % 3 * 6)}%)");
+    private static string Colour(int series) => string.Create(CultureInfo.InvariantCulture, $"hsl({series * 137.508 % 360:F0}, 70%, {44 + (series % 3 * 12)}%)");
 
     private string Symbol(int tokens) => Symbols[Array.IndexOf(_tokens, tokens) % Symbols.Length];
 

@@ -1,4 +1,5 @@
 using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
 
 namespace Nibble.Core.Compute;
 
@@ -49,6 +50,17 @@ public abstract class Backend : IDisposable
     public virtual void Prepare(Weight weight)
     {
     }
+
+    /// <summary>Tells that the weights of a file are taken in from now on, until <see cref="EndLoad"/>. A backend may then take from elsewhere what it made of them before.</summary>
+    /// <param name="file">The file.</param>
+    public virtual void BeginLoad(GgufFile file)
+    {
+    }
+
+    /// <summary>Ends what <see cref="BeginLoad"/> began.</summary>
+    /// <param name="isWhole">Whether all weights were taken in; if not, nothing is kept.</param>
+    /// <returns>What became of the file in which weights are kept, or null where there is none.</returns>
+    public virtual WeightCacheReport? EndLoad(bool isWhole) => null;
 
     /// <summary>Allocates zeroed activations [rows x columns].</summary>
     /// <param name="type">Element type.</param>

@@ -33,9 +33,10 @@ public sealed class LanguageModel : IDisposable
     private readonly NativeBuffer _logitRows;
     private ImmutableArray<byte> _fingerprint;
 
-    private LanguageModel(GgufFile file, ModelReader reader, Decoder decoder, Scratch scratch)
+    private LanguageModel(GgufFile file, ModelReader reader, Decoder decoder, Scratch scratch, WeightCacheReport? cache)
     {
         File = file;
+        WeightCache = cache;
         _weights = reader.Weights;
         Decoder = decoder;
         Architecture = reader.Architecture;
@@ -103,21 +104,24 @@ public sealed class LanguageModel : IDisposable
             options ??= new ModelOptions();
             if (options.BatchTokens is < 1 or > 1 << 16)
                 throw new ArgumentOutOfRangeException(nameof(options), $"a batch of {options.BatchTokens} tokens was asked for; it must be 1 to {1 << 16}.");
+            backend.BeginLoad(file);
             long upload = UploadBytesOf(file, backend);
             if (upload > backend.AvailableBytes)
                 throw new InsufficientMemoryException($"the weights need {upload:N0} bytes of {backend.Name}'s memory; {backend.AvailableBytes:N0} are free.");
             reader = new ModelReader(file, backend, progress);
             Decoder decoder = Architectures.Build(file, reader);
             reader.Finish();
+            WeightCacheReport? cache = backend.EndLoad(isWhole: true);
             long bytes = decoder.Shape.Bytes(options.BatchTokens, LogitRowCount);
             if (bytes > backend.AvailableBytes)
                 throw new InsufficientMemoryException(
                     $"activations of {options.BatchTokens} tokens need {bytes:N0} bytes of {backend.Name}'s memory; {backend.AvailableBytes:N0} are free. Use a smaller batch (--batch).");
             scratch = new Scratch(backend, decoder.Shape, options.BatchTokens, LogitRowCount);
-            return new LanguageModel(file, reader, decoder, scratch);
+            return new LanguageModel(file, reader, decoder, scratch, cache);
         }
         catch
         {
+            backend.EndLoad(isWhole: false);
             scratch?.Dispose();
             foreach (Weight weight in reader?.Weights ?? [])
                 weight.Dispose();
@@ -126,8 +130,11 @@ public sealed class LanguageModel : IDisposable
         }
     }
 
-    /// <summary>Bytes of the device's memory that weights take besides the file's mapping: packed or uploaded ones, and decoded vectors.</summary>
-    public long UploadBytes => UploadBytesOf(File, Backend);
+    /// <summary>Bytes of the device's memory that weights take besides the mappings of files (<see cref="WeightCache"/>): packed or uploaded ones, and decoded vectors.</summary>
+    public long UploadBytes => UploadBytesOf(File, Backend) - (WeightCache?.MappedBytes ?? 0);
+
+    /// <summary>What became of the file in which the backend keeps weights in its own order; null where it keeps none.</summary>
+    public WeightCacheReport? WeightCache { get; }
 
     /// <summary>A new session.</summary>
     /// <param name="options">How much it can hold, and how.</param>

@@ -73,10 +73,7 @@ internal sealed class ThreadTeam : IDisposable
         // A full fence: either a thread that goes to sleep sees the new number, or Wake sees that it sleeps.
         Interlocked.Increment(ref _counters.Jobs);
         Wake();
-        while (RunPart(0))
-        {
-        }
-
+        RunParts(0);
         Waiter waiter = new(_spins);
         while (Volatile.Read(ref _counters.Done) != parts)
             waiter.Pause();
@@ -109,26 +106,28 @@ internal sealed class ThreadTeam : IDisposable
             if (Volatile.Read(ref member.Asleep) != 0 && Interlocked.Exchange(ref member.Asleep, 0) != 0) member.Signal.Set();
     }
 
-    // Takes a part and does it; false when none is left.
-    private bool RunPart(int thread)
+    // Takes parts and does them until none is left. They are counted together, for all threads write to that counter.
+    private void RunParts(int thread)
     {
-        int part = Take(thread);
-        for (int other = thread + 1; part < 0 && other < thread + Threads; other++)
-            part = Take(other % Threads);
-        if (part < 0) return false;
-        try
+        int done = 0;
+        for (int other = 0; other < Threads; other++)
         {
-            _job!.Run(part, _parts, thread);
-        }
+            for (int part; (part = Take((thread + other) % Threads)) >= 0; done++)
+            {
+                try
+                {
+                    _job!.Run(part, _parts, thread);
+                }
 #pragma warning disable CA1031 // Whatever it is, it is thrown again on the calling thread.
-        catch (Exception exception)
+                catch (Exception exception)
 #pragma warning restore CA1031
-        {
-            Interlocked.CompareExchange(ref _fault, ExceptionDispatchInfo.Capture(exception), null);
+                {
+                    Interlocked.CompareExchange(ref _fault, ExceptionDispatchInfo.Capture(exception), null);
+                }
+            }
         }
 
-        Interlocked.Increment(ref _counters.Done);
-        return true;
+        if (done > 0) Interlocked.Add(ref _counters.Done, done);
     }
 
     // The next part of a thread's share, or -1.
@@ -151,10 +150,7 @@ internal sealed class ThreadTeam : IDisposable
         while (!Volatile.Read(ref _stopping))
         {
             int jobs = Volatile.Read(ref _counters.Jobs);
-            while (RunPart(member.Index))
-            {
-            }
-
+            RunParts(member.Index);
             WaitForJob(member, jobs);
         }
     }

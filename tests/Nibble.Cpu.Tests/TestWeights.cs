@@ -38,7 +38,7 @@ internal sealed class TestWeights : IWeightSource, IDisposable
         _rowBytes = (int)format.RowBytes(columns);
         _memory = new GuardedMemory<byte>(rows * matrices * _rowBytes);
         Random random = new(seed);
-        if (format.CanEncode && format.BlockValues == 1)
+        if (format.BlockValues == 1)
         {
             format.Encode(Values.Random(random, rows * matrices * columns), _memory.Span);
             return;

@@ -5,7 +5,7 @@ namespace Nibble.Core.Formats;
 
 /// <summary>BF16: the upper half of one float32 in 2 bytes (16 bits per weight).</summary>
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
-public struct BF16 : IEncodableBlock<BF16>
+public struct BF16 : IBlock<BF16>
 {
     /// <summary>Bits 16 to 31 of the float32.</summary>
     public ushort Bits;

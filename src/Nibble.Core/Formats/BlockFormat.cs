@@ -29,21 +29,24 @@ public abstract class BlockFormat
     /// <summary>Bits that one value takes, scales included.</summary>
     public double BitsPerWeight => 8.0 * BlockBytes / BlockValues;
 
-    /// <summary>Whether <see cref="Encode"/> works.</summary>
-    public abstract bool CanEncode { get; }
-
     /// <summary>Decodes whole blocks to float32, bit for bit as ggml does.</summary>
     /// <param name="blocks">[n] blocks.</param>
     /// <param name="values">[n x <see cref="BlockValues"/>] float32, overwritten.</param>
     /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
     public abstract void Decode(ReadOnlySpan<byte> blocks, Span<float> values);
 
-    /// <summary>Encodes float32 values into whole blocks, byte for byte as ggml's reference encoder does.</summary>
+    /// <summary>Encodes float32 values into whole blocks, byte for byte as <c>ggml_quantize_chunk</c> of llama.cpp v0.5.0 does without importances.</summary>
     /// <param name="values">[n x <see cref="BlockValues"/>] float32.</param>
     /// <param name="blocks">[n] blocks, overwritten.</param>
-    /// <exception cref="NotSupportedException"><see cref="CanEncode"/> is false.</exception>
     /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
     public abstract void Encode(ReadOnlySpan<float> values, Span<byte> blocks);
+
+    /// <summary>Encodes a whole row, with importances where there are some, byte for byte as <c>ggml_quantize_chunk</c> of llama.cpp v0.5.0 does.</summary>
+    /// <param name="row">[columns] float32, finite.</param>
+    /// <param name="importance">[columns] E[x^2] of the activations that meet each column, finite and not negative; or empty.</param>
+    /// <param name="blocks">[columns / <see cref="BlockValues"/>] blocks, overwritten.</param>
+    /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
+    public abstract void EncodeRow(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<byte> blocks);
 
     /// <summary>The readable float dot: decodes and sums in order. Every fast dot is compared with it.</summary>
     /// <param name="blocks">[n] blocks.</param>
@@ -72,14 +75,12 @@ public abstract class BlockFormat
     }
 }
 
-/// <summary>The format of a block struct that can be decoded.</summary>
-internal class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id, TBlock.Values, Unsafe.SizeOf<TBlock>())
+/// <summary>The format of a block struct.</summary>
+internal sealed class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id, TBlock.Values, Unsafe.SizeOf<TBlock>())
     where TBlock : unmanaged, IBlock<TBlock>
 {
     // What a dot decodes at a time; a multiple of every block's values.
     private const int DotValues = 256;
-
-    public override bool CanEncode => false;
 
     public override void Decode(ReadOnlySpan<byte> blocks, Span<float> values)
     {
@@ -87,8 +88,25 @@ internal class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id,
         TBlock.DecodeRow(MemoryMarshal.Cast<byte, TBlock>(blocks), values);
     }
 
-    public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks) =>
-        throw new NotSupportedException($"{Name} cannot be encoded by this version.");
+    public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks)
+    {
+        CheckLengths(blocks.Length, values.Length);
+        TBlock.EncodeRow(values, MemoryMarshal.Cast<byte, TBlock>(blocks));
+    }
+
+    public override void EncodeRow(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<byte> blocks)
+    {
+        CheckLengths(blocks.Length, row.Length);
+        if (importance.IsEmpty)
+        {
+            TBlock.EncodeRow(row, MemoryMarshal.Cast<byte, TBlock>(blocks));
+            return;
+        }
+
+        if (importance.Length != row.Length)
+            throw new ArgumentException($"There are {importance.Length} importances for {row.Length} columns; each column needs one.", nameof(importance));
+        TBlock.EncodeWeighted(row, importance, MemoryMarshal.Cast<byte, TBlock>(blocks));
+    }
 
     public override float Dot(ReadOnlySpan<byte> blocks, ReadOnlySpan<float> x)
     {
@@ -105,18 +123,5 @@ internal class BlockFormat<TBlock>(string name, uint id) : BlockFormat(name, id,
         }
 
         return sum;
-    }
-}
-
-/// <summary>The format of a block struct that can be decoded and encoded.</summary>
-internal sealed class EncodableBlockFormat<TBlock>(string name, uint id) : BlockFormat<TBlock>(name, id)
-    where TBlock : unmanaged, IEncodableBlock<TBlock>
-{
-    public override bool CanEncode => true;
-
-    public override void Encode(ReadOnlySpan<float> values, Span<byte> blocks)
-    {
-        CheckLengths(blocks.Length, values.Length);
-        TBlock.EncodeRow(values, MemoryMarshal.Cast<byte, TBlock>(blocks));
     }
 }

@@ -8,13 +8,13 @@ public static class BlockFormats
     private static readonly List<BlockFormat> s_lines = [];
 
     /// <summary>float32.</summary>
-    public static BlockFormat F32 { get; } = Line(new EncodableBlockFormat<F32>("F32", 0));
+    public static BlockFormat F32 { get; } = Line(new BlockFormat<F32>("F32", 0));
 
     /// <summary>IEEE 754 binary16.</summary>
-    public static BlockFormat F16 { get; } = Line(new EncodableBlockFormat<F16>("F16", 1));
+    public static BlockFormat F16 { get; } = Line(new BlockFormat<F16>("F16", 1));
 
     /// <summary>4 bits and a scale per 32.</summary>
-    public static BlockFormat Q4_0 { get; } = Line(new EncodableBlockFormat<Q4_0>("Q4_0", 2));
+    public static BlockFormat Q4_0 { get; } = Line(new BlockFormat<Q4_0>("Q4_0", 2));
 
     /// <summary>4 bits, a scale and a minimum per 32.</summary>
     public static BlockFormat Q4_1 { get; } = Line(new BlockFormat<Q4_1>("Q4_1", 3));
@@ -26,7 +26,7 @@ public static class BlockFormats
     public static BlockFormat Q5_1 { get; } = Line(new BlockFormat<Q5_1>("Q5_1", 7));
 
     /// <summary>8 bits and a scale per 32.</summary>
-    public static BlockFormat Q8_0 { get; } = Line(new EncodableBlockFormat<Q8_0>("Q8_0", 8));
+    public static BlockFormat Q8_0 { get; } = Line(new BlockFormat<Q8_0>("Q8_0", 8));
 
     /// <summary>2 bits in super-blocks of 256.</summary>
     public static BlockFormat Q2_K { get; } = Line(new BlockFormat<Q2_K>("Q2_K", 10));
@@ -50,7 +50,7 @@ public static class BlockFormats
     public static BlockFormat IQ4_XS { get; } = Line(new BlockFormat<IQ4_XS>("IQ4_XS", 23));
 
     /// <summary>The upper half of a float32.</summary>
-    public static BlockFormat BF16 { get; } = Line(new EncodableBlockFormat<BF16>("BF16", 30));
+    public static BlockFormat BF16 { get; } = Line(new BlockFormat<BF16>("BF16", 30));
 
     /// <summary>Ternary, five to a byte.</summary>
     public static BlockFormat TQ1_0 { get; } = Line(new BlockFormat<TQ1_0>("TQ1_0", 34));

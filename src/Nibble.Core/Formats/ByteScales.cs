@@ -19,4 +19,14 @@ public static class ByteScales
             ? mantissa * (1f / 1024)
             : BitConverter.UInt32BitsToSingle((uint)(exponent - 8 + 127) << 23 | (uint)mantissa << 20);
     }
+
+    /// <summary>The unsigned E4M3 code of a scale: nearest, halves up, but no subnormal becomes a normal one; 0x7E, which is 448, from 256 on, since ggml's encoder leaves out the other codes of the largest exponent.</summary>
+    /// <param name="scale">float32; below 2^-10, and NaN, give 0.</param>
+    public static byte ToUE4M3(float scale)
+    {
+        if (!(scale > 0)) return 0;
+        if (scale < 1f / 64) return (byte)Math.Min((int)(scale * 512 + 0.5f), 7);
+        uint code = (BitConverter.SingleToUInt32Bits(MathF.Min(scale, 448)) + (1u << 19) >> 20) - ((127 - 7) << 3);
+        return code < 15 << 3 ? (byte)code : (byte)0x7E;
+    }
 }

@@ -4,7 +4,7 @@ namespace Nibble.Core.Formats;
 
 /// <summary>F16: one IEEE 754 binary16 value in 2 bytes (16 bits per weight).</summary>
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
-public struct F16 : IEncodableBlock<F16>
+public struct F16 : IBlock<F16>
 {
     /// <summary>The value.</summary>
     public Half Value;

@@ -4,7 +4,7 @@ namespace Nibble.Core.Formats;
 
 /// <summary>F32: one float32 in 4 bytes, stored as it is.</summary>
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
-public struct F32 : IEncodableBlock<F32>
+public struct F32 : IBlock<F32>
 {
     /// <summary>The value.</summary>
     public float Value;

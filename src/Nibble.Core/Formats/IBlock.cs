@@ -21,24 +21,24 @@ public interface IBlock<TSelf>
         for (int b = 0; b < blocks.Length; b++)
             TSelf.Decode(in blocks[b], values.Slice(b * TSelf.Values, TSelf.Values));
     }
-}
 
-/// <summary>A block that can also be made from floats.</summary>
-/// <typeparam name="TSelf">The struct itself.</typeparam>
-public interface IEncodableBlock<TSelf> : IBlock<TSelf>
-    where TSelf : unmanaged, IEncodableBlock<TSelf>
-{
-    /// <summary>Encodes one block, byte for byte as ggml's reference encoder does.</summary>
-    /// <param name="values">[<see cref="IBlock{TSelf}.Values"/>] float32.</param>
+    /// <summary>Encodes one block, byte for byte as <c>ggml_quantize_chunk</c> does without importances.</summary>
+    /// <param name="values">[<see cref="Values"/>] float32.</param>
     /// <param name="block">The block, overwritten.</param>
     static abstract void Encode(ReadOnlySpan<float> values, out TSelf block);
 
     /// <summary>Encodes whole blocks with the same results as <see cref="Encode"/>. A format overrides it where a row can go faster than block by block.</summary>
-    /// <param name="values">[n x <see cref="IBlock{TSelf}.Values"/>] float32.</param>
+    /// <param name="values">[n x <see cref="Values"/>] float32.</param>
     /// <param name="blocks">[n] blocks, overwritten; any address.</param>
     static virtual void EncodeRow(ReadOnlySpan<float> values, Span<TSelf> blocks)
     {
         for (int b = 0; b < blocks.Length; b++)
             TSelf.Encode(values.Slice(b * TSelf.Values, TSelf.Values), out blocks[b]);
     }
+
+    /// <summary>Encodes a whole row with importances, byte for byte as <c>ggml_quantize_chunk</c> does. A format that makes no use of them encodes as without.</summary>
+    /// <param name="row">[n x <see cref="Values"/>] float32: the whole row, since some formats weigh errors by its mean square.</param>
+    /// <param name="importance">[n x <see cref="Values"/>] E[x^2] of the row's columns, none negative.</param>
+    /// <param name="blocks">[n] blocks, overwritten; any address.</param>
+    static virtual void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<TSelf> blocks) => TSelf.EncodeRow(row, blocks);
 }

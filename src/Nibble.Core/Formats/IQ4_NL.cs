@@ -28,4 +28,28 @@ public struct IQ4_NL : IBlock<IQ4_NL>
             values[j + 16] = d * table[qs[j] >> 4];
         }
     }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out IQ4_NL block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<IQ4_NL> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 32, 32), importance.Slice(b * 32, 32), out blocks[b]);
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out IQ4_NL block)
+    {
+        Span<float> weights = stackalloc float[32];
+        if (importance.IsEmpty) Rounding.Squares(values, weights);
+        else Rounding.Weights(values, importance, Rounding.SumOfSquares(values) * (2f / 32), weights);
+        float d = TableSearch.Scale(values, weights), inverse = d == 0 ? 0 : 1 / d;
+        Span<byte> codes = stackalloc byte[32];
+        for (int i = 0; i < 32; i++)
+            codes[i] = (byte)TableSearch.NearestIq4Nl(inverse * values[i]);
+        block = default;
+        block.D = HalfConversion.ToHalf(d);
+        CodePacking.Nibbles(codes, block.Qs);
+    }
 }

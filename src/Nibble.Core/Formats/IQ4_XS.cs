@@ -51,4 +51,49 @@ public struct IQ4_XS : IBlock<IQ4_XS>
         int high = block.ScalesH >> 2 * group & 3;
         return (low | high << 4) - 32;
     }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out IQ4_XS block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<IQ4_XS> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out IQ4_XS block)
+    {
+        Span<float> scales = stackalloc float[8], weights = stackalloc float[32];
+        float variance = Rounding.SumOfSquares(values) * (2f / 256);
+        for (int group = 0; group < 8; group++)
+        {
+            ReadOnlySpan<float> x = values.Slice(group * 32, 32);
+            if (importance.IsEmpty) Rounding.Squares(x, weights);
+            else Rounding.Weights(x, importance.Slice(group * 32, 32), variance, weights);
+            scales[group] = TableSearch.Scale(x, weights);
+        }
+
+        // The scale of largest magnitude gets the code -32; values are rounded by the unrounded d.
+        float d = -Rounding.Extreme(scales) / 32, inverse = d == 0 ? 0 : 1 / d;
+        Span<byte> codes = stackalloc byte[32];
+        block = default;
+        block.D = HalfConversion.ToHalf(d);
+        for (int group = 0; group < 8; group++)
+        {
+            int scale = Rounding.Nearest(inverse * scales[group], -32, 31);
+            float groupScale = d * scale, groupInverse = groupScale == 0 ? 0 : 1 / groupScale;
+            for (int i = 0; i < 32; i++)
+                codes[i] = (byte)TableSearch.NearestIq4Nl(groupInverse * values[group * 32 + i]);
+            SetScale(ref block, group, scale);
+            CodePacking.Nibbles(codes, ((Span<byte>)block.Qs).Slice(group * 16, 16));
+        }
+    }
+
+    private static void SetScale(ref IQ4_XS block, int group, int scale)
+    {
+        int code = scale + 32;
+        block.ScalesL[group / 2] |= (byte)((code & 15) << group % 2 * 4);
+        block.ScalesH |= (ushort)(code >> 4 << 2 * group);
+    }
 }

@@ -28,4 +28,21 @@ public struct MXFP4 : IBlock<MXFP4>
             values[j + 16] = d * table[qs[j] >> 4];
         }
     }
+
+    /// <summary>Encodes one block: e so that the largest magnitude lies in 4 to 8 of its units (6 is the most that E2M1 has), then the nearest of the 16 levels.</summary>
+    /// <param name="values">[32] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out MXFP4 block)
+    {
+        float largest = MathF.Abs(Rounding.Extreme(values));
+        block = default;
+
+        // The logarithm is rounded to float32 as ggml's log2f is: just below a power of two it counts as that power.
+        block.E = largest > 0 ? (byte)Math.Clamp((int)MathF.Floor((float)Math.Log2(largest)) - 2 + 127, 0, 254) : (byte)0;
+        float d = ByteScales.HalfE8M0(block.E);
+        Span<byte> codes = stackalloc byte[32];
+        for (int i = 0; i < 32; i++)
+            codes[i] = (byte)TableSearch.NearestE2M1(values[i], d);
+        CodePacking.Nibbles(codes, block.Qs);
+    }
 }

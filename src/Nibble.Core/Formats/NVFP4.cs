@@ -33,4 +33,20 @@ public struct NVFP4 : IBlock<NVFP4>
             }
         }
     }
+
+    /// <summary>Encodes one block: each group's scale gives its largest magnitude the level 6, then the nearest of the 16 levels.</summary>
+    /// <param name="values">[64] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out NVFP4 block)
+    {
+        block = default;
+        for (int group = 0; group < 4; group++)
+        {
+            ReadOnlySpan<float> x = values.Slice(group * 16, 16);
+            block.D[group] = ByteScales.ToUE4M3(MathF.Abs(Rounding.Extreme(x)) / 6);
+            float d = ByteScales.HalfUE4M3(block.D[group]);
+            for (int j = 0; j < 8; j++)
+                block.Qs[group * 8 + j] = (byte)(TableSearch.NearestE2M1(x[j], d) | TableSearch.NearestE2M1(x[j + 8], d) << 4);
+        }
+    }
 }

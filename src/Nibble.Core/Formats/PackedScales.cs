@@ -14,4 +14,18 @@ public static class PackedScales
         group < 4
             ? (scales[group] & 63, scales[group + 4] & 63)
             : (scales[group + 4] & 15 | scales[group - 4] >> 6 << 4, scales[group + 4] >> 4 | scales[group] >> 6 << 4);
+
+    /// <summary>Packs what <see cref="Get"/> takes out.</summary>
+    /// <param name="scales">[8] 0 to 63.</param>
+    /// <param name="mins">[8] 0 to 63.</param>
+    /// <param name="packed">[12] overwritten.</param>
+    public static void Set(ReadOnlySpan<byte> scales, ReadOnlySpan<byte> mins, Span<byte> packed)
+    {
+        for (int j = 0; j < 4; j++)
+        {
+            packed[j] = (byte)(scales[j] | scales[j + 4] >> 4 << 6);
+            packed[j + 4] = (byte)(mins[j] | mins[j + 4] >> 4 << 6);
+            packed[j + 8] = (byte)(scales[j + 4] & 15 | mins[j + 4] << 4);
+        }
+    }
 }

@@ -22,6 +22,8 @@ public struct Q2_K : IBlock<Q2_K>
     /// <inheritdoc/>
     public static int Values => 256;
 
+    private static GroupedMinShape Shape => new(16, 3, 15, new ScaleTrials(-0.5f, 0.1f, 15), IsAbsolute: true, VarianceFactor: 1);
+
     /// <inheritdoc/>
     public static void Decode(in Q2_K block, Span<float> values)
     {
@@ -36,5 +38,25 @@ public struct Q2_K : IBlock<Q2_K>
             for (int l = 0; l < 16; l++)
                 y[l] = scale * (q[l] >> shift & 3) - min;
         }
+    }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out Q2_K block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q2_K> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q2_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16], mins = stackalloc byte[16];
+        block = default;
+        (block.D, block.Dmin) = GroupedMinEncoder.Encode(values, importance, Shape, codes, scales, mins);
+        for (int group = 0; group < 16; group++)
+            block.Scales[group] = (byte)(scales[group] | mins[group] << 4);
+        CodePacking.Pairs(codes, block.Qs);
     }
 }

@@ -48,4 +48,69 @@ public struct Q3_K : IBlock<Q3_K>
         int high = scales[8 + group % 4] >> 2 * (group / 4) & 3;
         return (low | high << 4) - 32;
     }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out Q3_K block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q3_K> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    /// <summary>Packs what <see cref="Scale"/> takes out.</summary>
+    /// <param name="codes">[16] scale + 32, 0 to 63.</param>
+    /// <param name="scales">[12] packed, overwritten.</param>
+    public static void SetScales(ReadOnlySpan<byte> codes, Span<byte> scales)
+    {
+        scales.Clear();
+        for (int group = 0; group < 16; group++)
+        {
+            scales[group % 8] |= (byte)((codes[group] & 15) << group / 8 * 4);
+            scales[8 + group % 4] |= (byte)(codes[group] >> 4 << 2 * (group / 4));
+        }
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q3_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16];
+        Span<float> groupScales = stackalloc float[16], groupWeights = stackalloc float[16], weights = stackalloc float[16];
+        float variance = 2 * Rounding.SumOfSquares(values) / 256;
+        for (int group = 0; group < 16; group++)
+        {
+            ReadOnlySpan<float> x = values.Slice(group * 16, 16);
+            Span<byte> q = codes.Slice(group * 16, 16);
+            if (importance.IsEmpty)
+            {
+                groupScales[group] = ScaleSearch.SignedBySteps(x, 4, q);
+                continue;
+            }
+
+            Rounding.Weights(x, importance.Slice(group * 16, 16), variance, weights);
+            groupWeights[group] = Rounding.Sum(weights);
+            groupScales[group] = ScaleSearch.Signed(x, weights, 4, q);
+        }
+
+        block = default;
+        block.D = HalfConversion.ToHalf(importance.IsEmpty ? ByExtreme(groupScales, scales) : ScaleSearch.Signed(groupScales, groupWeights, 32, scales));
+        float d = (float)block.D;
+        for (int group = 0; group < 16; group++)
+            GroupedScaleEncoder.RoundGroup(values.Slice(group * 16, 16), d * (scales[group] - 32), 4, codes.Slice(group * 16, 16));
+        SetScales(scales, block.Scales);
+        CodePacking.Pairs(codes, block.Qs);
+        CodePacking.Bits(codes, 2, block.Hmask);
+    }
+
+    // The scale of largest magnitude gets the code -32.
+    private static float ByExtreme(ReadOnlySpan<float> values, Span<byte> codes)
+    {
+        float extreme = Rounding.Extreme(values);
+        codes.Clear();
+        if (extreme == 0) return 0;
+        float inverse = -32 / extreme;
+        for (int i = 0; i < values.Length; i++)
+            codes[i] = (byte)(Rounding.Nearest(inverse * values[i], -32, 31) + 32);
+        return 1 / inverse;
+    }
 }

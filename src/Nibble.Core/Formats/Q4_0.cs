@@ -5,7 +5,7 @@ namespace Nibble.Core.Formats;
 /// <summary>Q4_0: 32 values of 4 bits with one scale, in 18 bytes (4.5 bits per weight).</summary>
 /// <remarks>Bytes: d f16 @0, qs[16] @2. Value i = d * (q - 8), q the low nibble of qs[i] for i &lt; 16 and the high nibble of qs[i - 16] above. Layout: <c>block_q4_0</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
-public struct Q4_0 : IEncodableBlock<Q4_0>
+public struct Q4_0 : IBlock<Q4_0>
 {
     /// <summary>d: the scale.</summary>
     public Half D;
@@ -53,4 +53,19 @@ public struct Q4_0 : IEncodableBlock<Q4_0>
 
     // d below 2^-128 has no finite inverse; its f16 is zero.
     private static int Code(float q) => float.IsFinite(q) ? Math.Min(15, (int)(q + 8.5f)) : 0;
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q4_0> blocks)
+    {
+        float variance = Rounding.SumOfSquares(row) / row.Length;
+        Span<float> weights = stackalloc float[32];
+        Span<byte> codes = stackalloc byte[32];
+        for (int b = 0; b < blocks.Length; b++)
+        {
+            ReadOnlySpan<float> x = row.Slice(b * 32, 32);
+            Rounding.Weights(x, importance.Slice(b * 32, 32), variance, weights);
+            blocks[b].D = HalfConversion.ToHalf(ScaleSearch.Signed(x, weights, 8, codes));
+            CodePacking.Nibbles(codes, blocks[b].Qs);
+        }
+    }
 }

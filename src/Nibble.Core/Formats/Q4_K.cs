@@ -22,6 +22,8 @@ public struct Q4_K : IBlock<Q4_K>
     /// <inheritdoc/>
     public static int Values => 256;
 
+    private static GroupedMinShape Shape => new(32, 15, 63, new ScaleTrials(-1, 0.1f, 20), IsAbsolute: false, VarianceFactor: 2);
+
     /// <inheritdoc/>
     public static void Decode(in Q4_K block, Span<float> values)
     {
@@ -37,5 +39,24 @@ public struct Q4_K : IBlock<Q4_K>
             for (int l = 0; l < 32; l++)
                 y[l] = scale * (q[l] >> shift & 15) - min;
         }
+    }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out Q4_K block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q4_K> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q4_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8], mins = stackalloc byte[8];
+        block = default;
+        (block.D, block.Dmin) = GroupedMinEncoder.Encode(values, importance, Shape, codes, scales, mins);
+        PackedScales.Set(scales, mins, block.Scales);
+        CodePacking.NibblesOf64(codes, block.Qs);
     }
 }

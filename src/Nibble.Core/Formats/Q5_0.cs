@@ -32,4 +32,39 @@ public struct Q5_0 : IBlock<Q5_0>
             values[j + 16] = d * ((qs[j] >> 4 | high1) - 16);
         }
     }
+
+    /// <summary>Encodes one block: d = the value of largest magnitude / -16, so that it is met, stored as f16; q = value * (1 / d) + 16 with the unrounded d, halves up, 31 at most.</summary>
+    /// <param name="values">[32] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out Q5_0 block)
+    {
+        float d = Rounding.Extreme(values) / -16, inverse = d == 0 ? 0 : 1 / d;
+        Span<byte> codes = stackalloc byte[32];
+        for (int i = 0; i < 32; i++)
+            codes[i] = (byte)Rounding.HalfUp(values[i] * inverse, 16, 31);
+        Pack(d, codes, out block);
+    }
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q5_0> blocks)
+    {
+        float variance = Rounding.SumOfSquares(row) / row.Length;
+        Span<float> weights = stackalloc float[32];
+        Span<byte> codes = stackalloc byte[32];
+        for (int b = 0; b < blocks.Length; b++)
+        {
+            ReadOnlySpan<float> x = row.Slice(b * 32, 32);
+            Rounding.Weights(x, importance.Slice(b * 32, 32), variance, weights);
+            float d = ScaleSearch.Signed(x, weights, 16, codes);
+            Pack(d, codes, out blocks[b]);
+        }
+    }
+
+    private static void Pack(float d, ReadOnlySpan<byte> codes, out Q5_0 block)
+    {
+        block = default;
+        block.D = HalfConversion.ToHalf(d);
+        block.Qh = CodePacking.FifthBits(codes);
+        CodePacking.Nibbles(codes, block.Qs);
+    }
 }

@@ -35,4 +35,47 @@ public struct Q5_1 : IBlock<Q5_1>
             values[j + 16] = d * (qs[j] >> 4 | high1) + m;
         }
     }
+
+    /// <summary>Encodes one block: m = the smallest value, d = (largest - m) / 31, both stored as f16; q = (value - m) * (1 / d) with the unrounded m and d, halves up.</summary>
+    /// <param name="values">[32] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out Q5_1 block)
+    {
+        float min = values[0], max = values[0];
+        foreach (float value in values)
+        {
+            min = MathF.Min(min, value);
+            max = MathF.Max(max, value);
+        }
+
+        float d = (max - min) / 31, inverse = d == 0 ? 0 : 1 / d;
+        Span<byte> codes = stackalloc byte[32];
+        for (int i = 0; i < 32; i++)
+            codes[i] = (byte)Rounding.HalfUp((values[i] - min) * inverse, 0, 31);
+        Pack(d, min, codes, out block);
+    }
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q5_1> blocks)
+    {
+        float variance = Rounding.SumOfSquares(row) / row.Length;
+        Span<float> weights = stackalloc float[32];
+        Span<byte> codes = stackalloc byte[32];
+        for (int b = 0; b < blocks.Length; b++)
+        {
+            ReadOnlySpan<float> x = row.Slice(b * 32, 32);
+            Rounding.Weights(x, importance.Slice(b * 32, 32), variance, weights);
+            (float d, float min) = ScaleAndMinSearch.Find(x, weights, 31, ScaleAndMinSearch.WithImportance, isAbsolute: false, codes);
+            Pack(d, -min, codes, out blocks[b]);
+        }
+    }
+
+    private static void Pack(float d, float min, ReadOnlySpan<byte> codes, out Q5_1 block)
+    {
+        block = default;
+        block.D = HalfConversion.ToHalf(d);
+        block.M = HalfConversion.ToHalf(min);
+        block.Qh = CodePacking.FifthBits(codes);
+        CodePacking.Nibbles(codes, block.Qs);
+    }
 }

@@ -25,6 +25,8 @@ public struct Q5_K : IBlock<Q5_K>
     /// <inheritdoc/>
     public static int Values => 256;
 
+    private static GroupedMinShape Shape => new(32, 31, 63, new ScaleTrials(-0.5f, 0.1f, 15), IsAbsolute: false, VarianceFactor: 2);
+
     /// <inheritdoc/>
     public static void Decode(in Q5_K block, Span<float> values)
     {
@@ -40,5 +42,25 @@ public struct Q5_K : IBlock<Q5_K>
             for (int l = 0; l < 32; l++)
                 y[l] = scale * ((q[l] >> shift & 15) + (qh[l] >> group & 1) * 16) - min;
         }
+    }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out Q5_K block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q5_K> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q5_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8], mins = stackalloc byte[8];
+        block = default;
+        (block.D, block.Dmin) = GroupedMinEncoder.Encode(values, importance, Shape, codes, scales, mins);
+        PackedScales.Set(scales, mins, block.Scales);
+        CodePacking.Bits(codes, 4, block.Qh);
+        CodePacking.NibblesOf64(codes, block.Qs);
     }
 }

@@ -39,4 +39,50 @@ public struct Q6_K : IBlock<Q6_K>
                 y[l] = scale * ((low[l] >> lowShift & 15 | (high[l] >> highShift & 3) << 4) - 32);
         }
     }
+
+    /// <inheritdoc/>
+    public static void Encode(ReadOnlySpan<float> values, out Q6_K block) => Encode(values, [], out block);
+
+    /// <inheritdoc/>
+    public static void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<Q6_K> blocks)
+    {
+        for (int b = 0; b < blocks.Length; b++)
+            Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q6_K block)
+    {
+        Span<byte> codes = stackalloc byte[256];
+        Span<float> groupScales = stackalloc float[16], squares = stackalloc float[16];
+        for (int group = 0; group < 16; group++)
+        {
+            ReadOnlySpan<float> x = values.Slice(group * 16, 16), weights = squares;
+            if (importance.IsEmpty) Rounding.Squares(x, squares);
+            else weights = importance.Slice(group * 16, 16);
+            groupScales[group] = ScaleSearch.Signed(x, weights, 32, codes.Slice(group * 16, 16));
+        }
+
+        block = default;
+        float extreme = Rounding.Extreme(groupScales);
+        if (MathF.Abs(extreme) < Rounding.Tiny) return;
+        float inverse = -128 / extreme;
+        block.D = HalfConversion.ToHalf(1 / inverse);
+        float d = (float)block.D;
+        for (int group = 0; group < 16; group++)
+        {
+            block.Scales[group] = (sbyte)Rounding.Nearest(inverse * groupScales[group], -128, 127);
+            GroupedScaleEncoder.RoundGroup(values.Slice(group * 16, 16), d * block.Scales[group], 32, codes.Slice(group * 16, 16));
+        }
+
+        Span<byte> ql = block.Ql, qh = block.Qh;
+        for (int i = 0; i < 64; i++)
+        {
+            // The four codes of a half, 32 apart, that share their high bits' byte.
+            int half = i / 32, l = i % 32;
+            ReadOnlySpan<byte> q = codes[(half * 128 + l)..];
+            ql[64 * half + l] = (byte)(q[0] & 15 | q[64] << 4);
+            ql[64 * half + 32 + l] = (byte)(q[32] & 15 | q[96] << 4);
+            qh[i] = (byte)(q[0] >> 4 | q[32] >> 4 << 2 | q[64] >> 4 << 4 | q[96] >> 4 << 6);
+        }
+    }
 }

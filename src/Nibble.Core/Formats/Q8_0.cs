@@ -6,7 +6,7 @@ namespace Nibble.Core.Formats;
 /// <summary>Q8_0: 32 values of 8 bits with one scale, in 34 bytes (8.5 bits per weight).</summary>
 /// <remarks>Bytes: d f16 @0, qs i8[32] @2. Value i = d * qs[i]. Layout: <c>block_q8_0</c> of ggml-common.h, llama.cpp v0.5.0.</remarks>
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
-public struct Q8_0 : IEncodableBlock<Q8_0>
+public struct Q8_0 : IBlock<Q8_0>
 {
     /// <summary>d: the scale.</summary>
     public Half D;

@@ -37,4 +37,30 @@ public struct TQ1_0 : IBlock<TQ1_0>
             for (int m = 0; m < bytes.Length; m++)
                 values[n * bytes.Length + m] = d * ((((bytes[m] * power & 255) * 3) >> 8) - 1);
     }
+
+    /// <summary>Encodes one block: d = the largest magnitude, stored as f16; digit = value * (1 / d) + 1 with the unrounded d, halves away from zero.</summary>
+    /// <param name="values">[256] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out TQ1_0 block)
+    {
+        Span<byte> codes = stackalloc byte[256];
+        block = default;
+        block.D = HalfConversion.ToHalf(TQ2_0.Digits(values, codes));
+        Span<byte> qs = block.Qs;
+        PackDigits(codes[..160], 5, qs[..32]);
+        PackDigits(codes[160..240], 5, qs[32..]);
+        PackDigits(codes[240..], 4, block.Qh);
+    }
+
+    // The inverse of Digits: the fraction of five base 3 digits (a missing fifth is 0) in units of 1 / 256, rounded up.
+    private static void PackDigits(ReadOnlySpan<byte> codes, int digits, Span<byte> bytes)
+    {
+        for (int m = 0; m < bytes.Length; m++)
+        {
+            int number = 0;
+            for (int n = 0; n < 5; n++)
+                number = number * 3 + (n < digits ? codes[n * bytes.Length + m] : 0);
+            bytes[m] = (byte)((number * 256 + 242) / 243);
+        }
+    }
 }

@@ -30,4 +30,31 @@ public struct TQ2_0 : IBlock<TQ2_0>
                 y[l] = d * ((q[l] >> shift & 3) - 1);
         }
     }
+
+    /// <summary>Encodes one block: d = the largest magnitude, stored as f16; q = value * (1 / d) + 1 with the unrounded d, halves away from zero.</summary>
+    /// <param name="values">[256] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out TQ2_0 block)
+    {
+        Span<byte> codes = stackalloc byte[256];
+        block = default;
+        block.D = HalfConversion.ToHalf(Digits(values, codes));
+        CodePacking.Pairs(codes, block.Qs);
+    }
+
+    /// <summary>Rounds 256 values to -1, 0 or 1 times their largest magnitude.</summary>
+    /// <param name="values">[256] float32.</param>
+    /// <param name="codes">[256] 0, 1 or 2, overwritten.</param>
+    /// <returns>The largest magnitude.</returns>
+    internal static float Digits(ReadOnlySpan<float> values, Span<byte> codes)
+    {
+        float d = MathF.Abs(Rounding.Extreme(values)), inverse = d == 0 ? 0 : 1 / d;
+        for (int i = 0; i < 256; i++)
+        {
+            float q = values[i] * inverse;
+            codes[i] = (byte)(float.IsFinite(q) ? (int)MathF.Round(q, MidpointRounding.AwayFromZero) + 1 : 1);
+        }
+
+        return d;
+    }
 }

@@ -5,28 +5,28 @@ namespace Nibble.Core.Tests.Formats;
 
 public class BlockFormatsTests
 {
-    /// <summary>Name, ggml_type number, values and bytes of one block (ggml.h and ggml-common.h, llama.cpp v0.5.0), encodable or not.</summary>
-    private static readonly (string Name, uint Id, int Values, int Bytes, bool CanEncode)[] s_expected =
+    /// <summary>Name, ggml_type number, values and bytes of one block (ggml.h and ggml-common.h, llama.cpp v0.5.0).</summary>
+    private static readonly (string Name, uint Id, int Values, int Bytes)[] s_expected =
     [
-        ("F32", 0, 1, 4, true),
-        ("F16", 1, 1, 2, true),
-        ("Q4_0", 2, 32, 18, true),
-        ("Q4_1", 3, 32, 20, false),
-        ("Q5_0", 6, 32, 22, false),
-        ("Q5_1", 7, 32, 24, false),
-        ("Q8_0", 8, 32, 34, true),
-        ("Q2_K", 10, 256, 84, false),
-        ("Q3_K", 11, 256, 110, false),
-        ("Q4_K", 12, 256, 144, false),
-        ("Q5_K", 13, 256, 176, false),
-        ("Q6_K", 14, 256, 210, false),
-        ("IQ4_NL", 20, 32, 18, false),
-        ("IQ4_XS", 23, 256, 136, false),
-        ("BF16", 30, 1, 2, true),
-        ("TQ1_0", 34, 256, 54, false),
-        ("TQ2_0", 35, 256, 66, false),
-        ("MXFP4", 39, 32, 17, false),
-        ("NVFP4", 40, 64, 36, false),
+        ("F32", 0, 1, 4),
+        ("F16", 1, 1, 2),
+        ("Q4_0", 2, 32, 18),
+        ("Q4_1", 3, 32, 20),
+        ("Q5_0", 6, 32, 22),
+        ("Q5_1", 7, 32, 24),
+        ("Q8_0", 8, 32, 34),
+        ("Q2_K", 10, 256, 84),
+        ("Q3_K", 11, 256, 110),
+        ("Q4_K", 12, 256, 144),
+        ("Q5_K", 13, 256, 176),
+        ("Q6_K", 14, 256, 210),
+        ("IQ4_NL", 20, 32, 18),
+        ("IQ4_XS", 23, 256, 136),
+        ("BF16", 30, 1, 2),
+        ("TQ1_0", 34, 256, 54),
+        ("TQ2_0", 35, 256, 66),
+        ("MXFP4", 39, 32, 17),
+        ("NVFP4", 40, 64, 36),
     ];
 
     public static TheoryData<string> Names => [.. BlockFormats.All.Select(format => format.Name)];
@@ -34,7 +34,7 @@ public class BlockFormatsTests
     [Fact]
     public void The_table_lists_exactly_the_expected_formats_in_order()
     {
-        Assert.Equal(s_expected, BlockFormats.All.Select(f => (f.Name, f.Id, f.BlockValues, f.BlockBytes, f.CanEncode)));
+        Assert.Equal(s_expected, BlockFormats.All.Select(f => (f.Name, f.Id, f.BlockValues, f.BlockBytes)));
     }
 
     [Fact]
@@ -103,7 +103,8 @@ public class BlockFormatsTests
         {
             Check(() => format.Decode(blocks.AsSpan(0, bytes), values.AsSpan(0, count)), bytes, count);
             Check(() => format.Dot(blocks.AsSpan(0, bytes), values.AsSpan(0, count)), bytes, count);
-            if (format.CanEncode) Check(() => format.Encode(values.AsSpan(0, count), blocks.AsSpan(0, bytes)), bytes, count);
+            Check(() => format.Encode(values.AsSpan(0, count), blocks.AsSpan(0, bytes)), bytes, count);
+            Check(() => format.EncodeRow(values.AsSpan(0, count), values.AsSpan(0, count), blocks.AsSpan(0, bytes)), bytes, count);
         }
 
         static void Check(Action act, int bytes, int count)
@@ -116,13 +117,14 @@ public class BlockFormatsTests
 
     [Theory]
     [MemberData(nameof(Names))]
-    public void A_format_that_cannot_be_encoded_says_so_by_name(string name)
+    public void Importances_for_another_number_of_columns_are_refused_with_both_numbers(string name)
     {
         BlockFormat format = BlockFormats.Find(name)!;
-        if (format.CanEncode)
-            format.Encode(new float[format.BlockValues], new byte[format.BlockBytes]);
-        else
-            Assert.Contains(name, Assert.Throws<NotSupportedException>(() => format.Encode(new float[format.BlockValues], new byte[format.BlockBytes])).Message, StringComparison.Ordinal);
+        float[] row = new float[2 * format.BlockValues], importance = new float[row.Length + 1];
+        byte[] blocks = new byte[2 * format.BlockBytes];
+        string message = Assert.Throws<ArgumentException>(() => format.EncodeRow(row, importance, blocks)).Message;
+        Assert.Contains($"{importance.Length} importances", message, StringComparison.Ordinal);
+        Assert.Contains($"{row.Length} columns", message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -46,17 +46,26 @@ public class GoldenFormatTests
     }
 
     [Theory]
-    [InlineData("F16")]
-    [InlineData("BF16")]
-    [InlineData("Q4_0")]
-    [InlineData("Q8_0")]
-    public void Encoding_equals_ggml_byte_for_byte(string name)
+    [MemberData(nameof(Fixtures))]
+    public void Encoding_equals_ggml_byte_for_byte(string name, string fixture)
     {
         BlockFormat format = BlockFormats.Find(name)!;
-        byte[] expected = Bytes(name.ToLowerInvariant() + ".bin");
-        byte[] actual = new byte[expected.Length];
-        format.Encode(Floats("input.f32"), actual);
-        Assert.Equal(Convert.ToHexString(expected), Convert.ToHexString(actual));
+        bool isWeighted = fixture.EndsWith(".imatrix", StringComparison.Ordinal);
+        float[] input = Floats("input.f32"), importance = isWeighted ? Floats("importance.f32") : [];
+        ReadOnlySpan<byte> expected = Bytes(fixture + ".bin");
+        int rowBytes = (int)format.RowBytes(512);
+        byte[] actual = new byte[rowBytes];
+        for (int row = 0; row < 8; row++)
+        {
+            format.EncodeRow(input.AsSpan(row * 512, 512), importance, actual);
+            ReadOnlySpan<byte> golden = expected.Slice(row * rowBytes, rowBytes);
+            for (int i = 0; i < rowBytes; i++)
+                if (golden[i] != actual[i])
+                    Assert.Fail($"row {row}, block {i / format.BlockBytes}, byte {i % format.BlockBytes}: {actual[i]} instead of {golden[i]}");
+            if (isWeighted) continue;
+            format.Encode(input.AsSpan(row * 512, 512), actual);
+            Assert.True(golden.SequenceEqual(actual));
+        }
     }
 
     [Theory]

@@ -87,6 +87,7 @@ internal static partial class Program
             InspectCommand.Create(),
             ArchitecturesCommand.Create(),
             DevicesCommand.Create(),
+            QuantizeCommand.Create(),
             SynthCommand.Create(),
             BenchCommand.Create(),
             KernelsCommand.Create(),

@@ -48,6 +48,15 @@ public abstract class BlockFormat
     /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
     public abstract void EncodeRow(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<byte> blocks);
 
+    /// <summary>
+    /// Encodes a whole row with a longer search: each block is the one of <see cref="EncodeRow"/> or one that leaves less of S(importance * error^2), importance 1 where there is none. Other programs read it as any.
+    /// </summary>
+    /// <param name="row">[columns] float32, finite.</param>
+    /// <param name="importance">[columns] E[x^2] of the activations that meet each column, finite and not negative; or empty.</param>
+    /// <param name="blocks">[columns / <see cref="BlockValues"/>] blocks, overwritten.</param>
+    /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
+    public abstract void EncodeBest(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<byte> blocks);
+
     /// <summary>The readable float dot: decodes and sums in order. Every fast dot is compared with it.</summary>
     /// <param name="blocks">[n] blocks.</param>
     /// <param name="x">[n x <see cref="BlockValues"/>] float32.</param>
@@ -108,6 +117,24 @@ internal sealed class BlockFormat<TBlock>(string name, uint id) : BlockFormat(na
         TBlock.EncodeWeighted(row, importance, MemoryMarshal.Cast<byte, TBlock>(blocks));
     }
 
+    public override void EncodeBest(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<byte> blocks)
+    {
+        EncodeRow(row, importance, blocks);
+        Span<TBlock> typed = MemoryMarshal.Cast<byte, TBlock>(blocks);
+        Span<float> weights = stackalloc float[TBlock.Values], decoded = stackalloc float[TBlock.Values];
+        weights.Fill(1);
+        for (int b = 0; b < typed.Length; b++)
+        {
+            ReadOnlySpan<float> values = row.Slice(b * TBlock.Values, TBlock.Values);
+            if (!importance.IsEmpty) importance.Slice(b * TBlock.Values, TBlock.Values).CopyTo(weights);
+            if (!TBlock.TrySearch(values, weights, out TBlock found)) return;
+            TBlock.Decode(in typed[b], decoded);
+            double usual = Error(values, weights, decoded);
+            TBlock.Decode(in found, decoded);
+            if (Error(values, weights, decoded) < usual) typed[b] = found;
+        }
+    }
+
     public override float Dot(ReadOnlySpan<byte> blocks, ReadOnlySpan<float> x)
     {
         CheckLengths(blocks.Length, x.Length);
@@ -123,5 +150,17 @@ internal sealed class BlockFormat<TBlock>(string name, uint id) : BlockFormat(na
         }
 
         return sum;
+    }
+
+    private static double Error(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, ReadOnlySpan<float> decoded)
+    {
+        double error = 0;
+        for (int i = 0; i < values.Length; i++)
+        {
+            double miss = (double)values[i] - decoded[i];
+            error += weights[i] * miss * miss;
+        }
+
+        return error;
     }
 }

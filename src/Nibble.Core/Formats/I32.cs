@@ -16,4 +16,9 @@ public struct I32 : IBlock<I32>
     /// <param name="block">The block.</param>
     /// <param name="values">[1] float32, overwritten.</param>
     public static void Decode(in I32 block, Span<float> values) => values[0] = block.Value;
+
+    /// <summary>Encodes one value: rounds to the nearest integer, halves to even, within the range of the type; NaN becomes 0.</summary>
+    /// <param name="values">[1] float32.</param>
+    /// <param name="block">The block, overwritten.</param>
+    public static void Encode(ReadOnlySpan<float> values, out I32 block) => block.Value = (int)MathF.Round(values[0]);
 }

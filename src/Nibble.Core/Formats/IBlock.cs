@@ -41,4 +41,15 @@ public interface IBlock<TSelf>
     /// <param name="importance">[n x <see cref="Values"/>] E[x^2] of the row's columns, none negative.</param>
     /// <param name="blocks">[n] blocks, overwritten; any address.</param>
     static virtual void EncodeWeighted(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<TSelf> blocks) => TSelf.EncodeRow(row, blocks);
+
+    /// <summary>Looks longer for a block of small weighted squared error than ggml's encoder does.</summary>
+    /// <param name="values">[<see cref="Values"/>] float32, finite.</param>
+    /// <param name="weights">[<see cref="Values"/>] what an error counts, none negative.</param>
+    /// <param name="block">What was found; it need not be better.</param>
+    /// <returns>False where the format has nothing to look for.</returns>
+    static virtual bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out TSelf block)
+    {
+        block = default;
+        return false;
+    }
 }

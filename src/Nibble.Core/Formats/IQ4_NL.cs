@@ -13,6 +13,8 @@ public struct IQ4_NL : IBlock<IQ4_NL>
     /// <summary>Nibbles: value j low, value j + 16 high.</summary>
     public Bytes16 Qs;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Iq4Nl, 32, 1, 1, 1);
+
     /// <inheritdoc/>
     public static int Values => 32;
 
@@ -51,5 +53,15 @@ public struct IQ4_NL : IBlock<IQ4_NL>
         block = default;
         block.D = HalfConversion.ToHalf(d);
         CodePacking.Nibbles(codes, block.Qs);
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out IQ4_NL block)
+    {
+        Span<byte> codes = stackalloc byte[32], scales = stackalloc byte[1];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        CodePacking.Nibbles(codes, block.Qs);
+        return true;
     }
 }

@@ -19,6 +19,8 @@ public struct IQ4_XS : IBlock<IQ4_XS>
     /// <summary>Nibbles: byte j of each 16 holds value j (low) and j + 16 (high) of its 32.</summary>
     public Bytes128 Qs;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Iq4Nl, 32, 8, -32, 31);
+
     /// <inheritdoc/>
     public static int Values => 256;
 
@@ -60,6 +62,21 @@ public struct IQ4_XS : IBlock<IQ4_XS>
     {
         for (int b = 0; b < blocks.Length; b++)
             Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out IQ4_XS block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        for (int group = 0; group < 8; group++)
+        {
+            SetScale(ref block, group, scales[group] - 32);
+            CodePacking.Nibbles(codes.Slice(group * 32, 32), ((Span<byte>)block.Qs).Slice(group * 16, 16));
+        }
+
+        return true;
     }
 
     private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out IQ4_XS block)

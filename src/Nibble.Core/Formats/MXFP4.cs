@@ -45,4 +45,23 @@ public struct MXFP4 : IBlock<MXFP4>
             codes[i] = (byte)TableSearch.NearestE2M1(values[i], d);
         CodePacking.Nibbles(codes, block.Qs);
     }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out MXFP4 block)
+    {
+        // The usual exponent, and its neighbours: a larger one cuts off nothing, a smaller one has finer steps.
+        Encode(values, out block);
+        Span<byte> codes = stackalloc byte[32], best = stackalloc byte[32];
+        double least = double.PositiveInfinity;
+        for (int e = Math.Max(0, block.E - 2), last = Math.Min(254, block.E + 1); e <= last; e++)
+        {
+            double error = TableSearch.RoundE2M1(values, weights, ByteScales.HalfE8M0((byte)e), codes);
+            if (!(error < least)) continue;
+            (least, block.E) = (error, (byte)e);
+            codes.CopyTo(best);
+        }
+
+        CodePacking.Nibbles(best, block.Qs);
+        return true;
+    }
 }

@@ -49,4 +49,29 @@ public struct NVFP4 : IBlock<NVFP4>
                 block.Qs[group * 8 + j] = (byte)(TableSearch.NearestE2M1(x[j], d) | TableSearch.NearestE2M1(x[j + 8], d) << 4);
         }
     }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out NVFP4 block)
+    {
+        Encode(values, out block);
+        Span<byte> codes = stackalloc byte[16], best = stackalloc byte[16];
+        for (int group = 0; group < 4; group++)
+        {
+            ReadOnlySpan<float> x = values.Slice(group * 16, 16), w = weights.Slice(group * 16, 16);
+            double least = double.PositiveInfinity;
+
+            // Eight codes are a factor of two.
+            for (int code = Math.Max(0, block.D[group] - 10), last = Math.Min(0x7E, block.D[group] + 10); code <= last; code++)
+            {
+                double error = TableSearch.RoundE2M1(x, w, ByteScales.HalfUE4M3((byte)code), codes);
+                if (!(error < least)) continue;
+                (least, block.D[group]) = (error, (byte)code);
+                codes.CopyTo(best);
+            }
+
+            for (int j = 0; j < 8; j++) block.Qs[group * 8 + j] = (byte)(best[j] | best[j + 8] << 4);
+        }
+
+        return true;
+    }
 }

@@ -19,6 +19,8 @@ public struct Q2_K : IBlock<Q2_K>
     /// <summary>dmin: the scale of the minima.</summary>
     public Half Dmin;
 
+    private static readonly BestMinShape s_best = new(16, 16, 3, 15);
+
     /// <inheritdoc/>
     public static int Values => 256;
 
@@ -50,11 +52,26 @@ public struct Q2_K : IBlock<Q2_K>
             Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
     }
 
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q2_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16], mins = stackalloc byte[16];
+        block = default;
+        (block.D, block.Dmin) = BestMinSearch.Encode(values, weights, s_best, codes, scales, mins);
+        Pack(codes, scales, mins, ref block);
+        return true;
+    }
+
     private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q2_K block)
     {
         Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16], mins = stackalloc byte[16];
         block = default;
         (block.D, block.Dmin) = GroupedMinEncoder.Encode(values, importance, Shape, codes, scales, mins);
+        Pack(codes, scales, mins, ref block);
+    }
+
+    private static void Pack(ReadOnlySpan<byte> codes, ReadOnlySpan<byte> scales, ReadOnlySpan<byte> mins, ref Q2_K block)
+    {
         for (int group = 0; group < 16; group++)
             block.Scales[group] = (byte)(scales[group] | mins[group] << 4);
         CodePacking.Pairs(codes, block.Qs);

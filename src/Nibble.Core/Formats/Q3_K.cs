@@ -19,6 +19,8 @@ public struct Q3_K : IBlock<Q3_K>
     /// <summary>d: the scale of the scales.</summary>
     public Half D;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Even(-4, 3), 16, 16, -32, 31);
+
     /// <inheritdoc/>
     public static int Values => 256;
 
@@ -72,6 +74,16 @@ public struct Q3_K : IBlock<Q3_K>
         }
     }
 
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q3_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        Pack(codes, scales, ref block);
+        return true;
+    }
+
     private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q3_K block)
     {
         Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16];
@@ -97,9 +109,7 @@ public struct Q3_K : IBlock<Q3_K>
         float d = (float)block.D;
         for (int group = 0; group < 16; group++)
             GroupedScaleEncoder.RoundGroup(values.Slice(group * 16, 16), d * (scales[group] - 32), 4, codes.Slice(group * 16, 16));
-        SetScales(scales, block.Scales);
-        CodePacking.Pairs(codes, block.Qs);
-        CodePacking.Bits(codes, 2, block.Hmask);
+        Pack(codes, scales, ref block);
     }
 
     // The scale of largest magnitude gets the code -32.
@@ -112,5 +122,12 @@ public struct Q3_K : IBlock<Q3_K>
         for (int i = 0; i < values.Length; i++)
             codes[i] = (byte)(Rounding.Nearest(inverse * values[i], -32, 31) + 32);
         return 1 / inverse;
+    }
+
+    private static void Pack(ReadOnlySpan<byte> codes, ReadOnlySpan<byte> scales, ref Q3_K block)
+    {
+        SetScales(scales, block.Scales);
+        CodePacking.Pairs(codes, block.Qs);
+        CodePacking.Bits(codes, 2, block.Hmask);
     }
 }

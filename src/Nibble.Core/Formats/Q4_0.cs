@@ -13,6 +13,8 @@ public struct Q4_0 : IBlock<Q4_0>
     /// <summary>Nibbles: value j low, value j + 16 high.</summary>
     public Bytes16 Qs;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Even(-8, 7), 32, 1, 1, 1);
+
     /// <inheritdoc/>
     public static int Values => 32;
 
@@ -67,5 +69,15 @@ public struct Q4_0 : IBlock<Q4_0>
             blocks[b].D = HalfConversion.ToHalf(ScaleSearch.Signed(x, weights, 8, codes));
             CodePacking.Nibbles(codes, blocks[b].Qs);
         }
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q4_0 block)
+    {
+        Span<byte> codes = stackalloc byte[32], scales = stackalloc byte[1];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        CodePacking.Nibbles(codes, block.Qs);
+        return true;
     }
 }

@@ -16,6 +16,8 @@ public struct Q4_1 : IBlock<Q4_1>
     /// <summary>Nibbles: value j low, value j + 16 high.</summary>
     public Bytes16 Qs;
 
+    private static readonly BestMinShape s_best = new(32, 1, 15, 1);
+
     /// <inheritdoc/>
     public static int Values => 32;
 
@@ -71,5 +73,16 @@ public struct Q4_1 : IBlock<Q4_1>
         block.D = HalfConversion.ToHalf(d);
         block.M = HalfConversion.ToHalf(min);
         CodePacking.Nibbles(codes, block.Qs);
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q4_1 block)
+    {
+        Span<byte> codes = stackalloc byte[32], scales = stackalloc byte[1], mins = stackalloc byte[1];
+        block = default;
+        (block.D, Half min) = BestMinSearch.Encode(values, weights, s_best, codes, scales, mins);
+        block.M = -min;
+        CodePacking.Nibbles(codes, block.Qs);
+        return true;
     }
 }

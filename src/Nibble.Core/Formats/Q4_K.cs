@@ -19,6 +19,8 @@ public struct Q4_K : IBlock<Q4_K>
     /// <summary>Nibbles: byte l of each 32 holds value l (low) and l + 32 (high) of its 64.</summary>
     public Bytes128 Qs;
 
+    private static readonly BestMinShape s_best = new(32, 8, 15, 63);
+
     /// <inheritdoc/>
     public static int Values => 256;
 
@@ -51,11 +53,26 @@ public struct Q4_K : IBlock<Q4_K>
             Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
     }
 
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q4_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8], mins = stackalloc byte[8];
+        block = default;
+        (block.D, block.Dmin) = BestMinSearch.Encode(values, weights, s_best, codes, scales, mins);
+        Pack(codes, scales, mins, ref block);
+        return true;
+    }
+
     private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q4_K block)
     {
         Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8], mins = stackalloc byte[8];
         block = default;
         (block.D, block.Dmin) = GroupedMinEncoder.Encode(values, importance, Shape, codes, scales, mins);
+        Pack(codes, scales, mins, ref block);
+    }
+
+    private static void Pack(ReadOnlySpan<byte> codes, ReadOnlySpan<byte> scales, ReadOnlySpan<byte> mins, ref Q4_K block)
+    {
         PackedScales.Set(scales, mins, block.Scales);
         CodePacking.NibblesOf64(codes, block.Qs);
     }

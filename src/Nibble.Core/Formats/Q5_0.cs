@@ -16,6 +16,8 @@ public struct Q5_0 : IBlock<Q5_0>
     /// <summary>Low nibbles: value j low, value j + 16 high.</summary>
     public Bytes16 Qs;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Even(-16, 15), 32, 1, 1, 1);
+
     /// <inheritdoc/>
     public static int Values => 32;
 
@@ -66,5 +68,16 @@ public struct Q5_0 : IBlock<Q5_0>
         block.D = HalfConversion.ToHalf(d);
         block.Qh = CodePacking.FifthBits(codes);
         CodePacking.Nibbles(codes, block.Qs);
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q5_0 block)
+    {
+        Span<byte> codes = stackalloc byte[32], scales = stackalloc byte[1];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        block.Qh = CodePacking.FifthBits(codes);
+        CodePacking.Nibbles(codes, block.Qs);
+        return true;
     }
 }

@@ -19,6 +19,8 @@ public struct Q5_1 : IBlock<Q5_1>
     /// <summary>Low nibbles: value j low, value j + 16 high.</summary>
     public Bytes16 Qs;
 
+    private static readonly BestMinShape s_best = new(32, 1, 31, 1);
+
     /// <inheritdoc/>
     public static int Values => 32;
 
@@ -77,5 +79,17 @@ public struct Q5_1 : IBlock<Q5_1>
         block.M = HalfConversion.ToHalf(min);
         block.Qh = CodePacking.FifthBits(codes);
         CodePacking.Nibbles(codes, block.Qs);
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q5_1 block)
+    {
+        Span<byte> codes = stackalloc byte[32], scales = stackalloc byte[1], mins = stackalloc byte[1];
+        block = default;
+        (block.D, Half min) = BestMinSearch.Encode(values, weights, s_best, codes, scales, mins);
+        block.M = -min;
+        block.Qh = CodePacking.FifthBits(codes);
+        CodePacking.Nibbles(codes, block.Qs);
+        return true;
     }
 }

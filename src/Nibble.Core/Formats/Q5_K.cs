@@ -22,6 +22,8 @@ public struct Q5_K : IBlock<Q5_K>
     /// <summary>Low nibbles: byte l of each 32 holds value l (low) and l + 32 (high) of its 64.</summary>
     public Bytes128 Qs;
 
+    private static readonly BestMinShape s_best = new(32, 8, 31, 63);
+
     /// <inheritdoc/>
     public static int Values => 256;
 
@@ -54,11 +56,26 @@ public struct Q5_K : IBlock<Q5_K>
             Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
     }
 
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q5_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8], mins = stackalloc byte[8];
+        block = default;
+        (block.D, block.Dmin) = BestMinSearch.Encode(values, weights, s_best, codes, scales, mins);
+        Pack(codes, scales, mins, ref block);
+        return true;
+    }
+
     private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q5_K block)
     {
         Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[8], mins = stackalloc byte[8];
         block = default;
         (block.D, block.Dmin) = GroupedMinEncoder.Encode(values, importance, Shape, codes, scales, mins);
+        Pack(codes, scales, mins, ref block);
+    }
+
+    private static void Pack(ReadOnlySpan<byte> codes, ReadOnlySpan<byte> scales, ReadOnlySpan<byte> mins, ref Q5_K block)
+    {
         PackedScales.Set(scales, mins, block.Scales);
         CodePacking.Bits(codes, 4, block.Qh);
         CodePacking.NibblesOf64(codes, block.Qs);

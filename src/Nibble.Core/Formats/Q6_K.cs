@@ -19,6 +19,8 @@ public struct Q6_K : IBlock<Q6_K>
     /// <summary>d: the scale of the scales.</summary>
     public Half D;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Even(-32, 31), 16, 16, -128, 127);
+
     /// <inheritdoc/>
     public static int Values => 256;
 
@@ -50,6 +52,17 @@ public struct Q6_K : IBlock<Q6_K>
             Encode(row.Slice(b * 256, 256), importance.Slice(b * 256, 256), out blocks[b]);
     }
 
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q6_K block)
+    {
+        Span<byte> codes = stackalloc byte[256], scales = stackalloc byte[16];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        for (int group = 0; group < 16; group++) block.Scales[group] = (sbyte)(scales[group] - 128);
+        Pack(codes, ref block);
+        return true;
+    }
+
     private static void Encode(ReadOnlySpan<float> values, ReadOnlySpan<float> importance, out Q6_K block)
     {
         Span<byte> codes = stackalloc byte[256];
@@ -74,6 +87,11 @@ public struct Q6_K : IBlock<Q6_K>
             GroupedScaleEncoder.RoundGroup(values.Slice(group * 16, 16), d * block.Scales[group], 32, codes.Slice(group * 16, 16));
         }
 
+        Pack(codes, ref block);
+    }
+
+    private static void Pack(ReadOnlySpan<byte> codes, ref Q6_K block)
+    {
         Span<byte> ql = block.Ql, qh = block.Qh;
         for (int i = 0; i < 64; i++)
         {

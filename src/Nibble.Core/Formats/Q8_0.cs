@@ -14,6 +14,8 @@ public struct Q8_0 : IBlock<Q8_0>
     /// <summary>The quantized values, -127 to 127 from the encoder.</summary>
     public SBytes32 Qs;
 
+    private static readonly BestScaleShape s_best = new(LevelSet.Even(-127, 127), 32, 1, 1, 1);
+
     /// <inheritdoc/>
     public static int Values => 32;
 
@@ -65,5 +67,16 @@ public struct Q8_0 : IBlock<Q8_0>
             float q = values[i] * inverse;
             block.Qs[i] = float.IsFinite(q) ? (sbyte)MathF.Round(q, MidpointRounding.AwayFromZero) : (sbyte)0;
         }
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out Q8_0 block)
+    {
+        Span<byte> codes = stackalloc byte[32], scales = stackalloc byte[1];
+        block = default;
+        block.D = BestScaleSearch.Encode(values, weights, s_best, codes, scales);
+        for (int i = 0; i < 32; i++)
+            block.Qs[i] = (sbyte)(codes[i] - 127);
+        return true;
     }
 }

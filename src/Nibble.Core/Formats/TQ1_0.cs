@@ -46,10 +46,7 @@ public struct TQ1_0 : IBlock<TQ1_0>
         Span<byte> codes = stackalloc byte[256];
         block = default;
         block.D = HalfConversion.ToHalf(TQ2_0.Digits(values, codes));
-        Span<byte> qs = block.Qs;
-        PackDigits(codes[..160], 5, qs[..32]);
-        PackDigits(codes[160..240], 5, qs[32..]);
-        PackDigits(codes[240..], 4, block.Qh);
+        Pack(codes, ref block);
     }
 
     // The inverse of Digits: the fraction of five base 3 digits (a missing fifth is 0) in units of 1 / 256, rounded up.
@@ -62,5 +59,23 @@ public struct TQ1_0 : IBlock<TQ1_0>
                 number = number * 3 + (n < digits ? codes[n * bytes.Length + m] : 0);
             bytes[m] = (byte)((number * 256 + 242) / 243);
         }
+    }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out TQ1_0 block)
+    {
+        Span<byte> codes = stackalloc byte[256];
+        block = default;
+        block.D = TQ2_0.BestDigits(values, weights, codes);
+        Pack(codes, ref block);
+        return true;
+    }
+
+    private static void Pack(ReadOnlySpan<byte> codes, ref TQ1_0 block)
+    {
+        Span<byte> qs = block.Qs;
+        PackDigits(codes[..160], 5, qs[..32]);
+        PackDigits(codes[160..240], 5, qs[32..]);
+        PackDigits(codes[240..], 4, block.Qh);
     }
 }

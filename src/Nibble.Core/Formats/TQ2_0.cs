@@ -57,4 +57,43 @@ public struct TQ2_0 : IBlock<TQ2_0>
 
         return d;
     }
+
+    /// <inheritdoc/>
+    public static bool TrySearch(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, out TQ2_0 block)
+    {
+        Span<byte> codes = stackalloc byte[256];
+        block = default;
+        block.D = BestDigits(values, weights, codes);
+        CodePacking.Pairs(codes, block.Qs);
+        return true;
+    }
+
+    /// <summary>
+    /// Rounds 256 values to -1, 0 or 1 times the scale that leaves the least weighted squared error: those of largest magnitude take a digit, and of all counts k of them the one is kept for which
+    /// S(w |x|)^2 / S(w) over the first k is largest.
+    /// </summary>
+    /// <param name="values">[256] float32.</param>
+    /// <param name="weights">[256] what an error counts.</param>
+    /// <param name="codes">[256] 0, 1 or 2, overwritten.</param>
+    /// <returns>The scale.</returns>
+    internal static Half BestDigits(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, Span<byte> codes)
+    {
+        Span<float> magnitudes = stackalloc float[256];
+        Span<int> order = stackalloc int[256];
+        for (int i = 0; i < 256; i++) (magnitudes[i], order[i]) = (-MathF.Abs(values[i]), i);
+        magnitudes.Sort(order);
+        double cross = 0, square = 0, best = 0, scale = 0;
+        foreach (int i in order)
+        {
+            cross += weights[i] * (double)MathF.Abs(values[i]);
+            square += weights[i];
+            if (!(square > 0) || !(cross * cross > best * square)) continue;
+            (best, scale) = (cross * cross / square, cross / square);
+        }
+
+        Half d = HalfConversion.ToHalf((float)scale);
+        float half = (float)d / 2;
+        for (int i = 0; i < 256; i++) codes[i] = (byte)(values[i] > half ? 2 : values[i] < -half ? 0 : 1);
+        return d;
+    }
 }

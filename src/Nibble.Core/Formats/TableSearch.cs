@@ -31,6 +31,25 @@ internal static class TableSearch
         return value < 0 && nearest > 0 ? nearest + 8 : nearest;
     }
 
+    /// <summary>Rounds a group to scale * <see cref="Codebooks.E2M1Doubled"/>.</summary>
+    /// <param name="values">[n] float32.</param>
+    /// <param name="weights">[n] what an error counts.</param>
+    /// <param name="scale">The scale.</param>
+    /// <param name="codes">[n] overwritten.</param>
+    /// <returns>The weighted squared error.</returns>
+    public static double RoundE2M1(ReadOnlySpan<float> values, ReadOnlySpan<float> weights, float scale, Span<byte> codes)
+    {
+        double error = 0;
+        for (int i = 0; i < values.Length; i++)
+        {
+            codes[i] = (byte)NearestE2M1(values[i], scale);
+            double miss = values[i] - (double)scale * Codebooks.E2M1Doubled[codes[i]];
+            error += weights[i] * miss * miss;
+        }
+
+        return error;
+    }
+
     /// <summary>
     /// Tries 16 scales for the levels of <see cref="Codebooks.Iq4Nl"/>: those that map the value of largest magnitude to -127 + k, k from -7 to 7, and to 127; keeps the one that leaves the least weighted
     /// squared error when refitted. Trials and order of sums are those of <c>quantize_row_iq4_nl_impl</c> in ggml-quants.c, llama.cpp v0.5.0.

@@ -121,7 +121,7 @@ public sealed class GgufWriter
     /// <param name="name">1 to <see cref="GgufLimits.MaxTensorNameBytes"/> bytes of UTF-8, unique.</param>
     /// <param name="format">How the values are stored.</param>
     /// <param name="dimensions">One to four; the first is the contiguous one and a multiple of the format's block.</param>
-    /// <param name="writeData">Called once per written file; writes all rows, without gaps, to the stream that it is given.</param>
+    /// <param name="writeData">Called once per written file; writes all rows, without gaps, to the stream that it is given, whose position is the place in the file.</param>
     /// <returns>This writer.</returns>
     /// <exception cref="ArgumentException">The tensor cannot stand in a file.</exception>
     public GgufWriter AddTensor(string name, BlockFormat format, ReadOnlySpan<long> dimensions, Action<Stream> writeData)

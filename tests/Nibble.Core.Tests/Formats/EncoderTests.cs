@@ -133,6 +133,16 @@ public class EncoderTests
     }
 
     [Fact]
+    public void Integers_are_the_nearest_ones_within_their_range()
+    {
+        float[] x = [0, -0.5f, 1.5f, 2.5f, -127.6f, 127.4f, 200, -1e20f, float.NaN, float.PositiveInfinity], small = new float[x.Length], large = new float[x.Length];
+        BlockFormats.I8.Decode(Encode(BlockFormats.I8, x, []), small);
+        Assert.Equal([0, 0, 2, 2, -128, 127, 127, -128, 0, 127], small);
+        BlockFormats.I32.Decode(Encode(BlockFormats.I32, x, []), large);
+        Assert.Equal([0, 0, 2, 2, -128, 127, 200, int.MinValue, 0, int.MaxValue], large);
+    }
+
+    [Fact]
     public void E4M3_scales_without_sign_round_to_the_nearest_code_and_halves_up()
     {
         for (byte code = 1; code < 0x77; code++)

@@ -1,0 +1,86 @@
+using System.Text.Json;
+
+namespace Nibble.Cli.Tests;
+
+/// <summary><c>nibble quantize</c>.</summary>
+public sealed class QuantizeTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("nibble-quantize-").FullName;
+
+    private string Model => Path.Combine(_folder, "model.gguf");
+
+    private string Output => Path.Combine(_folder, "out.gguf");
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void A_model_in_fewer_bits_runs_and_is_told_in_a_table()
+    {
+        Synth();
+        Cli.Result result = Cli.Run("quantize", Model, Output, "--type", "q4_k_m", "--tensor", "blk.0.ffn_up=Q8_0").Succeeded();
+        string[] rows = result.Output.Split('\n');
+        Assert.Contains(rows, row => row.Contains("Q4_K", StringComparison.Ordinal) && row.Contains("4.500", StringComparison.Ordinal));
+        Assert.Contains(rows, row => row.Contains("Q8_0", StringComparison.Ordinal) && row.Contains("8.500", StringComparison.Ordinal));
+        Assert.Contains(rows, row => row.TrimStart().StartsWith("all", StringComparison.Ordinal));
+        Assert.Contains("MB became", result.Error, StringComparison.Ordinal);
+        JsonElement json = JsonDocument.Parse(Cli.Run("inspect", Output, "--json", "--tensors").Succeeded().Output).RootElement;
+        Assert.True(json.GetProperty("runs").GetBoolean());
+        Assert.Equal(15, json.GetProperty("metadata").GetProperty("general.file_type").GetInt32());
+        Cli.Run("run", Output, "--prompt", "hello", "--raw", "--ids", "-n", "3", "--temp", "0").Succeeded();
+    }
+
+    [Fact]
+    public void Rows_that_do_not_fit_and_weights_that_are_rounded_twice_are_told()
+    {
+        Cli.Run("synth", Model, "--type", "Q8_0", "--width", "96", "--layers", "1", "--heads", "4", "--kv-heads", "2", "--head-size", "32", "--ffn", "256", "--vocab", "300").Succeeded();
+        Cli.Result result = Cli.Run("quantize", Model, Output, "--type", "Q4_K_S", "--json").Succeeded();
+        Assert.Contains("rows of 96 values, no multiple of the 256 of Q4_K: they become Q5_0", result.Error, StringComparison.Ordinal);
+        Assert.Contains("are quantized already (Q8_0)", result.Error, StringComparison.Ordinal);
+        JsonElement json = JsonDocument.Parse(result.Output).RootElement;
+        JsonElement query = json.GetProperty("tensors").EnumerateArray().Single(tensor => tensor.GetProperty("name").GetString() == "blk.0.attn_q.weight");
+        Assert.Equal(("Q8_0", "Q4_K", "Q5_0"), (query.GetProperty("from").GetString(), query.GetProperty("wanted").GetString(), query.GetProperty("format").GetString()));
+        Assert.Equal(new FileInfo(Output).Length, json.GetProperty("bytes").GetInt64());
+    }
+
+    [Fact]
+    public void A_longer_search_gives_another_file_of_the_same_size()
+    {
+        Synth();
+        string best = Path.Combine(_folder, "best.gguf");
+        Cli.Run("quantize", Model, Output, "--type", "Q4_0", "--pure").Succeeded();
+        Cli.Run("quantize", Model, best, "--type", "Q4_0", "--pure", "--search", "best").Succeeded();
+        byte[] usual = File.ReadAllBytes(Output), longer = File.ReadAllBytes(best);
+        Assert.Equal(usual.Length, longer.Length);
+        Assert.False(usual.AsSpan().SequenceEqual(longer));
+    }
+
+    [Theory]
+    [InlineData("'Q9' is no type of file (--type)", "--type", "Q9")]
+    [InlineData("'Q9' is no format of weights (--tensor)", "--type", "Q4_0", "--tensor", "ffn=Q9")]
+    [InlineData("'ffn' is no expression and format (--tensor)", "--type", "Q4_0", "--tensor", "ffn")]
+    [InlineData("no regular expression that can be used (--tensor)", "--type", "Q4_0", "--tensor", "(=Q8_0")]
+    [InlineData("'worst' not recognized", "--type", "Q4_0", "--search", "worst")]
+    public void A_mistake_on_the_command_line_is_named_and_no_file_is_left(string message, params string[] options)
+    {
+        Synth();
+        Cli.Result result = Cli.Run(["quantize", Model, Output, .. options]);
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(message, result.Error, StringComparison.Ordinal);
+        Assert.Equal([Model], Directory.GetFiles(_folder));
+    }
+
+    [Fact]
+    public void A_file_cannot_become_itself_and_a_damaged_one_leaves_nothing()
+    {
+        Synth();
+        Assert.Contains("is the file that is read", Cli.Run("quantize", Model, Model, "--type", "Q4_0").Error, StringComparison.Ordinal);
+        byte[] bytes = File.ReadAllBytes(Model);
+        File.WriteAllBytes(Model, bytes[..(bytes.Length / 2)]);
+        Cli.Result result = Cli.Run("quantize", Model, Output, "--type", "Q4_0");
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("nibble: error: ", result.Error, StringComparison.Ordinal);
+        Assert.Equal([Model], Directory.GetFiles(_folder));
+    }
+
+    private void Synth() => Cli.Run("synth", Model, "--type", "F16", "--width", "256", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--head-size", "64", "--ffn", "256", "--vocab", "300").Succeeded();
+}

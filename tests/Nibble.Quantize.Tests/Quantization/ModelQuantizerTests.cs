@@ -1,0 +1,223 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
+using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Quantization;
+
+namespace Nibble.Quantize.Tests.Quantization;
+
+public sealed class ModelQuantizerTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private string Output => Path.Combine(_folder.Root, "out.gguf");
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("Q4_K_M", false, "q4_k_m.gguf")]
+    [InlineData("Q4_K_S", true, "q4_k.pure.gguf")]
+    public void The_file_equals_the_one_of_llama_quantize_byte_for_byte(string type, bool isPure, string expected)
+    {
+        string model = Testing.Fixtures.Shared("models", "jargon-6m-bf16.gguf"), matrix = Testing.Fixtures.Shared("fixtures", "jargon-6m", "imatrix.gguf"), golden = Testing.Fixtures.Shared("fixtures", "jargon-6m", expected);
+        using GgufFile file = GgufFile.Open(model);
+        QuantizationPlan plan = QuantizationPlan.Create(file, FileType.Find(type)!, isPure, true, []);
+        QuantizationResult result = new ModelQuantizer(file, plan, ImportanceMatrix.Open(matrix), "imatrix.gguf").Write(Output, null, TestContext.Current.CancellationToken);
+        Assert.Equal(["token_embd.weight"], result.Unweighted);
+        AssertSame(golden, Output);
+        Assert.Equal([Output], Directory.GetFiles(_folder.Root));
+    }
+
+    [Fact]
+    public void A_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes()
+    {
+        using GgufFile file = GgufFile.Open(Model());
+        QuantizationPlan plan = Plan(file, "Q4_K_S");
+        string whole = Path.Combine(_folder.Root, "whole.gguf");
+        Assert.Equal(0, new ModelQuantizer(file, plan, null, null).Write(whole, null, TestContext.Current.CancellationToken).Resumed);
+        for (int stopAfter = 1; stopAfter <= plan.Tensors.Length; stopAfter += 3)
+        {
+            using CancellationTokenSource stop = new();
+            HashSet<string> seen = [];
+            Assert.ThrowsAny<OperationCanceledException>(() => new ModelQuantizer(file, plan, null, null).Write(Output, new Told(progress =>
+            {
+                lock (seen)
+                    if (seen.Add(progress.Tensor) && seen.Count > stopAfter) stop.Cancel();
+            }), stop.Token));
+            Assert.False(File.Exists(Output));
+            Assert.True(File.Exists(Output + ".partial") && File.Exists(Output + ".partial.json"));
+            QuantizationResult result = new ModelQuantizer(file, plan, null, null).Write(Output, null, TestContext.Current.CancellationToken);
+            Assert.InRange(result.Resumed, stopAfter, stopAfter + 1);
+            AssertSame(whole, Output);
+            Assert.False(File.Exists(Output + ".partial") || File.Exists(Output + ".partial.json"));
+            File.Delete(Output);
+        }
+    }
+
+    [Fact]
+    public void What_an_earlier_run_left_counts_only_where_job_input_and_output_are_the_same()
+    {
+        string path = Model();
+        using GgufFile file = GgufFile.Open(path);
+        QuantizationPlan plan = Plan(file, "Q4_K_S");
+        string whole = Path.Combine(_folder.Root, "whole.gguf");
+        new ModelQuantizer(file, plan, null, null).Write(whole, null, TestContext.Current.CancellationToken);
+        string journal = Output + ".partial.json", partial = Output + ".partial";
+        Stop(file, plan);
+        byte[] bytes = File.ReadAllBytes(partial), lines = File.ReadAllBytes(journal);
+        int finished = File.ReadAllLines(journal).Length - 1;
+        Assert.True(finished > 3);
+
+        // Another job.
+        Assert.Equal(0, Resumed(file, Plan(file, "Q4_0")));
+
+        // The journal's last line was cut off while it was written; then the whole journal is of no use.
+        Assert.Equal(finished - 1, Restored(bytes, lines[..^9]));
+        Assert.Equal(0, Restored(bytes, Encoding.UTF8.GetBytes("{}\nno JSON\n")));
+
+        // A byte of a finished tensor is not what was written, or is missing.
+        byte[] damaged = [.. bytes];
+        damaged[file.Alignment + bytes.Length / 2] ^= 1;
+        Assert.Equal(finished - 1, Restored(damaged, lines));
+        Assert.InRange(Restored(bytes[..(bytes.Length / 2)], lines), 1, finished - 1);
+
+        // Another model of the same shape.
+        using GgufFile other = GgufFile.Open(Model(seed: 99));
+        File.WriteAllBytes(partial, bytes);
+        File.WriteAllBytes(journal, lines);
+        Assert.InRange(Resumed(other, Plan(other, "Q4_K_S")), 0, finished - 1);
+
+        int Restored(byte[] content, byte[] notes)
+        {
+            File.WriteAllBytes(partial, content);
+            File.WriteAllBytes(journal, notes);
+            int resumed = Resumed(file, plan);
+            AssertSame(whole, Output);
+            return resumed;
+        }
+
+        int Resumed(GgufFile model, QuantizationPlan planned) => new ModelQuantizer(model, planned, null, null).Write(Output, null, TestContext.Current.CancellationToken).Resumed;
+    }
+
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.NegativeInfinity)]
+    public void A_value_that_is_no_finite_number_is_named_and_nothing_is_left(float value)
+    {
+        using GgufFile file = GgufFile.Open(Model(odd: value));
+        string message = Assert.Throws<QuantizationException>(() => new ModelQuantizer(file, Plan(file, "Q4_0"), null, null).Write(Output, null, TestContext.Current.CancellationToken)).Message;
+        Assert.Contains("tensor 'blk.1.ffn_up.weight', row 2: the input holds", message, StringComparison.Ordinal);
+        Assert.Contains("in column 77", message, StringComparison.Ordinal);
+        Assert.DoesNotContain(Directory.GetFiles(_folder.Root), name => name.Contains("out.gguf", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("Q8_0", 3e38f)]
+    [InlineData("F16", 70000f)]
+    [InlineData("Q4_1", 1e6f)]
+    [InlineData("Q6_K", 1e30f)]
+    public void A_value_that_a_format_cannot_hold_is_named_and_nothing_is_left(string type, float value)
+    {
+        using GgufFile file = GgufFile.Open(Model(odd: value));
+        string message = Assert.Throws<QuantizationException>(() => new ModelQuantizer(file, Plan(file, type), null, null).Write(Output, null, TestContext.Current.CancellationToken)).Message;
+        Assert.Contains($"tensor 'blk.1.ffn_up.weight', row 2: its largest value is {value:R}, and as {type} it would hold", message, StringComparison.Ordinal);
+        Assert.DoesNotContain(Directory.GetFiles(_folder.Root), name => name.Contains("out.gguf", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_number_of_threads_does_not_change_the_bytes()
+    {
+        using GgufFile file = GgufFile.Open(Model());
+        string one = Path.Combine(_folder.Root, "one.gguf");
+        new ModelQuantizer(file, Plan(file, "Q5_K_M"), null, null) { Threads = 1 }.Write(one, null, TestContext.Current.CancellationToken);
+        new ModelQuantizer(file, Plan(file, "Q5_K_M"), null, null) { Threads = 5 }.Write(Output, null, TestContext.Current.CancellationToken);
+        AssertSame(one, Output);
+    }
+
+    [Fact]
+    public void Each_expert_is_rounded_by_its_own_importances()
+    {
+        using GgufFile file = GgufFile.Open(Model());
+        Random random = new(3);
+        float[] sums = [.. Enumerable.Range(0, 3 * 256).Select(_ => random.NextSingle() + 0.01f)];
+        ImportanceMatrix matrix = new([new ImportanceEntry("blk.0.ffn_down_exps.weight", sums, [2, 0, 4])], ["text"], 7, 512);
+        QuantizationResult result = new ModelQuantizer(file, QuantizationPlan.Create(file, FileType.Find("Q4_0")!, true, true, []), matrix, "matrix").Write(Output, null, TestContext.Current.CancellationToken);
+        Assert.Contains("blk.0.ffn_up.weight", result.Unweighted);
+        Assert.DoesNotContain("blk.0.ffn_down_exps.weight", result.Unweighted);
+        using GgufFile written = GgufFile.Open(Output);
+        Assert.Equal("text", written.Metadata.GetString("quantize.imatrix.dataset"));
+        Assert.Equal((1, 7, 2), (written.Metadata.GetInt32("quantize.imatrix.entries_count"), written.Metadata.GetInt32("quantize.imatrix.chunks_count"), written.Metadata.GetInt32("general.file_type")));
+        GgufTensor source = file.Find("blk.0.ffn_down_exps.weight")!, actual = written.Find("blk.0.ffn_down_exps.weight")!;
+        float[] row = new float[256];
+        byte[] expected = new byte[BlockFormats.Q4_0.RowBytes(256)];
+        for (int r = 0; r < source.RowCount; r++)
+        {
+            source.Format.Decode(source.Row(r), row);
+            int expert = r / source.Rows;
+
+            // Nothing went into the second expert, so that all its columns count alike.
+            float[] importance = [.. sums.Skip(256 * expert).Take(256).Select(sum => expert == 1 ? 1 : sum / (expert == 0 ? 2 : 4))];
+            BlockFormats.Q4_0.EncodeRow(row, importance, expected);
+            Assert.Equal(expected, actual.Row(r).ToArray());
+        }
+    }
+
+    [Fact]
+    public void A_type_that_needs_importances_is_refused_without_them()
+    {
+        using GgufFile file = GgufFile.Open(Model());
+        string message = Assert.Throws<QuantizationException>(() => new ModelQuantizer(file, Plan(file, "Q2_K_S"), null, null).Write(Output, null, TestContext.Current.CancellationToken)).Message;
+        Assert.Contains("--importance", message, StringComparison.Ordinal);
+    }
+
+    private void Stop(GgufFile file, QuantizationPlan plan)
+    {
+        using CancellationTokenSource stop = new();
+        Assert.ThrowsAny<OperationCanceledException>(() => new ModelQuantizer(file, plan, null, null).Write(Output, new Told(progress =>
+        {
+            if (progress.Tensor.StartsWith("blk.1.ffn", StringComparison.Ordinal)) stop.Cancel();
+        }), stop.Token));
+    }
+
+    private static QuantizationPlan Plan(GgufFile file, string type) => QuantizationPlan.Create(file, FileType.Find(type)!, false, false, []);
+
+    private static void AssertSame(string expected, string actual)
+    {
+        byte[] left = File.ReadAllBytes(expected), right = File.ReadAllBytes(actual);
+        int at = left.AsSpan().CommonPrefixLength(right);
+        Assert.True(at == left.Length && at == right.Length, $"{left.Length} and {right.Length} bytes; they differ at byte {at}");
+    }
+
+    // Two layers, 256 wide, with three experts; one value may be odd.
+    private string Model(int seed = 1, float odd = 0)
+    {
+        Random random = new(seed);
+        GgufWriter writer = new();
+        writer.Set("general.architecture", "llama").Set("llama.block_count", 2u).Set("llama.attention.head_count", 4u).Set("general.file_type", 1u).Set("llama.context_length", 64u);
+        Add("token_embd.weight", 256, 40);
+        Add("output_norm.weight", 256);
+        for (int layer = 0; layer < 2; layer++)
+        {
+            foreach (string name in (string[])["attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_gate"]) Add($"blk.{layer}.{name}.weight", 256, 33);
+            Add($"blk.{layer}.ffn_down_exps.weight", 256, 5, 3);
+            Add($"blk.{layer}.attn_norm.weight", 256);
+        }
+
+        string path = Path.Combine(_folder.Root, $"in-{Guid.NewGuid():N}.gguf");
+        writer.Write(path);
+        return path;
+
+        void Add(string name, params long[] dimensions)
+        {
+            float[] values = [.. Enumerable.Range(0, (int)dimensions.Aggregate((a, b) => a * b)).Select(_ => random.NextSingle() - 0.5f)];
+            if (odd != 0 && name == "blk.1.ffn_up.weight") values[2 * 256 + 77] = odd;
+            writer.AddTensor(name, BlockFormats.F32, dimensions, MemoryMarshal.AsBytes(values.AsSpan()).ToArray());
+        }
+    }
+
+    private sealed class Told(Action<QuantizationProgress> told) : IProgress<QuantizationProgress>
+    {
+        public void Report(QuantizationProgress value) => told(value);
+    }
+}

@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
 using Nibble.Llm.Models;
 using Nibble.Llm.Sessions;
 
@@ -83,7 +84,8 @@ internal sealed class ModelArguments
     /// <summary>Opens the device and loads the model, with a progress bar; warnings are shown.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="template">A chat template in place of the model's own, or null.</param>
-    public Model Load(ParseResult parsed, string? template = null)
+    /// <param name="wrapBackend">Puts a backend between the forward pass and the device, or null.</param>
+    public Model Load(ParseResult parsed, string? template = null, Func<Backend, Backend>? wrapBackend = null)
     {
         KvFormat(parsed);
         LoadOptions options = new()
@@ -99,6 +101,7 @@ internal sealed class ModelArguments
             },
             BatchTokens = parsed.GetValue(_batch),
             ChatTemplate = template,
+            WrapBackend = wrapBackend,
         };
         if (options.Device == "reference" && options.DeviceOptions.Threads > 1)
             Terminal.Warning($"device 'reference' runs on one thread; --threads {options.DeviceOptions.Threads} has no effect.");
@@ -116,6 +119,17 @@ internal sealed class ModelArguments
         string name = Path.GetFileName(cache.Path);
         if (cache.MappedBytes > 0) Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"packed weights: {cache.MappedBytes / 1e6:F1} MB mapped from {name}"));
         if (cache.WrittenBytes > 0) Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"packed weights: {cache.WrittenBytes / 1e6:F1} MB written to {name}; later loads with --cache-weights map them"));
+    }
+
+    /// <summary>Loads a second model onto the device of one that is loaded.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="loaded">The first model; it outlives the second.</param>
+    /// <param name="name">A path, or a name from a manifest.</param>
+    public LanguageModel LoadBeside(ParseResult parsed, Model loaded, string name)
+    {
+        string path = ModelCatalog.Open().Resolve(name);
+        ModelOptions options = new() { BatchTokens = parsed.GetValue(_batch) };
+        return Terminal.Progress("Loading", report => LanguageModel.Load(GgufFile.Open(path), loaded.Language.Backend, options, new DirectProgress(report)));
     }
 
     /// <summary>A session as the options ask for it.</summary>

@@ -84,6 +84,7 @@ internal static partial class Program
             TemplateCommand.Create(),
             LogitsCommand.Create(),
             EvaluateCommand.Create(),
+            ImportanceCommand.Create(),
             InspectCommand.Create(),
             ArchitecturesCommand.Create(),
             DevicesCommand.Create(),

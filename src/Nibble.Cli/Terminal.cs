@@ -33,7 +33,7 @@ internal static class Terminal
     {
         if (Console.IsErrorRedirected) return work((_, _) => { });
         T result = default!;
-        ErrorConsole.Progress().AutoClear(true).HideCompleted(true).Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn())
+        ErrorConsole.Progress().AutoClear(true).HideCompleted(true).Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
             .Start(context =>
             {
                 ProgressTask task = context.AddTask(Markup.Escape(title), maxValue: 1);

@@ -182,7 +182,7 @@ public sealed partial class CpuBackend : Backend
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<int> values, Tensor y)
     {
-        Shapes.CheckWriteIds(y, values.Length);
+        Shapes.CheckCopyIds(y, values.Length);
         using Call call = Enter();
         for (int row = 0; row < y.Rows; row++)
             values.Slice(row * y.Columns, y.Columns).CopyTo(HostTensorBuffer.IntRow(y, row));
@@ -195,6 +195,15 @@ public sealed partial class CpuBackend : Backend
         using Call call = Enter();
         for (int row = 0; row < x.Rows; row++)
             HostTensorBuffer.Row(x, row).CopyTo(values.Slice(row * x.Columns, x.Columns));
+    }
+
+    /// <inheritdoc/>
+    public override void Read(Tensor x, Span<int> values)
+    {
+        Shapes.CheckCopyIds(x, values.Length);
+        using Call call = Enter();
+        for (int row = 0; row < x.Rows; row++)
+            HostTensorBuffer.IntRow(x, row).CopyTo(values.Slice(row * x.Columns, x.Columns));
     }
 
     /// <summary>The number of <c>MemAvailable</c> in bytes, or null.</summary>

@@ -22,6 +22,9 @@ public sealed record LoadOptions
 
     /// <summary>A chat template that replaces the file's own, or null.</summary>
     public string? ChatTemplate { get; init; }
+
+    /// <summary>Puts a backend that records, or checks, between the forward pass and the device; null for none. What it gives is disposed of with the model.</summary>
+    public Func<Backend, Backend>? WrapBackend { get; init; }
 }
 
 /// <summary>A model ready to use: weights on a device, tokenizer, chat template.</summary>
@@ -87,6 +90,7 @@ public sealed class Model : IDisposable
         LanguageModel? language = null;
         try
         {
+            backend = options.WrapBackend?.Invoke(backend) ?? backend;
             language = LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = options.BatchTokens }, progress);
             return new Model(language, options.ChatTemplate);
         }

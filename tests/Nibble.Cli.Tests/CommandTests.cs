@@ -228,7 +228,45 @@ public sealed class CommandTests : IDisposable
         Assert.Equal(2, Cli.Run("evaluate", "--text", text, "--chunk", "100000").ExitCode);
     }
 
+    [Fact]
+    public void Evaluate_compares_with_a_baseline_and_fails_where_a_gate_is_missed()
+    {
+        string text = Path.Combine(_folder, "text.txt"), model = Path.Combine(Fixtures.Root, "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
+        File.WriteAllText(text, File.ReadAllText(Fixtures.Golden("text", "evaluation.txt"))[..1500]);
+        string[] arguments = ["evaluate", "--text", text, "--chunk", "128", "--baseline", model];
+        Cli.Result kept = Cli.Run([.. arguments, "--json", "--gate", "kl<=0.000001", "--gate", "same_top>=1"]).Succeeded();
+        JsonElement json = JsonDocument.Parse(kept.Output).RootElement;
+        Assert.Equal(0, json.GetProperty("kl").GetDouble(), 1e-6);
+        Assert.Equal(1, json.GetProperty("perplexity_ratio").GetDouble(), 1e-6);
+        Assert.True(json.GetProperty("gates")[1].GetProperty("passed").GetBoolean());
+        Cli.Result missed = Cli.Run([.. arguments, "--gate", "kl<=0.1", "--gate", "perplexity<=1.5"]);
+        Assert.Equal(1, missed.ExitCode);
+        Assert.Contains("same top token 100.00 %", missed.Output, StringComparison.Ordinal);
+        Assert.Contains("gate perplexity<=1.5 failed: perplexity is ", missed.Error, StringComparison.Ordinal);
+        Assert.Contains("at most 1.5", missed.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("gate kl", missed.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Importance_writes_a_matrix_and_says_when_the_text_is_short()
+    {
+        string text = Path.Combine(_folder, "text.txt"), output = Path.Combine(_folder, "imatrix.gguf");
+        File.WriteAllText(text, File.ReadAllText(Fixtures.Golden("text", "evaluation.txt"))[..1500]);
+        Cli.Result result = Cli.Run("importance", "--text", text, "--chunk", "64", "--chunks", "3", "--held-out", "0.3", "--out", output).Succeeded();
+        Assert.Contains("fewer than 1000 tokens (the fewest: 128)", result.Error, StringComparison.Ordinal);
+        Assert.Contains("on 1 held-out chunks", result.Error, StringComparison.Ordinal);
+        Assert.Contains("importance of 210 weights on 2 chunks of 64 ids", result.Error, StringComparison.Ordinal);
+        using GgufFile file = GgufFile.Open(output);
+        Assert.Equal("imatrix", file.Metadata.GetString("general.type"));
+        Assert.Equal("text.txt", Assert.Single(file.Metadata.GetStrings("imatrix.datasets")));
+        Assert.Equal(128f, BitConverter.ToSingle(file.Find("blk.29.ffn_down.weight.counts")!.Row(0)));
+        Assert.Equal(1536, file.Find("blk.29.ffn_down.weight.in_sum2")!.Columns);
+        Assert.Equal(2, Cli.Run("importance", "--text", text, "--chunk", "100000", "--out", output).ExitCode);
+    }
+
     [Theory]
+    [InlineData(2, "--baseline", "evaluate", "--text", "x", "--gate", "kl<=1")]
+    [InlineData(2, "no metric", "evaluate", "--text", "x", "--gate", "speed<=1")]
     [InlineData(2, "--prompt", "run")]
     [InlineData(2, "--nonsense", "run", "--nonsense")]
     [InlineData(2, "'many' is no value for --predict; it must be a whole number.", "run", "--prompt", "x", "-n", "many")]
@@ -265,6 +303,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("template")]
     [InlineData("logits")]
     [InlineData("evaluate")]
+    [InlineData("importance")]
     [InlineData("inspect")]
     [InlineData("architectures")]
     [InlineData("devices")]

@@ -5,7 +5,7 @@ namespace Nibble.Core.Compute;
 
 /// <summary>What a forward pass computes with. There is one forward pass, and it knows only this class.</summary>
 /// <remarks>
-/// <para>Calls enqueue; only <see cref="Read"/> (and the row access of a <see cref="KvCache"/>) waits. One thread at a time calls a backend.
+/// <para>Calls enqueue; only <see cref="Read(Tensor, Span{float})"/> (and the row access of a <see cref="KvCache"/>) waits. One thread at a time calls a backend.
 /// Shapes are checked on the call (<see cref="Shapes"/>), so that no wrong one is found later.</para>
 /// <para>Shapes are [rows x columns], a row a token unless said otherwise. An output may be the input it replaces where the text says "in place",
 /// else outputs must not overlap inputs.</para>
@@ -262,6 +262,11 @@ public abstract class Backend : IDisposable
     /// <param name="x">The source, float32.</param>
     /// <param name="values">[rows x columns], overwritten.</param>
     public abstract void Read(Tensor x, Span<float> values);
+
+    /// <summary>Waits for all work that was enqueued and copies ids out.</summary>
+    /// <param name="x">The source, int32.</param>
+    /// <param name="values">[rows x columns], overwritten.</param>
+    public abstract void Read(Tensor x, Span<int> values);
 
     /// <summary>Stops threads, frees what the backend itself holds. Weights, tensors and caches are freed before.</summary>
     public void Dispose()

@@ -413,7 +413,7 @@ public sealed class ReferenceBackend : Backend
     /// <inheritdoc/>
     public override void Write(ReadOnlySpan<int> values, Tensor y)
     {
-        Shapes.CheckWriteIds(y, values.Length);
+        Shapes.CheckCopyIds(y, values.Length);
         for (int t = 0; t < y.Rows; t++)
             values.Slice(t * y.Columns, y.Columns).CopyTo(HostTensorBuffer.IntRow(y, t));
     }
@@ -431,6 +431,14 @@ public sealed class ReferenceBackend : Backend
         Shapes.CheckCopy(x, values.Length);
         for (int t = 0; t < x.Rows; t++)
             HostTensorBuffer.Row(x, t).CopyTo(values.Slice(t * x.Columns, x.Columns));
+    }
+
+    /// <inheritdoc/>
+    public override void Read(Tensor x, Span<int> values)
+    {
+        Shapes.CheckCopyIds(x, values.Length);
+        for (int row = 0; row < x.Rows; row++)
+            HostTensorBuffer.IntRow(x, row).CopyTo(values.Slice(row * x.Columns, x.Columns));
     }
 
     /// <inheritdoc/>

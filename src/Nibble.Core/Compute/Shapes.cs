@@ -231,7 +231,7 @@ public static class Shapes
         Expect(y, y.Rows, y.Columns);
     }
 
-    /// <summary>Checks <see cref="Backend.Read"/> and <see cref="Backend.Write(ReadOnlySpan{float}, Tensor)"/>.</summary>
+    /// <summary>Checks <see cref="Backend.Read(Tensor, Span{float})"/> and <see cref="Backend.Write(ReadOnlySpan{float}, Tensor)"/>.</summary>
     /// <exception cref="ArgumentException">The number of values differs.</exception>
     public static void CheckCopy(Tensor x, int length)
     {
@@ -249,9 +249,9 @@ public static class Shapes
             throw new ArgumentException($"{weight.Name} is [{weight.Columns} x {weight.Rows} x {weight.Matrices}]; a vector of {columns} values is needed.", nameof(weight));
     }
 
-    /// <summary>Checks <see cref="Backend.Write(ReadOnlySpan{int}, Tensor)"/>.</summary>
+    /// <summary>Checks <see cref="Backend.Write(ReadOnlySpan{int}, Tensor)"/> and <see cref="Backend.Read(Tensor, Span{int})"/>.</summary>
     /// <exception cref="ArgumentException">The number of values differs.</exception>
-    public static void CheckWriteIds(Tensor y, int length)
+    public static void CheckCopyIds(Tensor y, int length)
     {
         Expect(y, y.Rows, y.Columns, ElementType.Int32);
         if ((long)y.Rows * y.Columns != length)

@@ -184,6 +184,14 @@ public sealed class GgufMetadata : IReadOnlyList<GgufEntry>
     /// <exception cref="GgufException">The key is absent, or the value is no array of integers, or one does not fit.</exception>
     public uint[] GetUInt32Array(string key) => FindUInt32Array(key) ?? throw Missing(key, "an array of UInt32");
 
+    /// <summary>A new array of integers, or null where the key is absent.</summary>
+    /// <exception cref="GgufException">The value is no array of integers, or one does not fit.</exception>
+    public long[]? FindInt64Array(string key) => FindIntegers<long>(key, "Int64");
+
+    /// <summary>A new array of integers.</summary>
+    /// <exception cref="GgufException">The key is absent, or the value is no array of integers, or one does not fit.</exception>
+    public long[] GetInt64Array(string key) => FindInt64Array(key) ?? throw Missing(key, "an array of Int64");
+
     /// <summary>A new array of floats, or null where the key is absent.</summary>
     /// <exception cref="GgufException">The value is no array of floats.</exception>
     public float[]? FindFloat32Array(string key)

@@ -166,7 +166,16 @@ internal sealed class Decoder
     /// <exception cref="OperationCanceledException">Cancelled; the sequence's positions from the first on, and its states, are undefined.</exception>
     public void Run(ReadOnlySpan<int> ids, SequenceState sequence, int firstPosition, Scratch scratch, CancellationToken cancellation)
     {
-        Step step = new(Backend, scratch, sequence, firstPosition);
+        Embed(ids, firstPosition, scratch);
+        RunLayers(0, Layers.Length, ids.Length, sequence, firstPosition, scratch, cancellation);
+    }
+
+    /// <summary>The first step of <see cref="Run"/>: <see cref="Scratch.State"/> becomes what the first layer reads, and <see cref="Scratch.LayerInputs"/> what layers read beside it.</summary>
+    /// <param name="ids">[tokens] ids, at most <see cref="Scratch.Tokens"/>.</param>
+    /// <param name="firstPosition">Position of the first token.</param>
+    /// <param name="scratch">Memory.</param>
+    public void Embed(ReadOnlySpan<int> ids, int firstPosition, Scratch scratch)
+    {
         Tensor state = scratch.State.SliceRows(0, ids.Length);
         Backend.GetRows(Embedding, ids, state);
         if (EmbeddingScale != 1) Backend.Scale(state, EmbeddingScale, state);
@@ -184,11 +193,24 @@ internal sealed class Decoder
             Tensor inputs = scratch.LayerInputs.SliceRows(0, ids.Length);
             LayerInputs.Run(Backend, ids, state, scratch.Take(ids.Length, inputs.Columns), inputs);
         }
+    }
 
-        foreach (DecoderLayer layer in Layers)
+    /// <summary>The second step of <see cref="Run"/>, for some of the layers: they change <see cref="Scratch.State"/>.</summary>
+    /// <param name="first">The first layer.</param>
+    /// <param name="end">The layer after the last.</param>
+    /// <param name="tokens">Tokens of the batch.</param>
+    /// <param name="sequence">Keys, values and states of the positions before.</param>
+    /// <param name="firstPosition">Position of the first token.</param>
+    /// <param name="scratch">Memory.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    public void RunLayers(int first, int end, int tokens, SequenceState sequence, int firstPosition, Scratch scratch, CancellationToken cancellation)
+    {
+        Step step = new(Backend, scratch, sequence, firstPosition);
+        Tensor state = scratch.State.SliceRows(0, tokens);
+        for (int layer = first; layer < end; layer++)
         {
             cancellation.ThrowIfCancellationRequested();
-            layer.Run(step, state);
+            Layers[layer].Run(step, state);
         }
     }
 

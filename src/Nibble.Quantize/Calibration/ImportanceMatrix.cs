@@ -51,15 +51,6 @@ public sealed class ImportanceMatrix
     /// <summary>The entries by name, in the order of their names' code points.</summary>
     public IReadOnlyCollection<ImportanceEntry> Entries => _entries.Values;
 
-    /// <summary>Whether a file starts as a GGUF file does; the legacy format has no mark of its own.</summary>
-    /// <param name="path">The file.</param>
-    private static bool IsGguf(string path)
-    {
-        using FileStream file = File.OpenRead(path);
-        Span<byte> magic = stackalloc byte[4];
-        return file.ReadAtLeast(magic, magic.Length, throwOnEndOfStream: false) == magic.Length && magic.SequenceEqual("GGUF"u8);
-    }
-
     /// <summary>Reads a file of either of llama.cpp's formats: GGUF, or the legacy one (.dat).</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ImportanceException">It is no importance matrix that can be used.</exception>
@@ -71,6 +62,16 @@ public sealed class ImportanceMatrix
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (!File.Exists(path)) throw new FileNotFoundException($"There is no file '{Path.GetFileName(path)}' at the path given.", path);
         return IsGguf(path) ? ReadGguf(path) : LegacyImportance.Read(path);
+    }
+
+    /// <summary>The entries of a layer's statistics: one for each weight.</summary>
+    /// <param name="layer">The statistics.</param>
+    public static IEnumerable<ImportanceEntry> EntriesOf(LayerStatistics layer)
+    {
+        ArgumentNullException.ThrowIfNull(layer);
+        return from input in layer.Inputs
+               from weight in input.Weights
+               select new ImportanceEntry(weight, input.SquareSums, [.. input.Counts.Select(count => (float)count)]);
     }
 
     /// <summary>The entry of a weight, if there is one.</summary>
@@ -110,6 +111,14 @@ public sealed class ImportanceMatrix
         }
 
         writer.Write(path);
+    }
+
+    /// <summary>Whether a file starts as a GGUF file does; the legacy format has no mark of its own.</summary>
+    private static bool IsGguf(string path)
+    {
+        using FileStream file = File.OpenRead(path);
+        Span<byte> magic = stackalloc byte[4];
+        return file.ReadAtLeast(magic, magic.Length, throwOnEndOfStream: false) == magic.Length && magic.SequenceEqual("GGUF"u8);
     }
 
     private static void AddTensor(GgufWriter writer, string name, ReadOnlySpan<float> values, int parts) =>

@@ -30,22 +30,15 @@ public static class Perplexity
     public static PerplexityResult Measure(
         Session session, ReadOnlySpan<int> ids, int chunkTokens, int? bos, IProgress<(int Chunk, double Nll)>? progress, CancellationToken cancellation)
     {
-        ArgumentNullException.ThrowIfNull(session);
-        if (chunkTokens < 4 || chunkTokens > session.Capacity)
-            throw new ArgumentOutOfRangeException(nameof(chunkTokens), $"chunks of {chunkTokens} ids were asked for; the session takes 4 to {session.Capacity}.");
-        int chunks = ids.Length / chunkTokens;
-        if (chunks == 0)
-            throw new ArgumentException($"the text has {ids.Length} ids; at least one chunk of {chunkTokens} is needed. Use a longer text or a smaller chunk.", nameof(ids));
-
-        int first = chunkTokens / 2;
+        TextChunks text = new(session, ids, chunkTokens, bos);
+        int first = text.First;
         double total = 0, squares = 0;
         int counted = 0;
         List<double> chunkNll = [];
         int[] chunk = new int[chunkTokens];
-        for (int c = 0; c < chunks; c++)
+        for (int c = 0; c < text.Count; c++)
         {
-            ids.Slice(c * chunkTokens, chunkTokens).CopyTo(chunk);
-            if (bos is { } id) chunk[0] = id;
+            text.CopyTo(c, chunk);
             double sum = 0;
             session.Rewind(0, cancellation);
             session.Evaluate(
@@ -59,11 +52,10 @@ public static class Perplexity
                     squares += nll * nll;
                 },
                 cancellation);
-            int predictions = chunkTokens - 1 - first;
-            counted += predictions;
+            counted += text.Predictions;
             total += sum;
-            chunkNll.Add(sum / predictions);
-            progress?.Report((c, sum / predictions));
+            chunkNll.Add(sum / text.Predictions);
+            progress?.Report((c, sum / text.Predictions));
         }
 
         double mean = total / counted;

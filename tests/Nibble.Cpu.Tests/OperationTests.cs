@@ -485,7 +485,7 @@ public class OperationTests
         backend.StoreKv(x, x, cache, 0, 0);
         backend.Attention(x, cache, 0, 0, new AttentionOptions(1, 1), x);
         backend.Rope(x, 32, 0, new RopeTable(RopePairing.Halves, [1], 1));
-        backend.Read(x, []);
+        backend.Read(x, Span<float>.Empty);
     }
 
     // Runs an operation on both backends; the results may differ by a part of the larger value, 0 for equal bits.

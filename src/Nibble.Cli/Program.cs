@@ -89,6 +89,7 @@ internal static partial class Program
             ArchitecturesCommand.Create(),
             DevicesCommand.Create(),
             QuantizeCommand.Create(),
+            ImportCommand.Create(),
             SynthCommand.Create(),
             BenchCommand.Create(),
             KernelsCommand.Create(),

@@ -1,0 +1,95 @@
+using System.Runtime.InteropServices;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
+using Nibble.Core.Safetensors;
+
+namespace Nibble.Quantize.Import;
+
+/// <summary>The GGUF file that an import makes: its metadata, and its tensors, whose bytes are made while the file is written.</summary>
+/// <param name="architecture">The value of <c>general.architecture</c>.</param>
+internal sealed class ImportPlan(string architecture)
+{
+    private readonly List<PlannedTensor> _tensors = [];
+    private readonly List<string> _notes = [];
+
+    private sealed record PlannedTensor(string Name, long Bytes, Action<GgufWriter, Action<Stream, Action<Stream>>> Add);
+
+    /// <summary>The value of <c>general.architecture</c>.</summary>
+    public string Architecture => architecture;
+
+    /// <summary>The metadata and tensors.</summary>
+    public GgufWriter Writer { get; } = new();
+
+    /// <summary>What a person should know: rules that were used, and what in the checkpoint has no place in the file.</summary>
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>Tensors.</summary>
+    public int TensorCount => _tensors.Count;
+
+    /// <summary>Bytes of all tensors.</summary>
+    public long TensorBytes => _tensors.Sum(tensor => tensor.Bytes);
+
+    /// <summary>Adds a note, once.</summary>
+    public void Note(string text)
+    {
+        if (!_notes.Contains(text)) _notes.Add(text);
+    }
+
+    /// <summary>Sets a key of the architecture.</summary>
+    /// <param name="key">The part after the architecture's name.</param>
+    /// <param name="value">The value.</param>
+    public void Set(string key, GgufValue value) => Writer.Set($"{architecture}.{key}", value);
+
+    /// <summary>Adds a tensor whose bytes are made while the file is written.</summary>
+    /// <param name="name">Its name in the file.</param>
+    /// <param name="format">How the values are stored.</param>
+    /// <param name="dimensions">The first is the contiguous one.</param>
+    /// <param name="write">Writes the rows.</param>
+    public void Add(string name, BlockFormat format, long[] dimensions, Action<Stream> write)
+    {
+        long bytes = format.RowBytes(dimensions[0]);
+        foreach (long dimension in dimensions.AsSpan(1)) bytes *= dimension;
+        _tensors.Add(new PlannedTensor(name, bytes, (writer, tell) => writer.AddTensor(name, format, dimensions, stream => tell(stream, write))));
+    }
+
+    /// <summary>Adds a float32 vector.</summary>
+    /// <param name="name">Its name in the file.</param>
+    /// <param name="make">Makes the values.</param>
+    /// <param name="count">Values.</param>
+    public void AddVector(string name, int count, Func<float[]> make) => Add(name, BlockFormats.F32, [count], stream => stream.Write(MemoryMarshal.AsBytes(make().AsSpan())));
+
+    /// <summary>Adds matrices of floats as one tensor.</summary>
+    /// <param name="name">Its name in the file.</param>
+    /// <param name="parts">The matrices, alike in type and shape; the tensor has three dimensions where there is more than one, or where asked for.</param>
+    /// <param name="order">Which row comes at each place; null for as they are.</param>
+    /// <param name="isStack">Whether even a single matrix becomes a tensor of three dimensions.</param>
+    public void AddRows(string name, IReadOnlyList<FloatRows> parts, int[]? order = null, bool isStack = false)
+    {
+        FloatRows first = parts[0];
+        foreach (FloatRows part in parts)
+            if (part.Tensor.Type != first.Tensor.Type) throw CheckpointFolder.Fault(part.Tensor, $"{first.Tensor.Type.Name()} is needed, as '{first.Tensor.Name}' has it: they become one tensor");
+        long[] dimensions = isStack ? [first.Columns, first.Rows, parts.Count] : [first.Columns, first.Rows];
+        Add(name, first.Format, dimensions, stream =>
+        {
+            foreach (FloatRows part in parts) part.CopyTo(stream, order);
+        });
+    }
+
+    /// <summary>Writes the file beside its place and moves it there when it is whole.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="progress">Told the share that is written and the tensor, or null.</param>
+    /// <param name="cancellation">Looked at before each tensor.</param>
+    public void Write(string path, Action<double, string>? progress, CancellationToken cancellation)
+    {
+        long done = 0, all = Math.Max(1, TensorBytes);
+        foreach (PlannedTensor tensor in _tensors)
+            tensor.Add(Writer, (stream, write) =>
+            {
+                cancellation.ThrowIfCancellationRequested();
+                progress?.Invoke((double)done / all, tensor.Name);
+                write(stream);
+                done += tensor.Bytes;
+            });
+        Writer.Write(path);
+    }
+}

@@ -1,7 +1,9 @@
 using System.Runtime.InteropServices;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Core.Safetensors;
+using Nibble.Quantize.Import.Formats;
 
 namespace Nibble.Quantize.Import;
 
@@ -12,7 +14,8 @@ internal sealed class ImportPlan(string architecture)
     private readonly List<PlannedTensor> _tensors = [];
     private readonly List<string> _notes = [];
 
-    private sealed record PlannedTensor(string Name, long Bytes, Action<GgufWriter, Action<Stream, Action<Stream>>> Add);
+    // The second argument is called before the first bytes of the tensor are made.
+    private sealed record PlannedTensor(string Name, long Bytes, Action<GgufWriter, Action> Add);
 
     /// <summary>The value of <c>general.architecture</c>.</summary>
     public string Architecture => architecture;
@@ -49,7 +52,51 @@ internal sealed class ImportPlan(string architecture)
     {
         long bytes = format.RowBytes(dimensions[0]);
         foreach (long dimension in dimensions.AsSpan(1)) bytes *= dimension;
-        _tensors.Add(new PlannedTensor(name, bytes, (writer, tell) => writer.AddTensor(name, format, dimensions, stream => tell(stream, write))));
+        _tensors.Add(new PlannedTensor(name, bytes, (writer, begin) => writer.AddTensor(name, format, dimensions, stream =>
+        {
+            begin();
+            write(stream);
+        })));
+    }
+
+    /// <summary>Adds a quantized matrix, or those of experts as one tensor.</summary>
+    /// <param name="parts">The matrices, alike in format and shape.</param>
+    /// <param name="source">The first one's name in the checkpoint, for errors.</param>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="rows">Rows of a matrix.</param>
+    /// <param name="columns">Values of a row.</param>
+    /// <param name="order">Which row of the checkpoint comes at each place; null for as they are.</param>
+    /// <param name="isStack">Whether even a single matrix becomes a tensor of three dimensions.</param>
+    public void AddLayers(IReadOnlyList<LayerWeights> parts, string source, string name, int rows, int columns, int[]? order = null, bool isStack = false)
+    {
+        if (parts[0] is BlockWeights { Format: var format })
+        {
+            // Whole rows: another order costs nothing.
+            Add(name, format, isStack ? [columns, rows, parts.Count] : [columns, rows], stream =>
+            {
+                byte[] bytes = new byte[format.RowBytes(columns)];
+                foreach (LayerWeights part in parts)
+                    for (int i = 0; i < rows; i++)
+                    {
+                        ((BlockWeights)part).WriteRow(order is null ? i : order[i], bytes);
+                        stream.Write(bytes);
+                    }
+            });
+            return;
+        }
+
+        EncodedWeights[] matrices = [.. parts.Cast<EncodedWeights>()];
+        TensorEncoding encoding = matrices[0].Encoding;
+        foreach (EncodedWeights matrix in matrices)
+            if (matrix.Encoding != encoding || (matrices.Length > 1 && encoding.HasColumnOrder))
+                throw new ImportException(source, $"the experts of {name} are stored in several ways ({encoding.ToText()}; {matrix.Encoding.ToText()}); they become one tensor, which needs one way and no order of columns.");
+        encoding = encoding with { Matrices = matrices.Length, HasRowOrder = order is not null };
+        encoding.Check();
+        _tensors.Add(new PlannedTensor(name, encoding.ByteLength, (writer, begin) => EncodedTensors.Add(writer, encoding, () =>
+        {
+            begin();
+            return Data(matrices, order);
+        })));
     }
 
     /// <summary>Adds a float32 vector.</summary>
@@ -83,13 +130,28 @@ internal sealed class ImportPlan(string architecture)
     {
         long done = 0, all = Math.Max(1, TensorBytes);
         foreach (PlannedTensor tensor in _tensors)
-            tensor.Add(Writer, (stream, write) =>
+            tensor.Add(Writer, () =>
             {
                 cancellation.ThrowIfCancellationRequested();
                 progress?.Invoke((double)done / all, tensor.Name);
-                write(stream);
                 done += tensor.Bytes;
             });
         Writer.Write(path);
+    }
+
+    private static EncodedData Data(EncodedWeights[] matrices, int[]? order)
+    {
+        EncodedData data = new();
+        Dictionary<EncodedPart, byte[]>[] made = [.. matrices.Select(matrix => matrix.Make())];
+        foreach ((EncodedPart part, byte[] bytes) in made[0])
+        {
+            // Tables are shared by all matrices.
+            bool isShared = part is EncodedPart.Table or EncodedPart.NestedTable;
+            if (isShared && made.Any(one => !one[part].AsSpan().SequenceEqual(bytes))) throw new InvalidDataException($"The experts of {matrices[0].Encoding.Name} have tables of their own; they become one tensor with one table.");
+            data.Set(part, isShared || made.Length == 1 ? bytes : made.SelectMany(one => one[part]).ToArray());
+        }
+
+        if (order is not null) data.Set<int>(EncodedPart.RowOrder, order);
+        return data;
     }
 }

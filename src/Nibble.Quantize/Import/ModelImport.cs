@@ -1,6 +1,7 @@
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Core.Safetensors;
+using Nibble.Quantize.Import.Formats;
 
 namespace Nibble.Quantize.Import;
 
@@ -13,6 +14,7 @@ public sealed class ModelImport : IDisposable
     private readonly ModelShape _shape;
     private readonly ImportPlan _plan;
     private readonly string _prefix;
+    private readonly LayerFormat? _format;
 
     private ModelImport(CheckpointFolder folder, string name)
     {
@@ -21,6 +23,7 @@ public sealed class ModelImport : IDisposable
         _shape = new ModelShape(_config, _family.Defaults);
         _plan = new ImportPlan(_family.Architecture);
         _prefix = Prefix();
+        _format = LayerFormats.Of(folder);
         Name = name;
         AddMetadata();
         TokenizerImport.Add(_plan, folder, _shape.Vocabulary);
@@ -35,7 +38,7 @@ public sealed class ModelImport : IDisposable
     public string Architecture => _plan.Architecture;
 
     /// <summary>How the checkpoint's weights are read: format and formula.</summary>
-    public string Rule { get; private set; } = "float: weights are kept as stored; vectors become float32";
+    public string Rule => _format?.Rule ?? "float: weights are kept as stored; vectors become float32";
 
     /// <summary>What a person should know besides.</summary>
     public IReadOnlyList<string> Notes => _plan.Notes;
@@ -125,7 +128,7 @@ public sealed class ModelImport : IDisposable
     {
         FloatRows embedding = Float(_prefix + "embed_tokens.weight", _shape.Vocabulary, _shape.Width, "vocab_size, hidden_size");
         _plan.AddRows("token_embd.weight", [embedding]);
-        SetFileType(embedding.Format);
+        if (_format is null) SetFileType(embedding.Format);
         AddNorm(_prefix + "norm.weight", "output_norm.weight", _shape.Width, "hidden_size");
         AddOutput();
         for (int layer = 0; layer < _shape.Layers; layer++)
@@ -171,9 +174,36 @@ public sealed class ModelImport : IDisposable
     private void AddMatrix(string source, string name, LayerMatrix matrix)
     {
         int[]? order = matrix.TurnedHeads > 0 ? LayerNames.Interleaved(matrix.TurnedHeads, matrix.Rows) : null;
-        _plan.AddRows($"{name}{matrix.Name}.weight", [Float($"{source}{matrix.Source}.weight", matrix.Rows, matrix.Columns, matrix.Meaning)], order);
+        AddWeights([source + matrix.Source], $"{name}{matrix.Name}.weight", matrix.Rows, matrix.Columns, matrix.Meaning, order);
         string bias = $"{source}{matrix.Source}.bias";
-        if (matrix.NeedsBias || _folder.Has(bias)) AddBias(bias, $"{name}{matrix.Name}.bias", matrix.Rows, matrix.Meaning, order);
+        if (matrix.NeedsBias || (_folder.Has(bias) && !IsZeroOfQuantized(source + matrix.Source))) AddBias(bias, $"{name}{matrix.Name}.bias", matrix.Rows, matrix.Meaning, order);
+    }
+
+    // One matrix, or those of experts, each quantized or not.
+    private void AddWeights(string[] sources, string name, int rows, int columns, string meaning, int[]? order = null, bool isStack = false)
+    {
+        if (_format is not { } format || !format.Covers(_folder, sources[0]))
+        {
+            _plan.AddRows(name, [.. sources.Select(source => Float(source + ".weight", rows, columns, meaning))], order, isStack);
+            return;
+        }
+
+        try
+        {
+            LayerWeights[] layers = [.. sources.Select(source => format.Read(new LayerRequest(_folder, source, name, rows, columns, meaning)))];
+            _plan.AddLayers(layers, _folder.WeightsFile, name, rows, columns, order, isStack);
+        }
+        catch (ArgumentException error)
+        {
+            throw new ImportException(_folder.WeightsFile, $"'{sources[0]}' cannot be stored: {error.Message}");
+        }
+    }
+
+    // AutoGPTQ writes biases of 0 where the model has none.
+    private bool IsZeroOfQuantized(string source)
+    {
+        if (_format is null || !_format.Covers(_folder, source) || _folder.Find(source + ".bias") is not { } bias) return false;
+        return FloatRows.Decode(bias).All(value => value == 0);
     }
 
     private void AddBias(string source, string name, int rows, string meaning, int[]? order)
@@ -208,7 +238,7 @@ public sealed class ModelImport : IDisposable
         }
 
         void Stack(string part, string to, int rows, int columns, string meaning) =>
-            _plan.AddRows($"{name}{to}.weight", [.. Enumerable.Range(0, count).Select(i => Float($"{source}{experts.Prefix}.{i}.{part}.weight", rows, columns, meaning))], isStack: true);
+            AddWeights([.. Enumerable.Range(0, count).Select(i => $"{source}{experts.Prefix}.{i}.{part}")], $"{name}{to}.weight", rows, columns, meaning, isStack: true);
         Stack(experts.Gate, "ffn_gate_exps", hidden, _shape.Width, "expert width, hidden_size");
         Stack(experts.Up, "ffn_up_exps", hidden, _shape.Width, "expert width, hidden_size");
         Stack(experts.Down, "ffn_down_exps", _shape.Width, hidden, "hidden_size, expert width");

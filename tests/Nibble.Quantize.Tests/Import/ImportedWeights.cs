@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Nibble.Core.Encodings;
 using Nibble.Core.Gguf;
 
 namespace Nibble.Quantize.Tests.Import;
@@ -59,6 +60,13 @@ internal static class ImportedWeights
 
     private static float[][] Rows(GgufFile file, string name)
     {
+        if (EncodedTensors.Read(file).SingleOrDefault(one => one.Name == name) is { } encoded)
+        {
+            float[][] decoded = new float[encoded.RowCount][];
+            for (int i = 0; i < decoded.Length; i++) encoded.DecodeRow(i, decoded[i] = new float[encoded.Columns]);
+            return decoded;
+        }
+
         GgufTensor tensor = file.Find(name)!;
         float[][] rows = new float[tensor.RowCount][];
         for (int i = 0; i < rows.Length; i++)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Cpu;
@@ -13,6 +14,9 @@ namespace Nibble.Cli;
 internal sealed record ModelReport
 {
     private const int ShownProblems = 10;
+
+    /// <summary>Tensors, encoded ones in the place of their parts; as the file lists them where an encoded one cannot be read.</summary>
+    public required IReadOnlyList<IWeightSource> Weights { get; init; }
 
     /// <summary>Values of all tensors.</summary>
     public required long Parameters { get; init; }
@@ -50,11 +54,13 @@ internal sealed record ModelReport
     /// <summary>Looks at a file.</summary>
     public static ModelReport Of(GgufFile file)
     {
-        long values = file.Tensors.Sum(tensor => tensor.RowCount * tensor.Columns);
-        long bytes = file.Tensors.Sum(tensor => tensor.ByteLength);
+        IReadOnlyList<IWeightSource> weights = WeightsOf(file);
+        long values = weights.Sum(tensor => tensor.RowCount * tensor.Columns);
+        long bytes = weights.Sum(tensor => tensor.ByteLength);
         (IReadOnlyList<string> problems, int? positions, long? session, int? context) = TryLoad(file);
         return new ModelReport
         {
+            Weights = weights,
             Parameters = values,
             TensorBytes = bytes,
             BitsPerWeight = values == 0 ? 0 : 8.0 * bytes / values,
@@ -88,6 +94,19 @@ internal sealed record ModelReport
         yield return ("chat template", ChatTemplate);
         yield return ("runs", Problems.Count == 0 ? "yes" : "no: " + string.Join(Environment.NewLine, Problems.Take(ShownProblems)));
         if (Problems.Count > ShownProblems) yield return (string.Empty, $"and {Problems.Count - ShownProblems} more; --json lists all");
+    }
+
+    private static IReadOnlyList<IWeightSource> WeightsOf(GgufFile file)
+    {
+        try
+        {
+            return file.Weights.All;
+        }
+        catch (GgufException)
+        {
+            // The model does not run, and what follows says why.
+            return file.Tensors;
+        }
     }
 
     private static (IReadOnlyList<string> Problems, int? Positions, long? Session, int? Context) TryLoad(GgufFile file)

@@ -349,7 +349,9 @@ public sealed unsafe partial class CpuBackend
 
         MatMulTarget target = new()
         {
-            Weights = weight.Matrix(matrix),
+            Source = weight.Source.IsStored ? null : weight.Source,
+            SourceRow = (long)matrix * weight.Rows,
+            Weights = weight.Source.IsStored ? weight.Matrix(matrix) : null,
             RowBytes = weight.RowBytes,
             Rows = weight.Rows,
             Scale = weight.ScaleOf(matrix),

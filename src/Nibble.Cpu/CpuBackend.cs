@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
 using Nibble.Cpu.Jobs;
@@ -118,7 +119,7 @@ public sealed partial class CpuBackend : Backend
     public override bool Supports(Operation operation, BlockFormat format)
     {
         ArgumentNullException.ThrowIfNull(format);
-        return operation == Operation.KvCache ? KvCache.Formats.Contains(format) : CodeFormats.Find(format) is not null || IsFloat(format);
+        return operation == Operation.KvCache ? KvCache.Formats.Contains(format) : CodeFormats.Find(format) is not null || IsFloat(format) || format is EncodedFormat;
     }
 
     /// <inheritdoc/>
@@ -139,7 +140,7 @@ public sealed partial class CpuBackend : Backend
     public override long UploadBytes(IWeightSource source)
     {
         ArgumentNullException.ThrowIfNull(source);
-        if (_cache?.Has(source) == true) return CpuWeight.VectorBytes(source);
+        if (source.IsStored && _cache?.Has(source) == true) return CpuWeight.VectorBytes(source);
         return PackedKernelOf(source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 && (long)source.Rows * source.Matrices > 1
             ? PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices)
             : CpuWeight.VectorBytes(source);

@@ -21,15 +21,18 @@ internal sealed unsafe class CpuWeight : Weight
         _source = source;
         _scales = scales.ToArray();
         Codes = CodeFormats.Find(Format);
-        RowBytes = Format.RowBytes(Columns);
+        RowBytes = source.IsStored ? Format.RowBytes(Columns) : 0;
         if (VectorBytes(source) > 0) _vector = Decoded();
     }
 
-    /// <summary>How the format unpacks; null for F32, F16 and BF16.</summary>
+    /// <summary>How the format unpacks; null for F32, F16, BF16 and encodings.</summary>
     public CodeFormat? Codes { get; }
 
-    /// <summary>Bytes of a row.</summary>
+    /// <summary>Bytes of a stored row; 0 where rows are put together (<see cref="IWeightSource.IsStored"/>).</summary>
     public long RowBytes { get; }
+
+    /// <summary>Where rows come from.</summary>
+    public IWeightSource Source => _source;
 
     /// <summary>The matrices in packed order, or null.</summary>
     public PackedMatrix? Packed { get; set; }
@@ -54,7 +57,7 @@ internal sealed unsafe class CpuWeight : Weight
     public static CpuWeight Of(Weight weight) =>
         weight as CpuWeight ?? throw new ArgumentException($"{weight?.Name} was uploaded to another backend.", nameof(weight));
 
-    /// <summary>The address of a matrix's first row; throws when the file was closed.</summary>
+    /// <summary>The address of a matrix's first row, where rows are stored; throws when the file was closed.</summary>
     public byte* Matrix(int matrix) => (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(_source.Row((long)matrix * Rows)));
 
     /// <summary>What the products of a matrix are multiplied by.</summary>
@@ -73,7 +76,7 @@ internal sealed unsafe class CpuWeight : Weight
         for (int r = 0; r < Rows; r++)
         {
             Span<float> values = decoded.Span<float>((long)r * Columns, Columns);
-            Format.Decode(_source.Row(r), values);
+            _source.CopyRow(r, values);
             foreach (ref float value in values)
                 value *= ScaleOf(0);
         }

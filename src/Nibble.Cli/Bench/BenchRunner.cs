@@ -29,7 +29,7 @@ internal sealed class BenchRunner : IDisposable
         _cancellation = cancellation;
         CpuBackend? cpu = model.Backend as CpuBackend;
         _bandwidth = cpu is null ? null : new ReadBandwidth(cpu);
-        long parameters = model.File.Tensors.Sum(tensor => tensor.RowCount * tensor.Columns);
+        long parameters = model.File.Weights.All.Sum(tensor => tensor.RowCount * tensor.Columns);
         Setup = new BenchSetup
         {
             FileName = model.File.Path,
@@ -97,7 +97,7 @@ internal sealed class BenchRunner : IDisposable
 
     // The format of most bytes.
     private static BlockFormat MainFormat(GgufFile file) =>
-        file.Tensors.GroupBy(tensor => tensor.Format).MaxBy(group => group.Sum(tensor => tensor.ByteLength))!.Key;
+        file.Weights.All.GroupBy(tensor => tensor.Format).MaxBy(group => group.Sum(tensor => tensor.ByteLength))!.Key;
 
     private void Pass(Session session, ReadOnlySpan<int> prompt, ReadOnlySpan<int> generated)
     {

@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Spectre.Console;
@@ -40,7 +42,7 @@ internal static class InspectCommand
 
     private static void Decode(GgufFile file, string name, FileInfo target)
     {
-        GgufTensor tensor = file.Find(name)
+        IWeightSource tensor = (IWeightSource?)file.Find(name) ?? file.Weights.Find(name)
             ?? throw new UsageException($"{Path.GetFileName(file.Path)} has no tensor '{name}'; 'nibble inspect {Path.GetFileName(file.Path)} --tensors' lists them.");
         if (file.PartPaths.Contains(target.FullName)) throw new UsageException($"--out names the model itself, '{target.FullName}'; name another file.");
         OutputFile.Write(target.FullName, stream =>
@@ -48,7 +50,7 @@ internal static class InspectCommand
             float[] values = new float[tensor.Columns];
             for (long row = 0; row < tensor.RowCount; row++)
             {
-                tensor.Format.Decode(tensor.Row(row), values);
+                tensor.CopyRow(row, values);
                 stream.Write(MemoryMarshal.AsBytes(values.AsSpan()));
             }
         });
@@ -69,12 +71,13 @@ internal static class InspectCommand
             foreach (GgufTensor tensor in file.Tensors)
                 table.AddRow(Markup.Escape(tensor.Name), tensor.Format.Name, string.Join(" x ", tensor.Dimensions), Bytes(tensor.ByteLength));
             Terminal.Output.Write(table);
+            WriteEncoded(report);
         }
 
         Table formats = new Table().AddColumns("format", "tensors", "values", "bytes", "share");
         foreach (int column in (int[])[1, 2, 3, 4])
             formats.Columns[column].RightAligned();
-        foreach (IGrouping<BlockFormat, GgufTensor> group in file.Tensors.GroupBy(tensor => tensor.Format).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)))
+        foreach (IGrouping<BlockFormat, IWeightSource> group in report.Weights.GroupBy(tensor => tensor.Format).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)))
         {
             long bytes = group.Sum(tensor => tensor.ByteLength);
             formats.AddRow(
@@ -90,6 +93,17 @@ internal static class InspectCommand
         foreach ((string what, string value) in report.Rows())
             summary.AddRow(Markup.Escape(what), Markup.Escape(value));
         Terminal.Output.Write(summary);
+    }
+
+    private static void WriteEncoded(ModelReport report)
+    {
+        if (!report.Weights.OfType<EncodedTensor>().Any()) return;
+        Table table = new Table().AddColumns("encoded tensor", "encoding", "bytes", "bits a weight");
+        table.Columns[2].RightAligned();
+        table.Columns[3].RightAligned();
+        foreach (EncodedTensor tensor in report.Weights.OfType<EncodedTensor>())
+            table.AddRow(Markup.Escape(tensor.Name), Markup.Escape(tensor.Encoding.ToText()), Bytes(tensor.ByteLength), tensor.Encoding.BitsPerWeight.ToString("F2", CultureInfo.InvariantCulture));
+        Terminal.Output.Write(table);
     }
 
     private static void WriteJson(GgufFile file, ModelReport report, bool withTensors) => JsonOutput.Write(writer =>
@@ -121,7 +135,7 @@ internal static class InspectCommand
         }
 
         writer.WriteStartObject("format_bytes");
-        foreach (IGrouping<BlockFormat, GgufTensor> group in file.Tensors.GroupBy(tensor => tensor.Format))
+        foreach (IGrouping<BlockFormat, IWeightSource> group in report.Weights.GroupBy(tensor => tensor.Format))
             writer.WriteNumber(group.Key.Name, group.Sum(tensor => tensor.ByteLength));
         writer.WriteEndObject();
         writer.WriteString("tokenizer", report.Tokenizer);
@@ -149,6 +163,22 @@ internal static class InspectCommand
                 writer.WriteEndArray();
                 writer.WriteNumber("bytes", tensor.ByteLength);
                 writer.WriteNumber("offset", tensor.FileOffset);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+            writer.WriteStartArray("encoded_tensors");
+            foreach (EncodedTensor tensor in report.Weights.OfType<EncodedTensor>())
+            {
+                writer.WriteStartObject();
+                writer.WriteString("name", tensor.Name);
+                writer.WriteString("format", tensor.Format.Name);
+                writer.WriteString("encoding", tensor.Encoding.ToText());
+                writer.WriteStartArray("shape");
+                foreach (long dimension in ((IWeightSource)tensor).Dimensions)
+                    writer.WriteNumberValue(dimension);
+                writer.WriteEndArray();
+                writer.WriteNumber("bytes", tensor.ByteLength);
                 writer.WriteEndObject();
             }
 

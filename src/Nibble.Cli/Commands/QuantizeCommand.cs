@@ -80,7 +80,7 @@ internal static class QuantizeCommand
 
     private static void WarnOfCodes(QuantizationPlan plan)
     {
-        List<PlannedTensor> again = [.. plan.Tensors.Where(tensor => tensor.Format != tensor.Source.Format && tensor.Source.Format.BlockValues > 1)];
+        List<PlannedTensor> again = [.. plan.Tensors.Where(tensor => tensor.IsRoundedAgain)];
         if (again.Count > 0)
             Terminal.Warning($"{again.Count} tensors are quantized already ({string.Join(", ", again.Select(tensor => tensor.Source.Format).Distinct())}) and are rounded a second time; the errors add up. A float model gives a better file.");
     }

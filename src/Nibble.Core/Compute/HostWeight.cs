@@ -17,9 +17,10 @@ public sealed class HostWeight : Weight
         _scales = scales.ToArray();
     }
 
-    /// <summary>The bytes of one row; see <see cref="IWeightSource.Row"/>.</summary>
+    /// <summary>Decodes one row; see <see cref="IWeightSource.CopyRow"/>.</summary>
     /// <param name="row">Row, counted over all matrices.</param>
-    public ReadOnlySpan<byte> Row(long row) => _source.Row(row);
+    /// <param name="values">[columns] float32, overwritten.</param>
+    public void CopyRow(long row, Span<float> values) => _source.CopyRow(row, values);
 
     /// <summary>What the products of a matrix are multiplied by.</summary>
     /// <param name="matrix">Matrix.</param>

@@ -50,7 +50,7 @@ public sealed class ReferenceBackend : Backend
         for (int i = 0; i < rows.Length; i++)
         {
             Span<float> values = HostTensorBuffer.Row(y, i);
-            weight.Format.Decode(weight.Row(rows[i]), values);
+            weight.CopyRow(rows[i], values);
             if (weight.ScaleOf(0) != 1)
                 for (int c = 0; c < values.Length; c++) values[c] *= weight.ScaleOf(0);
         }
@@ -65,7 +65,7 @@ public sealed class ReferenceBackend : Backend
         float scale = matrix.ScaleOf(0);
         for (int r = 0; r < weight.Rows; r++)
         {
-            weight.Format.Decode(matrix.Row(r), row);
+            matrix.CopyRow(r, row);
             for (int t = 0; t < x.Rows; t++)
                 HostTensorBuffer.Row(y, t)[r] = (float)(scale * Dot(row, HostTensorBuffer.Row(x, t)));
         }
@@ -88,7 +88,7 @@ public sealed class ReferenceBackend : Backend
                 Span<float> output = HostTensorBuffer.Row(y, (t * used) + i);
                 for (int r = 0; r < weight.Rows; r++)
                 {
-                    weight.Format.Decode(matrices.Row(((long)expert * weight.Rows) + r), row);
+                    matrices.CopyRow(((long)expert * weight.Rows) + r, row);
                     output[r] = (float)(matrices.ScaleOf(expert) * Dot(row, input));
                 }
             }
@@ -255,7 +255,7 @@ public sealed class ReferenceBackend : Backend
         float[] taps = new float[length], terms = bias is null ? new float[x.Columns] : Vector(bias), line = new float[length - 1 + x.Rows];
         for (int c = 0; c < x.Columns; c++)
         {
-            kernel.Format.Decode(kernels.Row(c), taps);
+            kernels.CopyRow(c, taps);
             for (int i = 0; i < line.Length; i++)
                 line[i] = i < length - 1 ? HostTensorBuffer.Row(state, i)[c] : HostTensorBuffer.Row(x, i - (length - 1))[c];
             for (int t = 0; t < x.Rows; t++)
@@ -354,7 +354,7 @@ public sealed class ReferenceBackend : Backend
         {
             for (int i = 0; i < experts.Columns; i++)
             {
-                biases.Format.Decode(vectors.Row(HostTensorBuffer.IntRow(experts, t)[i]), bias);
+                vectors.CopyRow(HostTensorBuffer.IntRow(experts, t)[i], bias);
                 Span<float> row = HostTensorBuffer.Row(x, (t * experts.Columns) + i);
                 for (int c = 0; c < row.Length; c++)
                     row[c] += vectors.ScaleOf(0) * bias[c];
@@ -499,7 +499,7 @@ public sealed class ReferenceBackend : Backend
         HostWeight vector = HostWeight.Of(weight);
         float[] values = new float[weight.Rows * weight.Columns];
         for (int r = 0; r < weight.Rows; r++)
-            weight.Format.Decode(vector.Row(r), values.AsSpan(r * weight.Columns, weight.Columns));
+            vector.CopyRow(r, values.AsSpan(r * weight.Columns, weight.Columns));
         for (int i = 0; i < values.Length; i++)
             values[i] *= vector.ScaleOf(0);
         return values;

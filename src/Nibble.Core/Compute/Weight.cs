@@ -15,6 +15,7 @@ public abstract class Weight : IDisposable
         Rows = source.Rows;
         Columns = source.Columns;
         Matrices = source.Matrices;
+        ByteLength = source.ByteLength;
     }
 
     /// <summary>The tensor's name.</summary>
@@ -31,6 +32,9 @@ public abstract class Weight : IDisposable
 
     /// <summary>Matrices; 1 unless these are experts.</summary>
     public int Matrices { get; }
+
+    /// <summary>Bytes in the file.</summary>
+    public long ByteLength { get; }
 
     /// <summary>Frees what the backend allocated for it.</summary>
     public void Dispose()

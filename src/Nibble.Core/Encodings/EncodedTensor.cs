@@ -1,11 +1,11 @@
 using System.Buffers;
-using System.Runtime.InteropServices;
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 
 namespace Nibble.Core.Encodings;
 
 /// <summary>An encoded tensor: an encoding and its parts, of an open file or in memory. Parts were checked against the encoding; what is in files stays there.</summary>
-public sealed class EncodedTensor
+public sealed class EncodedTensor : IWeightSource
 {
     private readonly EncodedData _data;
     private readonly int[] _rowOrder, _columnOrder, _outlierColumns;
@@ -25,6 +25,7 @@ public sealed class EncodedTensor
         foreach (EncodedPart part in data.Parts)
             if (parts.All(known => known.Part != part)) throw new ArgumentException($"{encoding.Name} has {EncodedPartShape.SuffixOf(part)}, which its encoding '{encoding.ToText()}' does not know.");
         Encoding = encoding;
+        Format = EncodedFormat.Of(encoding);
         _data = data;
         _rowOrder = encoding.HasRowOrder ? Permutation(EncodedPart.RowOrder, encoding.Rows) : [];
         _columnOrder = encoding.HasColumnOrder ? Permutation(EncodedPart.ColumnOrder, encoding.Columns) : [];
@@ -37,11 +38,17 @@ public sealed class EncodedTensor
     /// <summary>The tensor's name.</summary>
     public string Name => Encoding.Name;
 
+    /// <summary>The encoding's name among formats: nothing decodes with it.</summary>
+    public BlockFormat Format { get; }
+
     /// <summary>Values in a row.</summary>
     public int Columns => Encoding.Columns;
 
     /// <summary>Rows of one matrix.</summary>
     public int Rows => Encoding.Rows;
+
+    /// <inheritdoc/>
+    public bool IsStored => false;
 
     /// <summary>Matrices; 1 unless the tensor holds experts.</summary>
     public int Matrices => Encoding.Matrices;
@@ -83,6 +90,23 @@ public sealed class EncodedTensor
 
         for (int k = 0; k < _outlierColumns.Length; k++)
             values[_outlierColumns[k]] = new ScalarRow(Encoding.OutlierFormat, _data.Row(EncodedPart.OutlierValues, k))[stored];
+    }
+
+    /// <inheritdoc/>
+    void IWeightSource.CopyRow(long row, Span<float> values) => DecodeRow(row, values);
+
+    /// <inheritdoc/>
+    ReadOnlySpan<byte> IWeightSource.Row(long row) => throw new NotSupportedException($"{Name} is encoded as {Encoding.Title}, and a row of it lies in several parts; {nameof(DecodeRow)} gives its values.");
+
+    /// <summary>Writes the description and the bytes of all parts.</summary>
+    /// <param name="stream">Where to.</param>
+    /// <exception cref="ObjectDisposedException">The file was closed.</exception>
+    public void CopyTo(Stream stream)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        stream.Write(System.Text.Encoding.UTF8.GetBytes(Encoding.ToText()));
+        foreach (EncodedPartShape part in Encoding.Parts())
+            _data.CopyTo(part.Part, stream);
     }
 
     /// <summary>Name, encoding and shape, for example <c>blk.0.attn_q.weight nf4 b64 [2048, 2048]</c>.</summary>

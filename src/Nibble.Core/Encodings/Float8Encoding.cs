@@ -28,6 +28,9 @@ public sealed record Float8Encoding(string Name, int Columns, int Rows) : Tensor
     public override string Kind => KindName;
 
     /// <inheritdoc/>
+    public override int BitsPerCode => 8;
+
+    /// <inheritdoc/>
     public override string Title => $"fp8 {BlockColumns}x{BlockRows}";
 
     private long ScalesAcross => ((long)Columns + BlockColumns - 1) / BlockColumns;

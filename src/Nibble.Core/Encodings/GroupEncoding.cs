@@ -40,6 +40,9 @@ public sealed record GroupEncoding(string Name, int Columns, int Rows) : TensorE
     public override string Kind => KindName;
 
     /// <inheritdoc/>
+    public override int BitsPerCode => Bits;
+
+    /// <inheritdoc/>
     public override string Title => $"int{Bits} {(Group == Columns && !IsFlat ? "row" : $"g{Group}")}{(ZeroFormat is null ? "" : " zeros")}";
 
     private long Groups => (((long)Columns * Rows) + Group - 1) / Group;

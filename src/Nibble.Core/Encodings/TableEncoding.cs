@@ -36,6 +36,9 @@ public sealed record TableEncoding(string Name, int Columns, int Rows) : TensorE
     public override string Kind => KindName;
 
     /// <inheritdoc/>
+    public override int BitsPerCode => 4;
+
+    /// <inheritdoc/>
     public override string Title => $"{TableName} b{Block}{(NestedBlock > 0 ? " double" : "")}";
 
     private long Blocks => IsFlat ? (((long)Columns * Rows) + Block - 1) / Block : (long)Columns / Block * Rows;

@@ -41,6 +41,9 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
     /// <summary>A few words for people, for example <c>int4 g128</c>.</summary>
     public abstract string Title { get; }
 
+    /// <summary>Bits of a code: 2, 3, 4 or 8.</summary>
+    public abstract int BitsPerCode { get; }
+
     /// <summary>Every part, the codes first.</summary>
     public IReadOnlyList<EncodedPartShape> Parts()
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Nibble.Core.Encodings;
 using Nibble.Core.Memory;
 
 namespace Nibble.Core.Gguf;
@@ -11,6 +12,7 @@ public sealed class GgufFile : IDisposable
 {
     private readonly GgufPart[] _parts;
     private readonly Dictionary<string, GgufTensor> _byName;
+    private FileWeights? _weights;
 
     private GgufFile(string path, GgufPart[] parts)
     {
@@ -78,6 +80,10 @@ public sealed class GgufFile : IDisposable
             throw;
         }
     }
+
+    /// <summary>All weights: plain tensors, and encoded ones under their own names in the place of their parts. Read when first asked for.</summary>
+    /// <exception cref="GgufException">An encoded tensor cannot be read.</exception>
+    public FileWeights Weights => _weights ??= new FileWeights(this);
 
     /// <summary>A tensor by name, or null.</summary>
     public GgufTensor? Find(string name) => _byName.GetValueOrDefault(name);

@@ -186,6 +186,7 @@ internal sealed unsafe class GetRowsJob(CpuKernels kernels, Scratch[] scratch) :
 {
     private readonly Scratch _indices = new();
     private Rows _y;
+    private IWeightSource? _source;
     private byte* _table;
     private long _rowBytes;
     private float _scale;
@@ -196,7 +197,8 @@ internal sealed unsafe class GetRowsJob(CpuKernels kernels, Scratch[] scratch) :
     public void Prepare(CpuWeight table, ReadOnlySpan<int> rows, Tensor y)
     {
         (_y, _rowBytes, _scale, _format, _codes, Units) = (new Rows(y), table.RowBytes, table.ScaleOf(0), table.Format, table.Codes, rows.Length);
-        _table = table.Matrix(0);
+        _source = table.Source.IsStored ? null : table.Source;
+        _table = table.Source.IsStored ? table.Matrix(0) : null;
         rows.CopyTo(new Span<int>(_indices.Reserve(rows.Length * 4L), rows.Length));
         foreach (Scratch own in scratch)
             own.Reserve(y.Columns + (y.Columns / 2) + 64);
@@ -206,10 +208,15 @@ internal sealed unsafe class GetRowsJob(CpuKernels kernels, Scratch[] scratch) :
 
     protected override void Unit(int unit, int thread)
     {
-        byte* row = _table + (((int*)_indices.Pointer)[unit] * _rowBytes);
+        int index = ((int*)_indices.Pointer)[unit];
+        byte* row = _table + (index * _rowBytes);
         float* y = _y[unit];
         int columns = _y.Columns;
-        if (_codes is { } codes)
+        if (_source is { } source)
+        {
+            source.CopyRow(index, new Span<float>(y, columns));
+        }
+        else if (_codes is { } codes)
         {
             float* scales = (float*)scratch[thread].Pointer, mins = scales + (columns / 16);
             sbyte* values = (sbyte*)(mins + (columns / 16));

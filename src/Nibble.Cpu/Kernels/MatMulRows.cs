@@ -43,7 +43,7 @@ internal static unsafe class MatMulRows<TLanes, TVector>
                 weights = (float*)(target.Weights + (chunk * target.RowBytes));
             else
                 for (int r = 0; r < count; r++)
-                    Decode(in target, target.Weights + ((chunk + r) * target.RowBytes), columns, padded, codes, decoded + ((long)r * padded));
+                    Decode(in target, chunk + r, columns, padded, codes, decoded + ((long)r * padded));
 
             for (int t = 0; t < target.Count;)
             {
@@ -79,8 +79,16 @@ internal static unsafe class MatMulRows<TLanes, TVector>
     // Few tokens read a row once or twice: then it should still be in the first-level cache.
     private static int ChunkRows(int columns, int tokens) => tokens <= 4 ? 4 : Math.Clamp(ChunkBytes / (Padded(columns) * 4), 4, 64) & -4;
 
-    private static void Decode(in MatMulTarget target, byte* row, int columns, int padded, float* scratch, float* values)
+    private static void Decode(in MatMulTarget target, int index, int columns, int padded, float* scratch, float* values)
     {
+        if (target.Source is { } source)
+        {
+            source.CopyRow(target.SourceRow + index, new Span<float>(values, columns));
+            new Span<float>(values + columns, padded - columns).Clear();
+            return;
+        }
+
+        byte* row = target.Weights + (index * target.RowBytes);
         if (target.Codes is { } format)
         {
             int groups = MatMulInput.GroupsOf(columns);

@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
 
@@ -6,6 +7,12 @@ namespace Nibble.Cpu.Kernels;
 /// <summary>One matrix of a product, the tokens it is multiplied with, and where the results go.</summary>
 internal unsafe struct MatMulTarget
 {
+    /// <summary>What gives rows that are not stored as blocks; null where <see cref="Weights"/> has them.</summary>
+    public IWeightSource? Source;
+
+    /// <summary>The matrix' first row in <see cref="Source"/>.</summary>
+    public long SourceRow;
+
     /// <summary>The first row's bytes; rows are <see cref="RowBytes"/> apart.</summary>
     public byte* Weights;
 
@@ -21,7 +28,7 @@ internal unsafe struct MatMulTarget
     /// <summary>The weights' format.</summary>
     public BlockFormat Format;
 
-    /// <summary>How the format unpacks; null for F32, F16 and BF16.</summary>
+    /// <summary>How the format unpacks; null for F32, F16, BF16 and encodings.</summary>
     public CodeFormat? Codes;
 
     /// <summary>The first output row.</summary>

@@ -23,5 +23,14 @@ internal sealed class FlatRows(IWeightSource source) : IWeightSource
     public int Matrices => 1;
 
     /// <inheritdoc/>
+    public bool IsStored => source.IsStored;
+
+    /// <inheritdoc/>
+    public long ByteLength => source.ByteLength;
+
+    /// <inheritdoc/>
     public ReadOnlySpan<byte> Row(long row) => source.Row(row);
+
+    /// <inheritdoc/>
+    public void CopyRow(long row, Span<float> values) => source.CopyRow(row, values);
 }

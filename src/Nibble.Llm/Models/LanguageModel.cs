@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Core.Memory;
@@ -76,7 +77,7 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Held while a batch runs: sessions take turns.</summary>
     internal Lock Turn { get; } = new();
 
-    /// <summary>What tells this model from others: a SHA-256 over every tensor's name, shape, format and three of its rows.</summary>
+    /// <summary>What tells this model from others: a SHA-256 over every tensor's name, shape, format and three of its rows, and the descriptions of encoded ones.</summary>
     internal ImmutableArray<byte> Fingerprint
     {
         get
@@ -180,13 +181,15 @@ public sealed class LanguageModel : IDisposable
                 hash.AppendData(tensor.Row(row));
         }
 
+        foreach (EncodedTensor tensor in File.Weights.Encoded)
+            hash.AppendData(Encoding.UTF8.GetBytes($"{tensor.Name}\0{tensor.Encoding.ToText()}\0"));
         return [.. hash.GetHashAndReset()];
     }
 
     // Tables of embeddings are looked up, and multiplied only where they are the output matrix too.
     private static long UploadBytesOf(GgufFile file, Backend backend)
     {
-        bool isTied = file.Find("output.weight") is null;
-        return file.Tensors.Where(tensor => !tensor.Name.EndsWith("token_embd.weight", StringComparison.Ordinal) || (isTied && tensor.Name == "token_embd.weight")).Sum(backend.UploadBytes);
+        bool isTied = file.Weights.Find("output.weight") is null;
+        return file.Weights.All.Where(tensor => !tensor.Name.EndsWith("token_embd.weight", StringComparison.Ordinal) || (isTied && tensor.Name == "token_embd.weight")).Sum(backend.UploadBytes);
     }
 }

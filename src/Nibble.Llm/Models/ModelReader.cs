@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 
@@ -26,7 +27,7 @@ internal class ModelReader
         _file = file;
         _backend = backend;
         _progress = progress;
-        _totalBytes = file.Tensors.Sum(tensor => tensor.ByteLength);
+        _totalBytes = file.Weights.All.Sum(weight => weight.ByteLength);
         Architecture = file.Metadata.GetString("general.architecture");
     }
 
@@ -43,10 +44,10 @@ internal class ModelReader
     public long TokenWeightBytes { get; private set; }
 
     /// <summary>Whether the file has a tensor.</summary>
-    public virtual bool Has(string tensor) => _file.Find(tensor) is not null;
+    public virtual bool Has(string tensor) => _file.Weights.Find(tensor) is not null;
 
     /// <summary>Rows of a tensor, or 0 where the file does not have it.</summary>
-    public virtual int Rows(string tensor) => _file.Find(tensor)?.Rows ?? 0;
+    public virtual int Rows(string tensor) => _file.Weights.Find(tensor)?.Rows ?? 0;
 
     /// <summary>A fault of the file, at the place of one of the architecture's keys.</summary>
     public GgufException Error(string key, string reason) => _file.Metadata.Error(Key(key), reason);
@@ -159,7 +160,7 @@ internal class ModelReader
     /// <summary>Size of the vocabulary: rows of the embedding, equal to the number of tokens where the file lists them.</summary>
     public virtual int VocabularySize()
     {
-        GgufTensor embedding = _file.Find("token_embd.weight") ?? throw Missing("token_embd.weight");
+        IWeightSource embedding = _file.Weights.Find("token_embd.weight") ?? throw Missing("token_embd.weight");
         GgufStringArray? tokens = _file.Metadata.FindStrings("tokenizer.ggml.tokens");
         if (tokens is not null && tokens.Count != embedding.Rows)
             throw _file.Metadata.Error("tokenizer.ggml.tokens", $"the vocabulary has {tokens.Count} tokens and token_embd.weight {embedding.Rows} rows; they must be equal.");
@@ -183,7 +184,7 @@ internal class ModelReader
     {
         if (!_backend.Supports(Operation.MatMul, embedding.Format))
             throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{embedding.Name}' is {embedding.Format}, which device {_backend.Name} cannot use for {Operation.MatMul}.");
-        CountProduct(embedding.Format, embedding.Columns, embedding.Rows);
+        TokenWeightBytes += embedding.ByteLength;
         _backend.Prepare(embedding);
         return embedding;
     }
@@ -192,7 +193,7 @@ internal class ModelReader
     public Weight Output(string name, int columns, int rows)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
-        CountProduct(source.Format, columns, rows);
+        TokenWeightBytes += source.ByteLength;
         return Upload(source, source.Format == BlockFormats.NVFP4 ? Scales(source, 1, true) : [], isMultiplied: true);
     }
 
@@ -204,7 +205,7 @@ internal class ModelReader
     public Weight Matrix(string name, int columns, int rows, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMul, columns, rows, 1);
-        CountProduct(source.Format, columns, rows);
+        TokenWeightBytes += source.ByteLength;
         return Upload(source, isScaled is { } used ? Scales(source, 1, used) : [], isMultiplied: true);
     }
 
@@ -221,7 +222,7 @@ internal class ModelReader
     public Weight Experts(string name, int columns, int rows, int experts, int used, bool? isScaled = true)
     {
         IWeightSource source = Take(name, Operation.MatMulExperts, columns, rows, experts);
-        CountProduct(source.Format, columns, (long)rows * used);
+        TokenWeightBytes += source.ByteLength / experts * used;
         return Upload(source, isScaled is { } counts ? Scales(source, experts, counts) : [], isMultiplied: true);
     }
 
@@ -242,7 +243,7 @@ internal class ModelReader
     /// <param name="prefix">What their names begin with.</param>
     public void Ignore(string prefix)
     {
-        foreach (GgufTensor tensor in _file.Tensors)
+        foreach (IWeightSource tensor in _file.Weights.All)
             if (tensor.Name.StartsWith(prefix, StringComparison.Ordinal)) _taken.Add(tensor.Name);
     }
 
@@ -278,19 +279,19 @@ internal class ModelReader
     }
 
     /// <summary>The tensors that nothing took or passed over so far.</summary>
-    public IEnumerable<GgufTensor> UnusedTensors() =>
+    public IEnumerable<IWeightSource> UnusedTensors() =>
         // Scales of activations serve runtimes that compute in NVFP4; weights do not need them.
-        _file.Tensors.Where(tensor => !_taken.Contains(tensor.Name) && !tensor.Name.EndsWith(".input_scale", StringComparison.Ordinal));
+        _file.Weights.All.Where(tensor => !_taken.Contains(tensor.Name) && !tensor.Name.EndsWith(".input_scale", StringComparison.Ordinal));
 
     /// <summary>What is wrong with a tensor that nothing took.</summary>
-    public string Unused(GgufTensor tensor) =>
+    public string Unused(IWeightSource tensor) =>
         $"tensor '{tensor.Name}' is not part of architecture {Architecture} as Nibble knows it; the model would run wrongly without it.";
 
     /// <summary>Finds a tensor of a shape that the backend can use so.</summary>
     /// <exception cref="GgufException">It is missing, has another shape, or a format that the backend cannot use.</exception>
     protected virtual IWeightSource Take(string name, Operation operation, int columns, int rows, int matrices)
     {
-        GgufTensor tensor = _file.Find(name) ?? throw Missing(name);
+        IWeightSource tensor = _file.Weights.Find(name) ?? throw Missing(name);
         bool fits = tensor.Columns == columns && tensor.Rows == rows && tensor.Matrices == matrices;
         if (!fits)
             throw Fault(tensor, $"tensor '{name}' is [{string.Join(" x ", tensor.Dimensions)}]; {Architecture} needs [{columns} x {rows} x {matrices}].");
@@ -304,7 +305,7 @@ internal class ModelReader
     protected virtual float[] Decode(IWeightSource source, int count)
     {
         float[] values = new float[count];
-        source.Format.Decode(source.Row(0), values);
+        source.CopyRow(0, values);
         foreach (float value in values)
             if (!float.IsFinite(value))
                 throw new GgufException(Path.GetFileName(_file.Path), 0, $"tensor '{source.Name}' holds {value}; every value must be finite.");
@@ -320,8 +321,6 @@ internal class ModelReader
             ? (int)value
             : throw Error(key, $"{Key(key)} is {value}; it must be {lowest} to {highest}.");
 
-    private void CountProduct(BlockFormat format, int columns, long rows) => TokenWeightBytes += format.RowBytes(columns) * rows;
-
     private Weight Upload(IWeightSource tensor, ReadOnlySpan<float> scales, bool isMultiplied = false)
     {
         // Layers that run several times share their weights.
@@ -329,7 +328,7 @@ internal class ModelReader
         Weight weight = _backend.Upload(tensor, scales);
         _weights.Add(tensor.Name, weight);
         if (isMultiplied) _backend.Prepare(weight);
-        _loadedBytes += tensor.Format.RowBytes(tensor.Columns) * tensor.Rows * tensor.Matrices;
+        _loadedBytes += tensor.ByteLength;
         _progress?.Report(new LoadProgress(Math.Min(_loadedBytes, _totalBytes), _totalBytes, tensor.Name));
         return weight;
     }
@@ -337,5 +336,5 @@ internal class ModelReader
     private GgufException Missing(string name) =>
         new(Path.GetFileName(_file.Path), 0, $"tensor '{name}' is missing; architecture {Architecture} needs it.");
 
-    private GgufException Fault(GgufTensor tensor, string reason) => new(Path.GetFileName(_file.Path), tensor.FileOffset, reason);
+    private GgufException Fault(IWeightSource tensor, string reason) => new(Path.GetFileName(_file.Path), FileWeights.FileOffset(tensor), reason);
 }

@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Llm.Models;
@@ -87,7 +88,7 @@ public static class Calibrator
     private static List<(int First, int End)> Groups(LanguageModel model, LayerStream stream, CalibrationOptions options)
     {
         long[] bytes = new long[stream.LayerCount + 1];
-        foreach (GgufTensor tensor in model.File.Tensors)
+        foreach (IWeightSource tensor in model.File.Weights.All)
             if (tensor.Rows > 1) bytes[StatisticsCollector.LayerOf(tensor.Name, stream.LayerCount)] += InputAccumulator.Bytes(tensor.Columns, tensor.Matrices, options.Kinds);
         List<(int First, int End)> groups = [];
         for (int first = 0; first < stream.LayerCount;)

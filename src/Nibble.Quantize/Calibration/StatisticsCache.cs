@@ -155,7 +155,7 @@ internal sealed class StatisticsCache
         }
 
         // What the numbers depend on beside model and text: which kernels multiply, and how keys and values are kept.
-        string kernels = string.Join(';', model.File.Tensors.Select(tensor => tensor.Format).Distinct().Select(format => $"{format}={model.Backend.KernelName(Operation.MatMul, format)}"));
+        string kernels = string.Join(';', model.File.Weights.All.Select(tensor => tensor.Format).Distinct().Select(format => $"{format}={model.Backend.KernelName(Operation.MatMul, format)}"));
         hash.AppendData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{model.Backend.Name};{kernels};kv={options.KvFormat};kinds={(int)options.Kinds};chunks={chunks.Count};")));
         foreach (int[] chunk in chunks)
         {

@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 
@@ -23,8 +24,8 @@ internal sealed class MixRules
     {
         _type = type;
         _hasImportance = hasImportance;
-        _isTied = file.Find("output.weight") is null;
-        _valueCount = file.Tensors.Count(tensor => TensorNames.Role(tensor.Name) == TensorRole.Value);
+        _isTied = file.Weights.Find("output.weight") is null;
+        _valueCount = file.Weights.All.Count(tensor => TensorNames.Role(tensor.Name) == TensorRole.Value);
         GgufMetadata metadata = file.Metadata;
         _architecture = metadata.GetString("general.architecture", string.Empty)!;
         _isFalcon = _architecture == "falcon";
@@ -37,7 +38,7 @@ internal sealed class MixRules
     }
 
     /// <summary>The format of the next tensor that is quantized.</summary>
-    public BlockFormat Next(GgufTensor tensor)
+    public BlockFormat Next(IWeightSource tensor)
     {
         TensorRole role = TensorNames.Role(tensor.Name);
         if (role == TensorRole.Output || (_isTied && role == TensorRole.Embedding)) return Output(tensor);
@@ -69,7 +70,7 @@ internal sealed class MixRules
     // The layers that get more bits in the mixes M: the first and the last eighth, and every third between.
     private static bool IsMore(int index, int count) => index < count / 8 || index >= 7 * count / 8 || (index - count / 8) % 3 == 2;
 
-    private BlockFormat Output(GgufTensor tensor)
+    private BlockFormat Output(IWeightSource tensor)
     {
         if (_type.Name == "MXFP4_MOE" || _isFalcon || tensor.Columns % _type.Format.BlockValues != 0 || _type.Format == BlockFormats.Q8_0) return BlockFormats.Q8_0;
         return BlockFormats.Q6_K;
@@ -95,7 +96,7 @@ internal sealed class MixRules
         return _experts == 8 ? BlockFormats.Q8_0 : format;
     }
 
-    private BlockFormat Down(GgufTensor tensor, int index)
+    private BlockFormat Down(IWeightSource tensor, int index)
     {
         if (_experts > 1)
         {

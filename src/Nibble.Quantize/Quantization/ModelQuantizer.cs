@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
@@ -29,6 +30,9 @@ public sealed class ModelQuantizer
 
     // Output that is made before it is written, and what a thread takes of it at a time.
     private const int SlabBytes = 16 << 20, PartBytes = 1 << 16;
+
+    // Keys of what the new file is not: split, made with the old file's importances, encoded.
+    private static readonly string[] s_dropped = ["split.", "quantize.imatrix.", EncodedTensors.VersionKey, EncodedTensors.KeyPrefix];
 
     private readonly GgufFile _file;
     private readonly QuantizationPlan _plan;
@@ -128,7 +132,7 @@ public sealed class ModelQuantizer
     {
         GgufWriter writer = new();
         foreach (GgufEntry entry in _file.Metadata)
-            if (!entry.Key.StartsWith("split.", StringComparison.Ordinal) && !entry.Key.StartsWith("quantize.imatrix.", StringComparison.Ordinal)) writer.Set(entry.Key, entry.Value);
+            if (!s_dropped.Any(prefix => entry.Key.StartsWith(prefix, StringComparison.Ordinal))) writer.Set(entry.Key, entry.Value);
         SetLast(writer, "general.quantization_version", QuantizationVersion);
         SetLast(writer, "general.file_type", _plan.Type.Number);
         if (_importance is null) return writer;

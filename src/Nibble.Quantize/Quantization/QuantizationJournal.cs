@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using Nibble.Core.Gguf;
+using Nibble.Core.Compute;
 
 namespace Nibble.Quantize.Quantization;
 
@@ -27,8 +27,8 @@ internal sealed class QuantizationJournal : IDisposable
         return journal;
     }
 
-    /// <summary>The SHA-256 of a tensor's bytes in the input, as text.</summary>
-    public static string Hash(GgufTensor tensor)
+    /// <summary>The SHA-256 of a tensor's bytes in the input, of an encoded one's description and parts, as text.</summary>
+    public static string Hash(IWeightSource tensor)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using HashStream stream = new(hash);

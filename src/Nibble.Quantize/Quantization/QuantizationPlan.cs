@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text.RegularExpressions;
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 
@@ -9,10 +10,13 @@ namespace Nibble.Quantize.Quantization;
 /// <param name="Source">The tensor.</param>
 /// <param name="Format">Its format in the new file.</param>
 /// <param name="Wanted">The format that it would have if its rows fitted; else the same.</param>
-public sealed record PlannedTensor(GgufTensor Source, BlockFormat Format, BlockFormat Wanted)
+public sealed record PlannedTensor(IWeightSource Source, BlockFormat Format, BlockFormat Wanted)
 {
     /// <summary>Whether its rows are no multiple of the block of the format that the type asks for.</summary>
     public bool IsFallback => Format != Wanted;
+
+    /// <summary>Whether values are rounded that were rounded before: codes of a quantized tensor that become other ones.</summary>
+    public bool IsRoundedAgain => Format != Source.Format && Format != BlockFormats.F32 && (Source.Format.BlockValues > 1 || !Source.IsStored);
 
     /// <summary>Bytes in the new file.</summary>
     public long ByteLength => Format.RowBytes(Source.Columns) * Source.RowCount;
@@ -76,11 +80,13 @@ public sealed class QuantizationPlan
         bool isMix = !isPure && type.Format.BlockValues > 1;
         bool[] isUsed = new bool[overrides.Count];
         List<PlannedTensor> planned = [];
-        foreach (GgufTensor tensor in file.Tensors.OrderBy(tensor => tensor.Name, Comparer<string>.Create(TensorNames.Compare)))
+        foreach (IWeightSource tensor in file.Weights.All.OrderBy(tensor => tensor.Name, Comparer<string>.Create(TensorNames.Compare)))
         {
             if (!TensorNames.IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1))
             {
-                planned.Add(new PlannedTensor(tensor, tensor.Format, tensor.Format));
+                // An encoding has no place among formats; float32 holds all its values.
+                BlockFormat kept = tensor.IsStored ? tensor.Format : BlockFormats.F32;
+                planned.Add(new PlannedTensor(tensor, kept, kept));
                 continue;
             }
 
@@ -108,7 +114,7 @@ public sealed class QuantizationPlan
         return -1;
     }
 
-    private static BlockFormat Fitting(GgufTensor tensor, BlockFormat wanted)
+    private static BlockFormat Fitting(IWeightSource tensor, BlockFormat wanted)
     {
         BlockFormat format = wanted;
         if (tensor.Columns % format.BlockValues != 0) format = s_fallbacks.GetValueOrDefault(format, BlockFormats.F16);

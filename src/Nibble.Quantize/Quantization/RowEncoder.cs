@@ -25,7 +25,7 @@ internal sealed class RowEncoder(IWeightSource source, BlockFormat format, float
         {
             long row = first + i;
             Span<byte> encoded = blocks.Slice(i * rowBytes, rowBytes);
-            source.Format.Decode(source.Row(row), values);
+            source.CopyRow(row, values);
             float largest = Check(values, row, "the input holds");
             if (isBest) format.EncodeBest(values, Importance(row), encoded);
             else format.EncodeRow(values, Importance(row), encoded);

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Nibble.Core.Encodings;
+using Nibble.Core.Gguf;
 
 namespace Nibble.Cli.Tests;
 
@@ -40,6 +42,41 @@ public sealed class QuantizeTests : IDisposable
         JsonElement query = json.GetProperty("tensors").EnumerateArray().Single(tensor => tensor.GetProperty("name").GetString() == "blk.0.attn_q.weight");
         Assert.Equal(("Q8_0", "Q4_K", "Q5_0"), (query.GetProperty("from").GetString(), query.GetProperty("wanted").GetString(), query.GetProperty("format").GetString()));
         Assert.Equal(new FileInfo(Output).Length, json.GetProperty("bytes").GetInt64());
+    }
+
+    [Fact]
+    public void A_model_with_encoded_tensors_is_inspected_run_measured_and_quantized()
+    {
+        Synth();
+        string encoded = Path.Combine(_folder, "encoded.gguf"), decoded = Path.Combine(_folder, "up.f32");
+        const string Name = "blk.0.ffn_up.weight";
+        using (GgufFile file = GgufFile.Open(Model))
+        {
+            GgufWriter writer = new();
+            foreach (GgufEntry entry in file.Metadata) writer.Set(entry.Key, entry.Value);
+            foreach (GgufTensor tensor in file.Tensors.Where(tensor => tensor.Name != Name)) writer.AddTensor(tensor);
+            GgufTensor replaced = file.Find(Name)!;
+            TensorEncoding encoding = EncodedSamples.Encodings(replaced.Columns, replaced.Rows)["int4-zeros"] with { Name = Name };
+            EncodedTensors.Add(writer, encoding, EncodedSamples.Data(encoding, 1));
+            writer.Write(encoded);
+        }
+
+        string tables = Cli.Run("inspect", encoded, "--tensors").Succeeded().Output;
+        Assert.Contains("int4_g64_zeros", tables, StringComparison.Ordinal);
+        Assert.Contains("encoded tensor", tables, StringComparison.Ordinal);
+        JsonElement json = JsonDocument.Parse(Cli.Run("inspect", encoded, "--json", "--tensors").Succeeded().Output).RootElement;
+        Assert.True(json.GetProperty("runs").GetBoolean());
+        JsonElement tensorJson = Assert.Single(json.GetProperty("encoded_tensors").EnumerateArray());
+        Assert.StartsWith("group columns=256 ", tensorJson.GetProperty("encoding").GetString(), StringComparison.Ordinal);
+        Assert.Equal(tensorJson.GetProperty("bytes").GetInt64(), json.GetProperty("format_bytes").GetProperty("int4_g64_zeros").GetInt64());
+        Cli.Run("inspect", encoded, "--tensor", Name, "--out", decoded).Succeeded();
+        Assert.Equal(4L * 256 * tensorJson.GetProperty("shape")[1].GetInt64(), new FileInfo(decoded).Length);
+        string ids = Cli.Run("run", encoded, "--tokens", "1,2", "--ids", "-n", "3", "--temp", "0").Succeeded().Output;
+        Assert.Equal(ids, Cli.Run("run", encoded, "--tokens", "1,2", "--ids", "-n", "3", "--temp", "0", "--device", "reference").Succeeded().Output);
+        Cli.Run("bench", encoded, "-p", "4", "-n", "2", "-r", "1").Succeeded();
+        Cli.Result result = Cli.Run("quantize", encoded, Output, "--type", "Q8_0").Succeeded();
+        Assert.Contains("int4_g64_zeros", result.Error, StringComparison.Ordinal);
+        Assert.True(JsonDocument.Parse(Cli.Run("inspect", Output, "--json").Succeeded().Output).RootElement.GetProperty("runs").GetBoolean());
     }
 
     [Fact]

@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
@@ -169,6 +171,46 @@ public sealed class ModelQuantizerTests : IDisposable
         using GgufFile file = GgufFile.Open(Model());
         string message = Assert.Throws<QuantizationException>(() => new ModelQuantizer(file, Plan(file, "Q2_K_S"), null, null).Write(Output, null, TestContext.Current.CancellationToken)).Message;
         Assert.Contains("--importance", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Encoded_tensors_are_rounded_again_from_their_values_and_leave_no_description()
+    {
+        using GgufFile plain = GgufFile.Open(Model());
+        GgufWriter writer = new();
+        foreach (GgufEntry entry in plain.Metadata)
+            writer.Set(entry.Key, entry.Value);
+        foreach (GgufTensor tensor in plain.Tensors.Where(tensor => tensor.Name is not ("blk.0.attn_v.weight" or "blk.1.attn_q.weight"))) writer.AddTensor(tensor);
+        foreach ((string name, string encoding) in new[] { ("blk.0.attn_v.weight", "int4-zeros"), ("blk.1.attn_q.weight", "nf4"), ("blk.0.ffn_gate_inp.weight", "int8") })
+        {
+            TensorEncoding described = EncodedSamples.Encodings(256, 33)[encoding] with { Name = name };
+            EncodedTensors.Add(writer, described, EncodedSamples.Data(described, 5));
+        }
+
+        string path = Path.Combine(_folder.Root, "encoded.gguf");
+        writer.Write(path);
+        using GgufFile file = GgufFile.Open(path);
+        QuantizationPlan plan = QuantizationPlan.Create(file, FileType.Find("Q8_0")!, true, false, []);
+        Assert.Equal(["blk.0.attn_v.weight", "blk.1.attn_q.weight"], plan.Tensors.Where(tensor => tensor.IsRoundedAgain).Select(tensor => tensor.Source.Name));
+        new ModelQuantizer(file, plan, null, null).Write(Output, null, TestContext.Current.CancellationToken);
+        using GgufFile written = GgufFile.Open(Output);
+        Assert.Empty(written.Weights.Encoded);
+        Assert.DoesNotContain(written.Metadata, entry => entry.Key.StartsWith("nibble.", StringComparison.Ordinal));
+        Assert.Equal(file.Weights.All.Select(weight => weight.Name).Order(StringComparer.Ordinal), written.Tensors.Select(tensor => tensor.Name).Order(StringComparer.Ordinal));
+        foreach (IWeightSource source in file.Weights.Encoded)
+        {
+            GgufTensor tensor = written.Find(source.Name)!;
+            bool isRouter = source.Name.Contains("gate_inp", StringComparison.Ordinal);
+            Assert.Equal(isRouter ? BlockFormats.F32 : BlockFormats.Q8_0, tensor.Format);
+            float[] row = new float[256];
+            byte[] expected = new byte[tensor.Format.RowBytes(256)];
+            for (int r = 0; r < source.RowCount; r++)
+            {
+                source.CopyRow(r, row);
+                tensor.Format.EncodeRow(row, [], expected);
+                Assert.Equal(expected, tensor.Row(r));
+            }
+        }
     }
 
     private void Stop(GgufFile file, QuantizationPlan plan)

@@ -1,0 +1,114 @@
+using System.Runtime.InteropServices;
+using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
+using Nibble.Llm.Models;
+using Nibble.Llm.Sessions;
+
+namespace Nibble.Llm.Tests.Models;
+
+/// <summary>Models whose matrices are encoded, beside the same ones in float32.</summary>
+public sealed class EncodedModelTests : IDisposable
+{
+    private static readonly SyntheticShape Shape = new() { Width = 128, Layers = 1, Heads = 4, KvHeads = 2, FeedForward = 192, Vocabulary = 300, Context = 64 };
+
+    private readonly TempFolder _folder = new();
+
+    public static TheoryData<string> Names => [.. EncodedSamples.Encodings(64, 1).Keys];
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Exact_logits_are_those_of_the_decoded_model_bit_for_bit(string name)
+    {
+        (string encoded, string decoded) = Write(name);
+        int[] ids = [.. Enumerable.Range(0, 20).Select(i => i * 13 % 300)];
+        foreach (string device in (string[])["reference", "cpu-exact"])
+        {
+            using Backend backend = TestModels.Open(device);
+            using LanguageModel model = TestModels.Load(encoded, backend, batch: 7), twin = TestModels.Load(decoded, backend, batch: 7);
+            using Session session = TestModels.ExactSession(model, 64), other = TestModels.ExactSession(twin, 64);
+            float[] logits = TestModels.Logits(session, ids);
+            Assert.Equal(TestModels.Logits(other, ids), logits);
+            Assert.Contains(logits, logit => Math.Abs(logit) > 0.1f);
+            Assert.Equal(model.File.Tensors.Sum(tensor => tensor.ByteLength), model.TensorBytes);
+            long embedding = 4L * 128 * 300, norms = 4L * 128 * 3;
+            Assert.Equal(model.TensorBytes - embedding - norms, TokenTraffic.WeightBytes(model));
+        }
+
+        using GgufFile file = GgufFile.Open(encoded);
+        using ReferenceBackend plain = new();
+        Assert.Empty(ModelSurvey.Problems(file, plain));
+    }
+
+    [Fact]
+    public void A_wrong_shape_is_named_and_a_damaged_description_keeps_the_file_from_running()
+    {
+        (string path, _) = Write("int4");
+        using GgufFile file = GgufFile.Open(path);
+        using ReferenceBackend backend = new();
+        string name = "blk.0.ffn_up.weight", key = EncodedTensors.KeyPrefix + name;
+        Assert.Contains("'blk.0.ffn_up.weight' is [64 x 192]; llama needs [128 x 192 x 1]", Problem(writer =>
+        {
+            TensorEncoding narrow = EncodedSamples.Encodings(64, 192)["int4"] with { Name = name };
+            EncodedTensors.Add(writer, narrow, EncodedSamples.Data(narrow, 1));
+        }, except: name), StringComparison.Ordinal);
+        Assert.Contains("tensor 'blk.0.ffn_up.weight' is missing", Problem(_ => { }, except: name), StringComparison.Ordinal);
+        Assert.Contains(key, Problem(writer => writer.Set(key, "group columns=128"), except: null), StringComparison.Ordinal);
+
+        string Problem(Action<GgufWriter> change, string? except)
+        {
+            GgufWriter writer = new();
+            foreach (GgufEntry entry in file.Metadata)
+                if (except is null || entry.Key != EncodedTensors.KeyPrefix + except) writer.Set(entry.Key, entry.Value);
+            foreach (GgufTensor tensor in file.Tensors)
+                if (except is null || !tensor.Name.StartsWith(except, StringComparison.Ordinal)) writer.AddTensor(tensor);
+            change(writer);
+            string changed = _folder.File("changed.gguf");
+            writer.Write(changed);
+            using GgufFile other = GgufFile.Open(changed);
+            string found = ModelSurvey.Problems(other, backend)[0];
+            Assert.Contains(found, Assert.Throws<GgufException>(() => TestModels.Load(changed, backend)).Message, StringComparison.Ordinal);
+            return found;
+        }
+    }
+
+    private (string Encoded, string Decoded) Write(string name)
+    {
+        string source = _folder.File("source.gguf"), encodedPath = _folder.File("encoded.gguf"), decodedPath = _folder.File("decoded.gguf");
+        Shape.Describe(BlockFormats.F32).Write(source, 1, new SyntheticFormats(BlockFormats.F32, null, null));
+        using GgufFile file = GgufFile.Open(source);
+        GgufWriter encoded = new(), decoded = new();
+        foreach (GgufEntry entry in file.Metadata)
+        {
+            encoded.Set(entry.Key, entry.Value);
+            decoded.Set(entry.Key, entry.Value);
+        }
+
+        int seed = 0;
+        foreach (GgufTensor tensor in file.Tensors)
+        {
+            if (tensor.Rows == 1 || tensor.Name == "token_embd.weight")
+            {
+                encoded.AddTensor(tensor);
+                decoded.AddTensor(tensor);
+                continue;
+            }
+
+            TensorEncoding encoding = EncodedSamples.Encodings(tensor.Columns, tensor.Rows)[name] with { Name = tensor.Name };
+            EncodedData data = EncodedSamples.Data(encoding, ++seed);
+            EncodedTensors.Add(encoded, encoding, data);
+            EncodedTensor weights = new(encoding, data);
+            float[] values = new float[tensor.Columns * tensor.Rows];
+            for (int row = 0; row < tensor.Rows; row++)
+                weights.DecodeRow(row, values.AsSpan(row * tensor.Columns, tensor.Columns));
+            decoded.AddTensor(tensor.Name, BlockFormats.F32, tensor.Dimensions.AsSpan(), MemoryMarshal.AsBytes(values.AsSpan()).ToArray());
+        }
+
+        encoded.Write(encodedPath);
+        decoded.Write(decodedPath);
+        return (encodedPath, decodedPath);
+    }
+}

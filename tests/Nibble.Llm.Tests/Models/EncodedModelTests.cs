@@ -78,7 +78,7 @@ public sealed class EncodedModelTests : IDisposable
     private (string Encoded, string Decoded) Write(string name)
     {
         string source = _folder.File("source.gguf"), encodedPath = _folder.File("encoded.gguf"), decodedPath = _folder.File("decoded.gguf");
-        Shape.Describe(BlockFormats.F32).Write(source, 1, new SyntheticFormats(BlockFormats.F32, null, null));
+        Shape.Describe(BlockFormats.F32).Write(source, 1, new SyntheticFormats(BlockFormats.F32, BlockFormats.F32, BlockFormats.F32));
         using GgufFile file = GgufFile.Open(source);
         GgufWriter encoded = new(), decoded = new();
         foreach (GgufEntry entry in file.Metadata)

@@ -17,7 +17,7 @@ public sealed class FileWeightsTests : IDisposable
     [Fact]
     public void Encoded_tensors_stand_in_the_place_of_their_parts()
     {
-        TensorEncoding first = EncodedSamples.Encodings(64, 6)["int4-zeros"] with { Name = "b.weight" }, second = EncodedSamples.Encodings(64, 5)["nf4-double"] with { Name = "a.weight" };
+        TensorEncoding first = EncodedSamples.Encodings(128, 6)["int4-zeros"] with { Name = "b.weight" }, second = EncodedSamples.Encodings(64, 5)["nf4-double"] with { Name = "a.weight" };
         GgufWriter writer = new();
         writer.AddTensor("first.weight", BlockFormats.F32, [4, 3], new byte[48]);
         EncodedTensors.Add(writer, first, EncodedSamples.Data(first, 1));
@@ -33,10 +33,10 @@ public sealed class FileWeightsTests : IDisposable
 
         IWeightSource encoded = file.Weights.Find("b.weight")!;
         Assert.False(encoded.IsStored);
-        Assert.Equal([64L, 6L], encoded.Dimensions);
+        Assert.Equal([128L, 6L], encoded.Dimensions);
         Assert.Equal(6, encoded.RowCount);
         Assert.Equal(file.Find("b.weight.codes")!.FileOffset, FileWeights.FileOffset(encoded));
-        float[] row = new float[64], same = new float[64];
+        float[] row = new float[128], same = new float[128];
         encoded.CopyRow(5, row);
         ((EncodedTensor)encoded).DecodeRow(5, same);
         Assert.Equal(same, row);
@@ -67,7 +67,7 @@ public sealed class FileWeightsTests : IDisposable
     [Fact]
     public void A_format_of_an_encoding_is_a_name_and_decodes_nothing()
     {
-        Dictionary<string, TensorEncoding> encodings = EncodedSamples.Encodings(64, 2), others = EncodedSamples.Encodings(192, 7);
+        Dictionary<string, TensorEncoding> encodings = EncodedSamples.Encodings(128, 2), others = EncodedSamples.Encodings(192, 7);
         Assert.Equal("int4_g64_zeros", EncodedFormat.Of(encodings["int4-zeros"]).Name);
         Assert.Equal("nf4_b64_double", EncodedFormat.Of(encodings["nf4-double"]).Name);
         foreach ((string name, TensorEncoding encoding) in encodings)
@@ -75,7 +75,7 @@ public sealed class FileWeightsTests : IDisposable
             EncodedFormat format = EncodedFormat.Of(encoding);
             Assert.Same(format, EncodedFormat.Of(others[name]));
             Assert.DoesNotContain(' ', format.Name);
-            Assert.Equal(encoding.Parts()[0].ByteLength / 2, format.RowBytes(64));
+            Assert.Equal(encoding.Parts()[0].ByteLength / 2, format.RowBytes(128));
             Assert.Equal(encoding.BitsPerCode, format.BitsPerWeight);
             Assert.Contains(nameof(IWeightSource.CopyRow), Assert.Throws<NotSupportedException>(() => format.Decode(new byte[8], new float[16])).Message, StringComparison.Ordinal);
             Assert.Throws<NotSupportedException>(() => format.Encode(new float[16], new byte[8]));

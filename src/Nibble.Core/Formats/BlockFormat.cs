@@ -57,6 +57,13 @@ public abstract class BlockFormat
     /// <exception cref="ArgumentException">The lengths do not fit each other.</exception>
     public abstract void EncodeBest(ReadOnlySpan<float> row, ReadOnlySpan<float> importance, Span<byte> blocks);
 
+    /// <summary>Makes a block of codes and scales that were chosen elsewhere; <see cref="Decode"/> gives (d x scale) x level - dmin x minimum, each product rounded to float32.</summary>
+    /// <param name="parts">Codes and scales in the format's ranges.</param>
+    /// <param name="block">One block, overwritten.</param>
+    /// <exception cref="ArgumentException">There are not as many codes, scales or bytes as a block has.</exception>
+    /// <exception cref="NotSupportedException">The format has no such parts.</exception>
+    public abstract void Pack(in BlockParts parts, Span<byte> block);
+
     /// <summary>The readable float dot: decodes and sums in order. Every fast dot is compared with it.</summary>
     /// <param name="blocks">[n] blocks.</param>
     /// <param name="x">[n x <see cref="BlockValues"/>] float32.</param>
@@ -133,6 +140,16 @@ internal sealed class BlockFormat<TBlock>(string name, uint id) : BlockFormat(na
             TBlock.Decode(in found, decoded);
             if (Error(values, weights, decoded) < usual) typed[b] = found;
         }
+    }
+
+    public override void Pack(in BlockParts parts, Span<byte> block)
+    {
+        CheckLengths(block.Length, parts.Codes.Length);
+        if (block.Length != BlockBytes)
+            throw new ArgumentException($"{block.Length} bytes were given for one block; {Name} takes {BlockBytes}.", nameof(block));
+        if (!TBlock.TryPack(parts, out TBlock packed))
+            throw new NotSupportedException($"{Name} is not packed from codes and whole scales.");
+        MemoryMarshal.Cast<byte, TBlock>(block)[0] = packed;
     }
 
     public override float Dot(ReadOnlySpan<byte> blocks, ReadOnlySpan<float> x)

@@ -52,4 +52,14 @@ public interface IBlock<TSelf>
         block = default;
         return false;
     }
+
+    /// <summary>Makes a block of codes and scales that were chosen elsewhere; they are in the format's ranges.</summary>
+    /// <param name="parts">Codes and scales.</param>
+    /// <param name="block">The block.</param>
+    /// <returns>False where the format has no such parts.</returns>
+    static virtual bool TryPack(in BlockParts parts, out TSelf block)
+    {
+        block = default;
+        return false;
+    }
 }

@@ -64,4 +64,13 @@ public struct IQ4_NL : IBlock<IQ4_NL>
         CodePacking.Nibbles(codes, block.Qs);
         return true;
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out IQ4_NL block)
+    {
+        block = default;
+        block.D = parts.D;
+        CodePacking.Nibbles(parts.Codes, block.Qs);
+        return true;
+    }
 }

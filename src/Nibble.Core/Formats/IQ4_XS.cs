@@ -113,4 +113,17 @@ public struct IQ4_XS : IBlock<IQ4_XS>
         block.ScalesL[group / 2] |= (byte)((code & 15) << group % 2 * 4);
         block.ScalesH |= (ushort)(code >> 4 << 2 * group);
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out IQ4_XS block)
+    {
+        block = default;
+        block.D = parts.D;
+        for (int group = 0; group < 8; group++)
+        {
+            SetScale(ref block, group, parts.Scales[group]);
+            CodePacking.Nibbles(parts.Codes.Slice(group * 32, 32), ((Span<byte>)block.Qs).Slice(group * 16, 16));
+        }
+        return true;
+    }
 }

@@ -76,4 +76,13 @@ public struct Q2_K : IBlock<Q2_K>
             block.Scales[group] = (byte)(scales[group] | mins[group] << 4);
         CodePacking.Pairs(codes, block.Qs);
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q2_K block)
+    {
+        block = default;
+        (block.D, block.Dmin) = (parts.D, parts.Dmin);
+        Pack(parts.Codes, MemoryMarshal.AsBytes(parts.Scales), parts.Minima, ref block);
+        return true;
+    }
 }

@@ -130,4 +130,15 @@ public struct Q3_K : IBlock<Q3_K>
         CodePacking.Pairs(codes, block.Qs);
         CodePacking.Bits(codes, 2, block.Hmask);
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q3_K block)
+    {
+        block = default;
+        Span<byte> scales = stackalloc byte[16];
+        for (int group = 0; group < 16; group++) scales[group] = (byte)(parts.Scales[group] + 32);
+        block.D = parts.D;
+        Pack(parts.Codes, scales, ref block);
+        return true;
+    }
 }

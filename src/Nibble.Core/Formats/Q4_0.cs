@@ -80,4 +80,13 @@ public struct Q4_0 : IBlock<Q4_0>
         CodePacking.Nibbles(codes, block.Qs);
         return true;
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q4_0 block)
+    {
+        block = default;
+        block.D = parts.D;
+        CodePacking.Nibbles(parts.Codes, block.Qs);
+        return true;
+    }
 }

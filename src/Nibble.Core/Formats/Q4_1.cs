@@ -85,4 +85,13 @@ public struct Q4_1 : IBlock<Q4_1>
         CodePacking.Nibbles(codes, block.Qs);
         return true;
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q4_1 block)
+    {
+        block = default;
+        (block.D, block.M) = (parts.D, -parts.Dmin);
+        CodePacking.Nibbles(parts.Codes, block.Qs);
+        return true;
+    }
 }

@@ -76,4 +76,13 @@ public struct Q4_K : IBlock<Q4_K>
         PackedScales.Set(scales, mins, block.Scales);
         CodePacking.NibblesOf64(codes, block.Qs);
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q4_K block)
+    {
+        block = default;
+        (block.D, block.Dmin) = (parts.D, parts.Dmin);
+        Pack(parts.Codes, MemoryMarshal.AsBytes(parts.Scales), parts.Minima, ref block);
+        return true;
+    }
 }

@@ -80,4 +80,14 @@ public struct Q5_0 : IBlock<Q5_0>
         CodePacking.Nibbles(codes, block.Qs);
         return true;
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q5_0 block)
+    {
+        block = default;
+        block.D = parts.D;
+        block.Qh = CodePacking.FifthBits(parts.Codes);
+        CodePacking.Nibbles(parts.Codes, block.Qs);
+        return true;
+    }
 }

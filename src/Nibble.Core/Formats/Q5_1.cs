@@ -92,4 +92,14 @@ public struct Q5_1 : IBlock<Q5_1>
         CodePacking.Nibbles(codes, block.Qs);
         return true;
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q5_1 block)
+    {
+        block = default;
+        (block.D, block.M) = (parts.D, -parts.Dmin);
+        block.Qh = CodePacking.FifthBits(parts.Codes);
+        CodePacking.Nibbles(parts.Codes, block.Qs);
+        return true;
+    }
 }

@@ -80,4 +80,13 @@ public struct Q5_K : IBlock<Q5_K>
         CodePacking.Bits(codes, 4, block.Qh);
         CodePacking.NibblesOf64(codes, block.Qs);
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q5_K block)
+    {
+        block = default;
+        (block.D, block.Dmin) = (parts.D, parts.Dmin);
+        Pack(parts.Codes, MemoryMarshal.AsBytes(parts.Scales), parts.Minima, ref block);
+        return true;
+    }
 }

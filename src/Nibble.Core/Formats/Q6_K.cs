@@ -103,4 +103,14 @@ public struct Q6_K : IBlock<Q6_K>
             qh[i] = (byte)(q[0] >> 4 | q[32] >> 4 << 2 | q[64] >> 4 << 4 | q[96] >> 4 << 6);
         }
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q6_K block)
+    {
+        block = default;
+        block.D = parts.D;
+        parts.Scales.CopyTo(block.Scales);
+        Pack(parts.Codes, ref block);
+        return true;
+    }
 }

@@ -79,4 +79,14 @@ public struct Q8_0 : IBlock<Q8_0>
             block.Qs[i] = (sbyte)(codes[i] - 127);
         return true;
     }
+
+    /// <inheritdoc/>
+    public static bool TryPack(in BlockParts parts, out Q8_0 block)
+    {
+        block = default;
+        block.D = parts.D;
+        for (int i = 0; i < 32; i++)
+            block.Qs[i] = (sbyte)(parts.Codes[i] - 127);
+        return true;
+    }
 }

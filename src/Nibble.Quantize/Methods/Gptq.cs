@@ -9,70 +9,85 @@ public static class Gptq
     private const int Batch = 128;
     private const int RowsAtOnce = 4;
 
-    /// <summary>Fits a grid to a matrix, with an error in column j weighing 1/U²ⱼⱼ, then rounds with error feedback: q = grid(w), e = (w − q)/Uⱼⱼ, and e·Uⱼₖ is taken from every later column k.</summary>
+    /// <summary>Fits a grid to a matrix, with an error in column j weighing 1/U²ⱼⱼ, then rounds with error feedback: q = grid(w), e = (w − q)/Uⱼⱼ, and e·Uⱼₖ is taken from every later column k; then refines.</summary>
     /// <param name="weights">[rows x columns], finite.</param>
-    /// <param name="factor">The Hessian's factor, of as many columns.</param>
-    /// <param name="grid">The grid, for a matrix of this shape; its codes are set.</param>
+    /// <param name="hessian">What errors cost, of as many columns.</param>
+    /// <param name="grid">The grid, for a matrix of this shape; its parameters and codes are set.</param>
+    /// <param name="refineRounds">Rounds of <see cref="Refinement"/>; 4 are usual, 0 is plain GPTQ.</param>
+    /// <param name="options">How many threads, and what stops it; null for one a core.</param>
     /// <returns>[rows x columns], the values of the codes.</returns>
-    /// <exception cref="ArgumentException">The weights are not whole rows, or one is no finite number.</exception>
-    public static float[] Quantize(float[] weights, HessianFactor factor, RoundingGrid grid)
+    /// <exception cref="ArgumentException">The weights are not the grid's, or one is no finite number.</exception>
+    /// <exception cref="HessianException">The Hessian cannot be used.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public static float[] Quantize(float[] weights, LayerHessian hessian, RoundingGrid grid, int refineRounds = 4, ParallelOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(weights);
-        ArgumentNullException.ThrowIfNull(factor);
+        ArgumentNullException.ThrowIfNull(hessian);
         ArgumentNullException.ThrowIfNull(grid);
-        int columns = factor.Columns;
+        ArgumentOutOfRangeException.ThrowIfNegative(refineRounds);
+        int columns = hessian.Columns;
         if (weights.Length == 0 || weights.Length % columns != 0)
             throw new ArgumentException($"{weights.Length} weights are not whole rows of the Hessian's {columns} columns.", nameof(weights));
+        if (grid.Columns != columns)
+            throw new ArgumentException($"The grid has {grid.Columns} columns and the Hessian {columns}.", nameof(grid));
+        grid.CheckLength(weights);
         for (int i = 0; i < weights.Length; i++)
             if (!float.IsFinite(weights[i]))
                 throw new ArgumentException($"The weight in row {i / columns}, column {i % columns} is {weights[i].ToString(CultureInfo.InvariantCulture)}; weights must be finite.", nameof(weights));
-        float[] upper = new float[columns * columns], importance = new float[columns];
-        int[] order = [.. factor.Order];
-        for (int place = 0; place < columns; place++)
+        int[] order = [.. hessian.Factor.Order];
+        float[] upper = hessian.Upper, importance = hessian.Importance, result = new float[weights.Length];
+        int parts = (grid.Rows + RowsAtOnce - 1) / RowsAtOnce;
+        GroupFactors? groups = refineRounds > 0 ? hessian.Groups(grid.Shape.Group) : null;
+        Parallel.For(0, parts, options ?? new ParallelOptions(), () => new Worker(hessian, groups, grid, order, upper), (part, _, worker) =>
         {
-            ReadOnlySpan<double> row = factor.Row(place);
-            for (int j = place; j < columns; j++)
-                upper[(place * columns) + j] = (float)row[j];
-            importance[order[place]] = (float)(1 / (row[place] * row[place]));
-        }
-
-        grid.Fit(weights, importance);
-        int rows = weights.Length / columns;
-        float[] result = new float[weights.Length];
-        Parallel.For(0, (rows + RowsAtOnce - 1) / RowsAtOnce, part => Round(weights, upper, order, grid, part * RowsAtOnce, Math.Min(rows, (part + 1) * RowsAtOnce), result));
+            int first = part * RowsAtOnce, end = Math.Min(grid.Rows, first + RowsAtOnce);
+            for (int row = first; row < end; row++)
+                grid.FitRow(row, weights.AsSpan(row * columns, columns), importance);
+            worker.Round(weights, first, end, result);
+            for (int row = first; row < end && refineRounds > 0; row++)
+                worker.Refinement!.Run(row, weights.AsSpan(row * columns, columns), result.AsSpan(row * columns, columns), refineRounds);
+            return worker;
+        }, _ => { });
         return result;
     }
 
-    private static void Round(float[] weights, float[] upper, int[] order, RoundingGrid grid, int first, int end, float[] result)
+    /// <summary>What a thread needs.</summary>
+    private sealed class Worker(LayerHessian hessian, GroupFactors? groups, RoundingGrid grid, int[] order, float[] upper)
     {
-        int columns = order.Length;
-        float[] work = new float[(end - first) * columns], errors = new float[(end - first) * Batch];
-        for (int row = first; row < end; row++)
-            for (int place = 0; place < columns; place++)
-                work[((row - first) * columns) + place] = weights[(row * columns) + order[place]];
-        for (int start = 0; start < columns; start += Batch)
-        {
-            int stop = Math.Min(columns, start + Batch);
-            for (int row = first; row < end; row++)
-            {
-                Span<float> w = work.AsSpan((row - first) * columns, columns);
-                for (int place = start; place < stop; place++)
-                {
-                    float value = grid.Round(row, order[place], w[place]);
-                    result[(row * columns) + order[place]] = value;
-                    float error = (w[place] - value) / upper[(place * columns) + place];
-                    errors[((row - first) * Batch) + place - start] = error;
-                    Span<float> rest = w[(place + 1)..stop];
-                    Rows.Add<float>(upper.AsSpan((place * columns) + place + 1, rest.Length), -error, rest);
-                }
-            }
+        private readonly float[] _work = new float[RowsAtOnce * order.Length], _errors = new float[RowsAtOnce * Batch];
 
-            for (int place = start; place < stop; place++)
+        public Refinement? Refinement { get; } = groups is null ? null : new Refinement(hessian, groups, grid);
+
+        public void Round(float[] weights, int first, int end, float[] result)
+        {
+            int columns = order.Length;
+            for (int row = first; row < end; row++)
+                for (int place = 0; place < columns; place++)
+                    _work[((row - first) * columns) + place] = weights[(row * columns) + order[place]];
+            for (int start = 0; start < columns; start += Batch)
+            {
+                int stop = Math.Min(columns, start + Batch);
                 for (int row = first; row < end; row++)
                 {
-                    Span<float> rest = work.AsSpan(((row - first) * columns) + stop, columns - stop);
-                    Rows.Add<float>(upper.AsSpan((place * columns) + stop, rest.Length), -errors[((row - first) * Batch) + place - start], rest);
+                    Span<float> w = _work.AsSpan((row - first) * columns, columns);
+                    for (int place = start; place < stop; place++)
+                    {
+                        float value = grid.Round(row, order[place], w[place]);
+                        result[(row * columns) + order[place]] = value;
+                        float error = (w[place] - value) / upper[(place * columns) + place];
+                        _errors[((row - first) * Batch) + place - start] = error;
+                        Span<float> rest = w[(place + 1)..stop];
+                        Rows.Add<float>(upper.AsSpan((place * columns) + place + 1, rest.Length), -error, rest);
+                    }
                 }
+
+                for (int place = start; place < stop; place++)
+                    for (int row = first; row < end; row++)
+                    {
+                        Span<float> rest = _work.AsSpan(((row - first) * columns) + stop, columns - stop);
+                        Rows.Add<float>(upper.AsSpan((place * columns) + stop, rest.Length), -_errors[((row - first) * Batch) + place - start], rest);
+                    }
+            }
         }
     }
 }

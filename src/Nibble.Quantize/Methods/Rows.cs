@@ -36,4 +36,19 @@ internal static class Rows
             sum += a[i] * b[i];
         return sum;
     }
+
+    /// <summary>The sum of the products, in float32.</summary>
+    /// <param name="a">One row.</param>
+    /// <param name="b">Another of the same length.</param>
+    public static float Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    {
+        ReadOnlySpan<Vector<float>> left = MemoryMarshal.Cast<float, Vector<float>>(a), right = MemoryMarshal.Cast<float, Vector<float>>(b[..a.Length]);
+        Vector<float> sums = default;
+        for (int i = 0; i < left.Length; i++)
+            sums += left[i] * right[i];
+        float sum = Vector.Sum(sums);
+        for (int i = left.Length * Vector<float>.Count; i < a.Length; i++)
+            sum += a[i] * b[i];
+        return sum;
+    }
 }

@@ -1,4 +1,5 @@
 using Nibble.Quantize.Methods;
+using Nibble.Testing;
 
 namespace Nibble.Quantize.Tests.Methods;
 
@@ -7,81 +8,99 @@ public sealed class GptqTests
     private const int Rows = 24;
     private const int Columns = 256;
 
+    private static readonly LayerHessian s_hessian = new(MethodData.Hessian(Columns, 11), Columns);
+    private static readonly float[] s_weights = MethodData.Weights(Rows, Columns, 12);
+
+    public static TheoryData<int, int, bool> Integers => new() { { 4, 64, false }, { 4, 128, true }, { 3, 32, false }, { 8, 256, true } };
+
     [Theory]
-    [InlineData(4, 64, false)]
-    [InlineData(4, 128, true)]
-    [InlineData(3, 32, false)]
-    [InlineData(8, 256, true)]
+    [MemberData(nameof(Integers))]
     public void Loss_is_below_two_thirds_of_nearest_rounding_and_values_are_those_of_the_codes(int bits, int group, bool symmetric)
     {
-        (float[] weights, float[] hessian) = Data();
-        IntegerGrid nearest = new(Rows, Columns, bits, group, symmetric), grid = new(Rows, Columns, bits, group, symmetric);
-        float[] importance = [.. Enumerable.Range(0, Columns).Select(i => hessian[i * (Columns + 1)])];
-        nearest.Fit(weights, importance);
-        float[] rounded = [.. weights.Select((value, i) => nearest.Round(i / Columns, i % Columns, value))];
-        float[] solved = Gptq.Quantize(weights, HessianFactor.Create(hessian, Columns, 0.01, sort: true), grid);
-        Assert.True(Loss(weights, solved, hessian) < Loss(weights, rounded, hessian) * 2 / 3);
-        for (int i = 0; i < weights.Length; i++)
-            Assert.Equal(grid.Scales[i / group] * (grid.Codes[i] - grid.Zeros[i / group]), solved[i]);
-        Assert.True(grid.Codes.Max() < 1 << bits);
-        Assert.Equal(solved, Gptq.Quantize(weights, HessianFactor.Create(hessian, Columns, 0.01, sort: true), new IntegerGrid(Rows, Columns, bits, group, symmetric)));
+        IntegerGrid Grid() => new(Rows, Columns, bits, group, symmetric);
+        double nearest = s_hessian.Loss(s_weights, MethodData.Nearest(s_weights, s_hessian, Grid()));
+        IntegerGrid grid = Grid(), refined = Grid();
+        float[] solved = Gptq.Quantize(s_weights, s_hessian, grid, 0), better = Gptq.Quantize(s_weights, s_hessian, refined);
+        double plain = s_hessian.Loss(s_weights, solved);
+        Assert.True(plain < nearest * 2 / 3, $"{plain} against {nearest}");
+        Assert.InRange(s_hessian.Loss(s_weights, better), plain / 3, plain * 0.97);
+        Check(grid, solved);
+        Check(refined, better);
+        Assert.Equal(better, Gptq.Quantize(s_weights, s_hessian, Grid(), options: new ParallelOptions { MaxDegreeOfParallelism = 1 }));
+
+        void Check(IntegerGrid made, float[] values)
+        {
+            for (int i = 0; i < values.Length; i++)
+                Assert.Equal(made.Scales[i / group] * (made.Codes[i] - made.Zeros[i / group]), values[i]);
+            Assert.True(made.Codes.Max() < 1 << bits);
+            Assert.All(made.Scales, scale => Assert.True(scale > 0 && (float)(Half)scale == scale));
+            if (symmetric) Assert.All(made.Zeros, zero => Assert.Equal(1 << (bits - 1), zero));
+        }
+    }
+
+    [Fact]
+    public void A_table_of_numbers_is_rounded_to_as_well()
+    {
+        float[][] tables = [EncodedSamples.Nf4, EncodedSamples.Fp4];
+        foreach (float[] table in tables)
+        {
+            TableGrid nearest = new(Rows, Columns, table, 64, halfScales: false), grid = new(Rows, Columns, table, 64, halfScales: true);
+            double loss = s_hessian.Loss(s_weights, MethodData.Nearest(s_weights, s_hessian, nearest));
+            float[] solved = Gptq.Quantize(s_weights, s_hessian, grid);
+            Assert.True(s_hessian.Loss(s_weights, solved) < loss * 0.6);
+            byte[] codes = grid.TableCodes();
+            for (int i = 0; i < solved.Length; i++)
+                Assert.Equal(table[codes[i]] * grid.Scales[i / 64], solved[i]);
+            Assert.All(grid.Scales, scale => Assert.True(scale > 0 && (float)(Half)scale == scale));
+        }
+    }
+
+    [Fact]
+    public void Refinement_never_raises_the_loss_and_more_rounds_lower_it()
+    {
+        double last = double.PositiveInfinity;
+        foreach (int rounds in (int[])[0, 1, 2, 6])
+        {
+            double loss = s_hessian.Loss(s_weights, Gptq.Quantize(s_weights, s_hessian, new IntegerGrid(Rows, Columns, 3, 64, false), rounds));
+            Assert.True(loss < last, $"{loss} after {rounds} rounds, {last} before");
+            last = loss;
+        }
     }
 
     [Fact]
     public void Columns_that_do_not_depend_on_each_other_are_rounded_to_the_nearest()
     {
-        (float[] weights, _) = Data();
         float[] diagonal = new float[Columns * Columns];
         for (int i = 0; i < Columns; i++)
             diagonal[i * (Columns + 1)] = 1;
         IntegerGrid grid = new(Rows, Columns, 4, 64, false);
-        float[] solved = Gptq.Quantize(weights, HessianFactor.Create(diagonal, Columns, 0.01, sort: true), grid);
-        for (int i = 0; i < weights.Length; i++)
-            Assert.Equal(grid.Round(i / Columns, i % Columns, weights[i]), solved[i]);
+        float[] solved = Gptq.Quantize(s_weights, new LayerHessian(diagonal, Columns), grid, 0);
+        for (int i = 0; i < s_weights.Length; i++)
+            Assert.Equal(grid.Round(i / Columns, i % Columns, s_weights[i]), solved[i]);
+    }
+
+    [Fact]
+    public void Columns_that_no_input_reaches_are_rounded_like_others()
+    {
+        float[] values = [.. s_hessian.Values];
+        for (int i = 0; i < Columns; i++)
+            for (int dead = 64; dead < 130; dead++)
+                (values[(i * Columns) + dead], values[(dead * Columns) + i]) = (0, 0);
+        float[] solved = Gptq.Quantize(s_weights, new LayerHessian(values, Columns), new IntegerGrid(Rows, Columns, 4, 32, false));
+        for (int i = 0; i < solved.Length; i++)
+            Assert.Equal(s_weights[i], solved[i], 0.05f);
     }
 
     [Fact]
     public void What_does_not_fit_is_named()
     {
         Assert.Contains("use 32 or 64 or 576", Assert.Throws<ArgumentException>(() => new IntegerGrid(1, 576, 4, 128, false)).Message, StringComparison.Ordinal);
+        Assert.Contains("use 32 or 96", Assert.Throws<ArgumentException>(() => new TableGrid(1, 96, EncodedSamples.Nf4, 64, false)).Message, StringComparison.Ordinal);
         Assert.Contains("not 9", Assert.Throws<ArgumentException>(() => new IntegerGrid(1, 64, 9, 64, false)).Message, StringComparison.Ordinal);
-        HessianFactor factor = HessianFactor.Create([1, 0, 0, 1], 2, 0.01, true);
-        Assert.Contains("row 1, column 0", Assert.Throws<ArgumentException>(() => Gptq.Quantize([1, 2, float.NaN, 3], factor, new IntegerGrid(2, 2, 4, 2, false))).Message, StringComparison.Ordinal);
-        Assert.Contains("whole rows", Assert.Throws<ArgumentException>(() => Gptq.Quantize([1, 2, 3], factor, new IntegerGrid(2, 2, 4, 2, false))).Message, StringComparison.Ordinal);
-        Assert.Contains("2 x 2", Assert.Throws<ArgumentException>(() => Gptq.Quantize([1, 2], factor, new IntegerGrid(2, 2, 4, 2, false))).Message, StringComparison.Ordinal);
-    }
-
-    // Inputs that share a few directions, as activations do.
-    private static (float[] Weights, float[] Hessian) Data()
-    {
-        Random random = new(11);
-        float[] weights = [.. Enumerable.Range(0, Rows * Columns).Select(_ => (random.NextSingle() + random.NextSingle() + random.NextSingle() - 1.5f) * 0.1f)];
-        float[] mix = [.. Enumerable.Range(0, 32 * Columns).Select(_ => random.NextSingle() - 0.5f)], hessian = new float[Columns * Columns];
-        for (int sample = 0; sample < 512; sample++)
-        {
-            float[] hidden = [.. Enumerable.Range(0, 32).Select(_ => random.NextSingle() - 0.5f)], x = new float[Columns];
-            for (int i = 0; i < Columns; i++)
-            {
-                x[i] = (random.NextSingle() - 0.5f) * 0.5f;
-                for (int k = 0; k < 32; k++)
-                    x[i] += hidden[k] * mix[(k * Columns) + i];
-            }
-
-            for (int i = 0; i < Columns; i++)
-                for (int j = 0; j < Columns; j++)
-                    hessian[(i * Columns) + j] += x[i] * x[j];
-        }
-
-        return (weights, hessian);
-    }
-
-    private static double Loss(float[] weights, float[] values, float[] hessian)
-    {
-        double loss = 0;
-        for (int row = 0; row < Rows; row++)
-            for (int i = 0; i < Columns; i++)
-                for (int j = 0; j < Columns; j++)
-                    loss += (double)(values[(row * Columns) + i] - weights[(row * Columns) + i]) * hessian[(i * Columns) + j] * (values[(row * Columns) + j] - weights[(row * Columns) + j]);
-        return loss;
+        LayerHessian two = new([1, 0, 0, 1], 2);
+        Assert.Contains("row 1, column 0", Assert.Throws<ArgumentException>(() => Gptq.Quantize([1, 2, float.NaN, 3], two, new IntegerGrid(2, 2, 4, 2, false))).Message, StringComparison.Ordinal);
+        Assert.Contains("whole rows", Assert.Throws<ArgumentException>(() => Gptq.Quantize([1, 2, 3], two, new IntegerGrid(2, 2, 4, 2, false))).Message, StringComparison.Ordinal);
+        Assert.Contains("2 x 2", Assert.Throws<ArgumentException>(() => Gptq.Quantize([1, 2], two, new IntegerGrid(2, 2, 4, 2, false))).Message, StringComparison.Ordinal);
+        Assert.Contains("needs 4 values", Assert.Throws<ArgumentException>(() => new LayerHessian(new float[3], 2)).Message, StringComparison.Ordinal);
     }
 }

@@ -62,7 +62,7 @@ public abstract class BlockFormat
     /// <param name="block">One block, overwritten.</param>
     /// <exception cref="ArgumentException">There are not as many codes, scales or bytes as a block has.</exception>
     /// <exception cref="NotSupportedException">The format has no such parts.</exception>
-    public abstract void Pack(in BlockParts parts, Span<byte> block);
+    public virtual void Pack(in BlockParts parts, Span<byte> block) => throw new NotSupportedException($"{Name} is not packed from codes and whole scales.");
 
     /// <summary>The readable float dot: decodes and sums in order. Every fast dot is compared with it.</summary>
     /// <param name="blocks">[n] blocks.</param>

@@ -130,11 +130,12 @@ internal static class GroupFit
                 return;
             }
 
+            float distance = (high - low) / shape.Levels.High;
             for (int below = 0; below < RangeSteps; below++)
                 for (int above = 0; above < RangeSteps; above++)
                 {
-                    float start = shape.HasOffset ? low + ((high - low) * ((0.04f * below) - 0.04f)) : low * (0.6f + (0.06f * below));
-                    float end = shape.HasOffset ? high - ((high - low) * ((0.04f * above) - 0.04f)) : high * (0.6f + (0.06f * above));
+                    float start = shape.HasOffset ? low + (distance * ((0.3f * below) - 0.6f)) : low * (0.6f + (0.06f * below));
+                    float end = shape.HasOffset ? high - (distance * ((0.3f * above) - 0.6f)) : high * (0.6f + (0.06f * above));
                     Try((end - start) / shape.Levels.High, 0, -start);
                 }
 

@@ -92,10 +92,52 @@ public sealed class QuantizeTests : IDisposable
     }
 
     [Theory]
+    [InlineData("int4:g64:asym", "--method", "rtn", "--bits", "4", "--group", "64", "--asym")]
+    [InlineData("int8:row", "--method", "rtn", "--bits", "8", "--group", "row")]
+    [InlineData("nf4:double", "--method", "nf4", "--double")]
+    [InlineData("llm.int8", "--method", "int8")]
+    public void A_method_makes_encoded_tensors_of_the_linear_layers_and_tells_what_it_left(string target, params string[] options)
+    {
+        Synth();
+        Cli.Result result = Cli.Run(["quantize", Model, Output, "--json", "--tensor", "ffn_down=Q8_0", .. options]).Succeeded();
+        Assert.Contains("As they are: output.weight (F16), token_embd.weight (F16)", result.Error, StringComparison.Ordinal);
+        JsonElement json = JsonDocument.Parse(result.Output).RootElement;
+        Assert.Equal(JsonValueKind.Null, json.GetProperty("type").ValueKind);
+        Dictionary<string, JsonElement> tensors = json.GetProperty("tensors").EnumerateArray().ToDictionary(tensor => tensor.GetProperty("name").GetString()!);
+        Assert.Equal((target, "rtn"), (tensors["blk.1.attn_q.weight"].GetProperty("format").GetString(), tensors["blk.1.attn_q.weight"].GetProperty("method").GetString()));
+        Assert.Equal("Q8_0", tensors["blk.0.ffn_down.weight"].GetProperty("format").GetString());
+        Assert.Equal("F16", tensors["token_embd.weight"].GetProperty("format").GetString());
+        string listed = Cli.Run("inspect", Output, "--tensors").Succeeded().Output;
+        Assert.Contains("blk.1.attn_q.weight", listed, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_group_that_does_not_divide_the_columns_is_refused_with_those_that_do()
+    {
+        Cli.Run("synth", Model, "--type", "F16", "--width", "96", "--layers", "1", "--heads", "4", "--kv-heads", "2", "--head-size", "32", "--ffn", "256", "--vocab", "300").Succeeded();
+        Cli.Result result = Cli.Run("quantize", Model, Output, "--method", "rtn");
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("has 96 columns, which groups of 128 do not divide; 32 and the whole row (96) are possible", result.Error, StringComparison.Ordinal);
+        Assert.Equal([Model], Directory.GetFiles(_folder));
+    }
+
+    [Theory]
     [InlineData("'Q9' is no type of file (--type)", "--type", "Q9")]
     [InlineData("'Q9' is no format of weights (--tensor)", "--type", "Q4_0", "--tensor", "ffn=Q9")]
     [InlineData("'ffn' is no expression and format (--tensor)", "--type", "Q4_0", "--tensor", "ffn")]
     [InlineData("no regular expression that can be used (--tensor)", "--type", "Q4_0", "--tensor", "(=Q8_0")]
+    [InlineData("neither --type nor --method")]
+    [InlineData("--group is 'x'", "--method", "rtn", "--group", "x")]
+    [InlineData("--bits is 5; 3, 4 and 8", "--method", "rtn", "--bits", "5")]
+    [InlineData("--double is what only --method nf4", "--method", "rtn", "--double")]
+    [InlineData("--group is what only integers", "--method", "nf4", "--group", "64")]
+    [InlineData("name two formats", "--method", "nf4", "--type", "Q4_0")]
+    [InlineData("--pure speaks of the mix", "--method", "nf4", "--pure")]
+    [InlineData("give it a text of what the model will be used for with --text", "--method", "gptq", "--group", "64")]
+    [InlineData("--act-order is what only --method gptq has", "--method", "rtn", "--act-order")]
+    [InlineData("cannot round into F16", "--method", "gptq", "--type", "F16")]
+    [InlineData("--text 'none.txt' would change nothing", "--type", "Q4_0", "--text", "none.txt")]
+    [InlineData("there is no file", "--method", "gptq", "--group", "64", "--text", "none.txt")]
     [InlineData("'worst' not recognized", "--type", "Q4_0", "--search", "worst")]
     public void A_mistake_on_the_command_line_is_named_and_no_file_is_left(string message, params string[] options)
     {

@@ -1,8 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Text;
-using Nibble.Llm.Sessions;
 using Nibble.Llm.Tokenizers;
 using Nibble.Quantize.Calibration;
 
@@ -38,7 +36,7 @@ internal static class ImportanceCommand
             CalibrationText cut = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null, most == 0 ? null : most, parsed.GetValue(heldOut));
             CalibrationOptions options = new() { KvFormat = model.KvFormat(parsed), IncludesOutput = parsed.GetValue(withOutput) };
             Stopwatch watch = Stopwatch.StartNew();
-            WarnOfText(loaded, cut, content, ids, options, interruption.Token);
+            CalibrationArguments.WarnOfText(loaded, cut, content, ids, options.KvFormat, interruption.Token);
             ImportanceMatrix matrix = Collect(loaded, cut.Chunks, options, textFile.Name, "Calibrating", interruption.Token);
             WarnOfCounts(matrix);
             if (cut.HeldOut.Count > 0) CompareHeldOut(matrix, Collect(loaded, cut.HeldOut, options, textFile.Name, "Checking", interruption.Token), cut.HeldOut.Count);
@@ -62,14 +60,6 @@ internal static class ImportanceCommand
             return true;
         });
         return new ImportanceMatrix(entries, [dataset], chunks.Count, chunks[0].Length);
-    }
-
-    private static void WarnOfText(Model loaded, CalibrationText text, string content, int[] ids, CalibrationOptions options, CancellationToken cancellation)
-    {
-        using Session session = loaded.Language.NewSession(new SessionOptions { Context = text.Chunks[0].Length, KvFormat = options.KvFormat });
-        TextFit fit = text.Fit(session, Encoding.UTF8.GetByteCount(content), ids.Length, cancellation);
-        Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"text: {ids.Length} ids of {fit.BytesPerToken:F2} bytes, {fit.Nll:F2} nats a token, {fit.ShuffledNll:F2} when shuffled"));
-        if (fit.Warning is { } warning) Terminal.Warning(warning);
     }
 
     private static void WarnOfCounts(ImportanceMatrix matrix)

@@ -1,10 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.RegularExpressions;
-using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Methods;
 using Nibble.Quantize.Quantization;
 using Spectre.Console;
 
@@ -18,37 +17,44 @@ internal static class QuantizeCommand
     {
         Argument<FileInfo> input = new("in") { Description = "The GGUF file to read; its weights may be of any format." };
         Argument<FileInfo> output = new("out") { Description = "The GGUF file to write; an existing one is replaced when all is done." };
-        Option<string> type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M.", Required = true };
+        QuantizeArguments what = new();
+        CalibrationArguments calibration = new();
         Option<FileInfo?> importance = new("--importance") { Description = "Importance matrix (imatrix) of the model: what the columns of its weights meet." };
-        Option<bool> pure = new("--pure") { Description = "Every weight in the type's own format; no mix." };
-        Option<string[]> tensor = new("--tensor") { Description = "REGEX=FORMAT: a format for tensors in whose names the expression is found; may be repeated, the first that is found counts." };
-        Option<string?> search = new("--search") { Description = "best: look longer for blocks of less weighted error; other programs read them as any." };
-        search.AcceptOnlyFromAmong("best");
         Option<int> threads = new("--threads", "-t") { Description = "Threads; 0 for one a core.", DefaultValueFactory = _ => 0 };
         threads.Validators.Add(result => ModelArguments.CheckRange(result, 0, 1024));
         Option<bool> json = new("--json") { Description = "Write what was done as JSON." };
-        Command command = new("quantize", "Write a model with its weights in fewer bits, as llama-quantize does; a run that was stopped goes on where it was.")
-        {
-            input, output, type, importance, pure, tensor, search, threads, json,
-        };
+        Command command = new("quantize", "Write a model with its weights in fewer bits: in GGUF's formats as llama-quantize does, or by another method. A run that was stopped goes on where it was.") { input, output };
+        what.AddTo(command);
+        command.Add(importance);
+        calibration.AddTo(command);
+        command.Add(threads);
+        command.Add(json);
         command.SetAction((parsed, _) =>
         {
             string from = parsed.GetValue(input)!.FullName, to = parsed.GetValue(output)!.FullName;
             if (Directory.Exists(to)) throw new UsageException($"'{to}' is a folder; name a file.");
             if (Path.GetDirectoryName(to) is { Length: > 0 } folder && !Directory.Exists(folder)) throw new UsageException($"there is no folder '{folder}'; make it first.");
             if (string.Equals(from, to, StringComparison.Ordinal)) throw new UsageException($"'{to}' is the file that is read; name another to write.");
-            FileType fileType = FileType.Find(parsed.GetValue(type)!) ?? throw new UsageException($"'{parsed.GetValue(type)}' is no type of file (--type); use one of {string.Join(", ", FileType.All)}.");
-            List<(Regex, BlockFormat)> overrides = [.. (parsed.GetValue(tensor) ?? []).Select(Override)];
+            FileInfo? matrix = parsed.GetValue(importance);
+            PlanOptions asked = what.Read(parsed, matrix is not null, parsed.GetValue(threads));
             using Interruption interruption = new();
             using GgufFile file = GgufFile.Open(from);
-            FileInfo? matrix = parsed.GetValue(importance);
             ImportanceMatrix? importances = matrix is null ? null : ImportanceMatrix.Open(matrix.FullName);
-            QuantizationPlan plan = QuantizationPlan.Create(file, fileType, parsed.GetValue(pure), importances is not null, overrides);
+            QuantizationPlan plan = QuantizationPlan.Create(file, asked);
+            calibration.Check(parsed, plan.Needs);
             WarnOfCodes(plan);
             NoteFallbacks(plan);
-            ModelQuantizer quantizer = new(file, plan, importances, matrix?.Name) { Threads = parsed.GetValue(threads), IsBest = parsed.GetValue(search) is not null };
+            if (asked.Type is null) NoteKept(plan);
             Stopwatch watch = Stopwatch.StartNew();
-            QuantizationResult result = Terminal.Progress("Quantizing", report => quantizer.Write(to, new Reporter(report, watch), interruption.Token));
+            Reporter reporter = new(watch, plan.Needs is not null);
+            using CalibrationRun? run = plan.Needs is { } needs ? calibration.Open(parsed, from, needs, parsed.GetValue(threads), reporter, interruption.Token) : null;
+            ModelQuantizer quantizer = new(file, plan, importances, matrix?.Name) { Threads = parsed.GetValue(threads), Statistics = run?.Feed };
+            QuantizationResult result = Terminal.Progress("Quantizing", report =>
+            {
+                reporter.Tell = report;
+                return quantizer.Write(to, reporter, interruption.Token);
+            });
+            if (result.Nearest.Count > 0) Terminal.Note($"Rounded to nearest, since the text never reached them: {string.Join(", ", result.Nearest)}.");
             if (result.Unweighted.Count > 0) Terminal.Note($"Without importances, since the matrix has none for them: {string.Join(", ", result.Unweighted)}.");
             if (parsed.GetValue(json)) WriteJson(file, result, to, watch.Elapsed);
             else WriteTable(file, result, to, watch.Elapsed);
@@ -59,23 +65,12 @@ internal static class QuantizeCommand
             "nibble quantize model-bf16.gguf model-q4_k_m.gguf --type Q4_K_M --importance imatrix.gguf",
             "nibble quantize model-bf16.gguf model-q4_0.gguf --type Q4_0 --pure",
             "nibble quantize model-bf16.gguf model-iq4_xs.gguf --type IQ4_XS --importance imatrix.gguf --search best",
-            "nibble quantize model-f16.gguf model-mixed.gguf --type Q4_K_S --tensor ffn_down=Q6_K --tensor token_embd=Q8_0");
+            "nibble quantize model-f16.gguf model-mixed.gguf --type Q4_K_S --tensor ffn_down=Q6_K --tensor token_embd=Q8_0",
+            "nibble quantize model-bf16.gguf model-int4.gguf --method rtn --bits 4 --group 64 --asym --tensor token_embd=Q8_0",
+            "nibble quantize model-bf16.gguf model-nf4.gguf --method nf4 --double",
+            "nibble quantize model-bf16.gguf model-q4_k_m.gguf --method gptq --type Q4_K_M --act-order --text calibration.txt",
+            "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt");
         return command;
-    }
-
-    private static (Regex Pattern, BlockFormat Format) Override(string text)
-    {
-        int equals = text.LastIndexOf('=');
-        if (equals <= 0) throw new UsageException($"'{text}' is no expression and format (--tensor); write REGEX=FORMAT, such as ffn_down=Q6_K.");
-        BlockFormat format = BlockFormats.Find(text[(equals + 1)..]) ?? throw new UsageException($"'{text[(equals + 1)..]}' is no format of weights (--tensor); use one of {string.Join(", ", BlockFormats.All)}.");
-        try
-        {
-            return (new Regex(text[..equals], RegexOptions.CultureInvariant | RegexOptions.NonBacktracking), format);
-        }
-        catch (Exception error) when (error is ArgumentException or NotSupportedException)
-        {
-            throw new UsageException($"'{text[..equals]}' is no regular expression that can be used (--tensor): {error.Message}");
-        }
     }
 
     private static void WarnOfCodes(QuantizationPlan plan)
@@ -87,16 +82,22 @@ internal static class QuantizeCommand
 
     private static void NoteFallbacks(QuantizationPlan plan)
     {
-        foreach (IGrouping<(int Columns, BlockFormat Wanted, BlockFormat Format), PlannedTensor> group in plan.Tensors.Where(tensor => tensor.IsFallback).GroupBy(tensor => (tensor.Source.Columns, tensor.Wanted, tensor.Format)))
-            Terminal.Note($"{group.Count()} tensors have rows of {group.Key.Columns} values, no multiple of the {group.Key.Wanted.BlockValues} of {group.Key.Wanted}: they become {group.Key.Format}, as with llama-quantize.");
+        foreach (IGrouping<(int Columns, TensorTarget Wanted, TensorTarget Target), PlannedTensor> group in plan.Tensors.Where(tensor => tensor.IsFallback).GroupBy(tensor => (tensor.Source.Columns, tensor.Wanted, tensor.Target)))
+            Terminal.Note($"{group.Count()} tensors have rows of {group.Key.Columns} values, no multiple of the {((BlockTarget)group.Key.Wanted).Format.BlockValues} of {group.Key.Wanted}: they become {group.Key.Target}, as with llama-quantize.");
+    }
+
+    private static void NoteKept(QuantizationPlan plan)
+    {
+        string[] kept = [.. plan.Tensors.Where(tensor => tensor.IsKept && tensor.Source.Name is "token_embd.weight" or "output.weight").Select(tensor => $"{tensor.Source.Name} ({tensor.Source.Format})")];
+        if (kept.Length > 0) Terminal.Note($"As they are: {string.Join(", ", kept)}, since a method is for linear layers; --tensor token_embd=Q8_0 makes an embedding smaller.");
     }
 
     private static void WriteTable(GgufFile file, QuantizationResult result, string path, TimeSpan time)
     {
         Table table = new() { Border = TableBorder.Simple };
-        table.AddColumns("format", "tensors", "million weights", "MiB", "bits per weight");
+        table.AddColumns("becomes", "tensors", "million weights", "MiB", "bits per weight");
         for (int i = 1; i < 5; i++) table.Columns[i].RightAligned();
-        foreach (IGrouping<BlockFormat, PlannedTensor> group in result.Plan.Tensors.GroupBy(tensor => tensor.Format).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)))
+        foreach (IGrouping<TensorTarget, PlannedTensor> group in result.Plan.Tensors.GroupBy(tensor => tensor.Target).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)))
             AddRow(table, group.Key.Name, [.. group]);
         List<PlannedTensor> layers = [.. result.Plan.Tensors.Where(tensor => tensor.Source.Name is not ("token_embd.weight" or "output.weight"))];
         AddRow(table, "without embedding and output", layers);
@@ -120,7 +121,7 @@ internal static class QuantizeCommand
     {
         writer.WriteStartObject();
         writer.WriteString("file", path);
-        writer.WriteString("type", result.Plan.Type.Name);
+        writer.WriteString("type", result.Plan.Type?.Name);
         writer.WriteNumber("bytes_before", file.FileBytes);
         writer.WriteNumber("bytes", result.FileBytes);
         writer.WriteNumber("weights", result.Plan.ValueCount);
@@ -136,7 +137,8 @@ internal static class QuantizeCommand
             writer.WriteStartObject();
             writer.WriteString("name", tensor.Source.Name);
             writer.WriteString("from", tensor.Source.Format.Name);
-            writer.WriteString("format", tensor.Format.Name);
+            writer.WriteString("format", tensor.Target.Name);
+            if (!tensor.IsKept) writer.WriteString("method", tensor.Method.Name);
             if (tensor.IsFallback) writer.WriteString("wanted", tensor.Wanted.Name);
             writer.WriteNumber("bytes", tensor.ByteLength);
             writer.WriteEndObject();
@@ -146,12 +148,30 @@ internal static class QuantizeCommand
         writer.WriteEndObject();
     });
 
-    private sealed class Reporter(Action<double, string> report, Stopwatch watch) : IProgress<QuantizationProgress>
+    // Where activations are looked at, that counts as half of the work.
+    private sealed class Reporter(Stopwatch watch, bool isCalibrating) : IProgress<QuantizationProgress>, IProgress<CalibrationProgress>
     {
+        private double _seen, _made;
+
+        public Action<double, string>? Tell { get; set; }
+
         public void Report(QuantizationProgress value)
         {
-            string left = value.Share > 0.01 ? string.Create(CultureInfo.InvariantCulture, $", {watch.Elapsed.TotalSeconds * (1 - value.Share) / value.Share:F0} s left") : string.Empty;
-            report(value.Share, value.Tensor + left);
+            _made = value.Share;
+            Report(value.Tensor);
+        }
+
+        public void Report(CalibrationProgress value)
+        {
+            _seen = value.Share;
+            Report(string.Create(CultureInfo.InvariantCulture, $"activations of layer {value.Layer}"));
+        }
+
+        private void Report(string what)
+        {
+            double share = isCalibrating ? (_seen + _made) / 2 : _made;
+            string left = share > 0.01 ? string.Create(CultureInfo.InvariantCulture, $", {watch.Elapsed.TotalSeconds * (1 - share) / share:F0} s left") : string.Empty;
+            Tell?.Invoke(share, what + left);
         }
     }
 }

@@ -39,6 +39,14 @@ public sealed record CalibrationText(IReadOnlyList<int[]> Chunks, IReadOnlyList<
         return new CalibrationText(chunks, heldOut);
     }
 
+    /// <summary>Some of the chunks, at equal distances over the text.</summary>
+    /// <param name="most">How many at most; 0 for all.</param>
+    public CalibrationText Spread(int most)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(most);
+        return most == 0 || most >= Chunks.Count ? this : this with { Chunks = [.. Enumerable.Range(0, most).Select(i => Chunks[(int)((long)i * Chunks.Count / most)])] };
+    }
+
     /// <summary>Whether the model reads the text as language that it knows.</summary>
     /// <remarks>
     /// The same ids are evaluated in the text's order and in a random one. Of a text that the model knows, most is predicted from what came before, and shuffling takes that away; of random ids, or a script

@@ -23,6 +23,9 @@ public sealed record CalibrationOptions
     /// </summary>
     public long MemoryBytes { get; init; } = 1L << 30;
 
+    /// <summary>The first layer whose statistics are wanted; those before it run, and where that costs nothing are collected, too.</summary>
+    public int FirstLayer { get; init; }
+
     /// <summary>A folder that keeps the statistics of each layer, so that a second run computes nothing; null for none.</summary>
     public string? CacheFolder { get; init; }
 }
@@ -63,6 +66,7 @@ public static class Calibrator
         Pass pass = new(stream, recorder, collector, chunks, states, progress, cancellation);
         foreach ((int first, int end) in groups)
         {
+            if (end <= options.FirstLayer) continue;
             if (cache?.TryRead(first, end) is { } known)
             {
                 HandOut(known, take);

@@ -4,6 +4,7 @@ using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Methods;
 
 namespace Nibble.Quantize.Quantization;
 
@@ -16,20 +17,18 @@ public readonly record struct QuantizationProgress(double Share, string Tensor);
 /// <param name="Plan">The formats.</param>
 /// <param name="Resumed">Tensors that an earlier run had finished.</param>
 /// <param name="Unweighted">Tensors that were rounded without importances though there is an importance matrix.</param>
+/// <param name="Nearest">Tensors that were rounded to nearest since their method needs activations and none were seen.</param>
 /// <param name="FileBytes">Bytes of the new file.</param>
-public sealed record QuantizationResult(QuantizationPlan Plan, int Resumed, IReadOnlyList<string> Unweighted, long FileBytes);
+public sealed record QuantizationResult(QuantizationPlan Plan, int Resumed, IReadOnlyList<string> Unweighted, IReadOnlyList<string> Nearest, long FileBytes);
 
 /// <summary>
-/// Writes a model with tensors in other formats: row by row, on all cores. What is written lies in <c>OUT.partial</c> with a journal, <c>OUT.partial.json</c>, until all is there; a run that was stopped is
+/// Writes a model by a plan, tensor by tensor in the order of layers, so that a method's statistics are needed for one layer at a time. What is written lies in <c>OUT.partial</c> with a journal, <c>OUT.partial.json</c>, until all is there; a run that was stopped is
 /// taken up by the next one of the same job, and ends in the same bytes.
 /// </summary>
 public sealed class ModelQuantizer
 {
     /// <summary>The version of the blocks that <c>general.quantization_version</c> tells (<c>GGML_QNT_VERSION</c> of ggml.h, llama.cpp v0.5.0).</summary>
     public const uint QuantizationVersion = 2;
-
-    // Output that is made before it is written, and what a thread takes of it at a time.
-    private const int SlabBytes = 16 << 20, PartBytes = 1 << 16;
 
     // Keys of what the new file is not: split, made with the old file's importances, encoded.
     private static readonly string[] s_dropped = ["split.", "quantize.imatrix.", EncodedTensors.VersionKey, EncodedTensors.KeyPrefix];
@@ -41,7 +40,7 @@ public sealed class ModelQuantizer
 
     /// <summary>Prepares a run.</summary>
     /// <param name="file">The model; it stays open.</param>
-    /// <param name="plan">The formats of its tensors.</param>
+    /// <param name="plan">What its tensors become.</param>
     /// <param name="importance">E[x^2] of columns, or null.</param>
     /// <param name="importanceName">The name of the importance matrix's file, which the new file tells.</param>
     public ModelQuantizer(GgufFile file, QuantizationPlan plan, ImportanceMatrix? importance, string? importanceName)
@@ -57,8 +56,8 @@ public sealed class ModelQuantizer
     /// <summary>Threads; 0 for one a core.</summary>
     public int Threads { get; init; }
 
-    /// <summary>Whether blocks are looked for longer than llama-quantize does (<see cref="BlockFormat.EncodeBest"/>).</summary>
-    public bool IsBest { get; init; }
+    /// <summary>Where methods get the statistics of layers from; null where <see cref="QuantizationPlan.Needs"/> is. It stays open.</summary>
+    public IStatisticsSource? Statistics { get; init; }
 
     /// <summary>Writes the file.</summary>
     /// <param name="path">The file; an existing one is replaced at the end.</param>
@@ -72,46 +71,29 @@ public sealed class ModelQuantizer
     public QuantizationResult Write(string path, IProgress<QuantizationProgress>? progress, CancellationToken cancellation)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
+        if (_plan.Needs is { } needs && Statistics is null) throw new InvalidOperationException($"The plan needs statistics of activations ({needs}); set {nameof(Statistics)}.");
         List<string> unweighted = CheckImportances();
+        Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
+        foreach (PlannedTensor tensor in _plan.Tensors)
+            if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
+        TensorMaker maker = new(Threads, _importance, Statistics);
         string partial = path + ".partial", journalPath = partial + ".json";
-        int resumed = 0;
+        int resumed;
         long bytes;
         try
         {
-            using (QuantizationJournal journal = QuantizationJournal.Open(journalPath, Job(), out Dictionary<string, (string Input, string Output)> finished))
+            using (QuantizationJournal journal = QuantizationJournal.Open(journalPath, Job(encodings), out Dictionary<string, (string Input, string Output)> finished))
             using (FileStream output = new(partial, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0))
             {
                 using FileStream earlier = new(partial, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
-                GgufWriter writer = Writer();
-                long done = 0;
+                GgufWriter writer = Writer(encodings);
+                Run run = new(_plan, maker, journal, finished, earlier, progress, cancellation);
                 foreach (PlannedTensor tensor in _plan.Tensors)
-                {
-                    writer.AddTensor(tensor.Source.Name, tensor.Format, tensor.Source.Dimensions.AsSpan(), stream =>
-                    {
-                        cancellation.ThrowIfCancellationRequested();
-                        string input = QuantizationJournal.Hash(tensor.Source);
-                        if (finished.TryGetValue(tensor.Source.Name, out (string Input, string Output) hashes) && hashes.Input == input && TryCopy(earlier, stream.Position, tensor.ByteLength, hashes.Output, stream))
-                        {
-                            resumed++;
-                            journal.Finish(tensor.Source.Name, input, hashes.Output);
-                        }
-                        else
-                        {
-                            using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-                            using QuantizationJournal.HashStream hashed = new(hash, stream);
-                            Encode(tensor, hashed, rows => progress?.Report(new((done + rows * tensor.Source.Columns) / (double)_plan.ValueCount, tensor.Source.Name)), cancellation);
-                            stream.Flush();
-                            journal.Finish(tensor.Source.Name, input, Convert.ToHexString(hash.GetHashAndReset()));
-                        }
-
-                        done += tensor.ValueCount;
-                        progress?.Report(new(done / (double)_plan.ValueCount, tensor.Source.Name));
-                    });
-                }
-
+                    run.Add(writer, tensor, encodings.GetValueOrDefault(tensor));
                 writer.Write(output);
                 bytes = output.Position;
                 output.SetLength(bytes);
+                resumed = run.Resumed;
             }
 
             File.Move(partial, path, overwrite: true);
@@ -124,17 +106,21 @@ public sealed class ModelQuantizer
             throw;
         }
 
-        return new QuantizationResult(_plan, resumed, unweighted, bytes);
+        return new QuantizationResult(_plan, resumed, unweighted, maker.Nearest, bytes);
     }
 
     // Metadata in llama-quantize's order: what the input has, then what it sets anew.
-    private GgufWriter Writer()
+    private GgufWriter Writer(Dictionary<PlannedTensor, TensorEncoding> encodings)
     {
         GgufWriter writer = new();
         foreach (GgufEntry entry in _file.Metadata)
             if (!s_dropped.Any(prefix => entry.Key.StartsWith(prefix, StringComparison.Ordinal))) writer.Set(entry.Key, entry.Value);
         SetLast(writer, "general.quantization_version", QuantizationVersion);
-        SetLast(writer, "general.file_type", _plan.Type.Number);
+        if (_plan.Type is { } type) SetLast(writer, "general.file_type", type.Number);
+        else writer.Remove("general.file_type");
+        if (encodings.Count > 0) writer.Set(EncodedTensors.VersionKey, EncodedTensors.Version);
+        foreach (TensorEncoding encoding in _plan.Tensors.Select(encodings.GetValueOrDefault).OfType<TensorEncoding>())
+            writer.Set(EncodedTensors.KeyPrefix + encoding.Name, encoding.ToText());
         if (_importance is null) return writer;
         writer.Set("quantize.imatrix.file", _importanceName ?? string.Empty);
         if (_importance.Datasets.Count > 0) writer.Set("quantize.imatrix.dataset", _importance.Datasets[0]);
@@ -150,19 +136,20 @@ public sealed class ModelQuantizer
     }
 
     // Everything that the bytes of the output depend on, but the input's tensors.
-    private string Job()
+    private string Job(Dictionary<PlannedTensor, TensorEncoding> encodings)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using QuantizationJournal.HashStream stream = new(hash);
-        GgufWriter writer = Writer();
+        GgufWriter writer = Writer(encodings);
         writer.Write(stream);
         foreach (PlannedTensor tensor in _plan.Tensors)
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"\n{tensor.Source} -> {tensor.Format} "));
+            hash.AppendData(Encoding.UTF8.GetBytes($"\n{tensor.Source} -> {tensor.Target} {(tensor.IsKept ? string.Empty : tensor.Method.Name)} "));
             if (_importance?.Means(tensor.Source) is { } means) hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes(means.AsSpan()));
         }
 
-        return $"{typeof(ModelQuantizer).Assembly.GetName().Version} {(IsBest ? "best " : string.Empty)}{Convert.ToHexString(hash.GetHashAndReset())}";
+        if (_plan.Needs is { } needs) hash.AppendData(Encoding.UTF8.GetBytes($"\n{needs} {Statistics!.Identity}"));
+        return $"{typeof(ModelQuantizer).Assembly.GetName().Version} {Convert.ToHexString(hash.GetHashAndReset())}";
     }
 
     private List<string> CheckImportances()
@@ -170,75 +157,111 @@ public sealed class ModelQuantizer
         List<string> missing = [];
         foreach (PlannedTensor tensor in _plan.Tensors)
         {
-            if (tensor.Format == tensor.Source.Format || tensor.Format.BlockValues == 1 || _importance?.Means(tensor.Source) is not null) continue;
+            if (tensor.IsKept || tensor.Format is not { BlockValues: > 1 } || tensor.Method is not RoundToNearest || _importance?.Means(tensor.Source) is not null) continue;
             missing.Add(tensor.Source.Name);
-            if (_plan.Type.Name == "Q2_K_S" && tensor.Format == BlockFormats.Q2_K && TensorNames.Role(tensor.Source.Name) is not (TensorRole.Embedding or TensorRole.Output))
+            if (_plan.Type?.Name == "Q2_K_S" && tensor.Format == BlockFormats.Q2_K && TensorNames.Role(tensor.Source.Name) is not (TensorRole.Embedding or TensorRole.Output))
                 throw new QuantizationException($"tensor '{tensor.Source.Name}' becomes Q2_K, and in Q2_K_S that needs importances of its columns. Give a matrix that has them with --importance, or take Q2_K.");
         }
 
         return _importance is null ? [] : missing;
     }
 
-    private static bool TryCopy(FileStream earlier, long start, long length, string expected, Stream stream)
+    /// <summary>One way through the tensors: what an earlier run finished is copied, the rest is made.</summary>
+    private sealed class Run(
+        QuantizationPlan plan, TensorMaker maker, QuantizationJournal journal, Dictionary<string, (string Input, string Output)> finished, FileStream earlier, IProgress<QuantizationProgress>? progress, CancellationToken cancellation)
     {
-        if (earlier.Length < start + length) return false;
-        byte[] buffer = new byte[1 << 20];
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        for (long at = 0; at < length;)
+        private readonly double _values = plan.ValueCount;
+        private long _done;
+
+        // Of the tensor whose parts are being written: the hash of its input, and its parts once they had to be made.
+        private string _input = string.Empty;
+        private Dictionary<EncodedPart, byte[]>? _made;
+        private bool _isResumed;
+
+        /// <summary>Tensors of which nothing had to be made.</summary>
+        public int Resumed { get; private set; }
+
+        /// <summary>Adds a tensor's parts to the file that is about to be written.</summary>
+        public void Add(GgufWriter writer, PlannedTensor tensor, TensorEncoding? encoding)
         {
-            int read = RandomAccess.Read(earlier.SafeFileHandle, buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - at)), start + at);
-            if (read == 0) return false;
-            hash.AppendData(buffer, 0, read);
-            at += read;
-        }
-
-        if (Convert.ToHexString(hash.GetHashAndReset()) != expected) return false;
-
-        // The same bytes go to the same place; the file is not cut off, so that what was made stays if this run is stopped too.
-        for (long at = 0; at < length;)
-        {
-            int read = RandomAccess.Read(earlier.SafeFileHandle, buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - at)), start + at);
-            stream.Write(buffer, 0, read);
-            at += read;
-        }
-
-        return true;
-    }
-
-    private void Encode(PlannedTensor tensor, Stream output, Action<long> progress, CancellationToken cancellation)
-    {
-        if (tensor.Format == tensor.Source.Format)
-        {
-            tensor.Source.CopyTo(output);
-            return;
-        }
-
-        RowEncoder encoder = new(tensor.Source, tensor.Format, _importance?.Means(tensor.Source), IsBest);
-        int rowBytes = (int)tensor.Format.RowBytes(tensor.Source.Columns);
-        if (rowBytes == 0) return;
-        int partRows = Math.Max(1, PartBytes / rowBytes);
-        long slabRows = Math.Max(1, SlabBytes / rowBytes / partRows) * (long)partRows, rows = tensor.Source.RowCount;
-        byte[] slab = new byte[checked((int)(Math.Min(slabRows, rows) * rowBytes))];
-        ParallelOptions options = new() { MaxDegreeOfParallelism = Threads == 0 ? Environment.ProcessorCount : Threads, CancellationToken = cancellation };
-        for (long first = 0; first < rows; first += slabRows)
-        {
-            int count = (int)Math.Min(slabRows, rows - first), parts = (count + partRows - 1) / partRows;
-            long made = first;
-            try
+            if (encoding is null)
             {
-                Parallel.For(0, parts, options, part =>
+                Add(writer, tensor, null, new(EncodedPart.Codes, tensor.Format!, 0), tensor.Source.Name, tensor.Source.Dimensions.AsSpan(), isFirst: true, isLast: true);
+                return;
+            }
+
+            IReadOnlyList<EncodedPartShape> parts = encoding.Parts();
+            foreach (EncodedPartShape part in parts)
+                Add(writer, tensor, encoding, part, EncodedTensors.PartName(encoding.Name, part.Part), part.Dimensions, part == parts[0], part == parts[^1]);
+        }
+
+        private void Add(GgufWriter writer, PlannedTensor tensor, TensorEncoding? encoding, EncodedPartShape part, string name, ReadOnlySpan<long> dimensions, bool isFirst, bool isLast)
+        {
+            long length = encoding is null ? tensor.ByteLength : part.ByteLength;
+            writer.AddTensor(name, part.Format, dimensions, stream =>
+            {
+                cancellation.ThrowIfCancellationRequested();
+                if (isFirst) (_input, _made, _isResumed) = (QuantizationJournal.Hash(tensor.Source), null, true);
+                if (finished.TryGetValue(name, out (string Input, string Output) hashes) && hashes.Input == _input && TryCopy(earlier, stream.Position, length, hashes.Output, stream))
                 {
-                    int start = part * partRows, length = Math.Min(partRows, count - start);
-                    encoder.Encode(first + start, slab.AsSpan(start * rowBytes, length * rowBytes));
-                    progress(Interlocked.Add(ref made, length));
-                });
-            }
-            catch (AggregateException errors) when (errors.InnerExceptions.OfType<QuantizationException>().FirstOrDefault() is { } error)
+                    journal.Finish(name, _input, hashes.Output);
+                }
+                else
+                {
+                    _isResumed = false;
+                    using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+                    using QuantizationJournal.HashStream hashed = new(hash, stream);
+                    if (TensorMaker.IsStreamed(tensor)) maker.Stream(tensor, hashed, Told, cancellation);
+                    else hashed.Write((_made ??= Make(tensor, encoding))[part.Part]);
+                    stream.Flush();
+                    journal.Finish(name, _input, Convert.ToHexString(hash.GetHashAndReset()));
+                }
+
+                if (!isLast) return;
+                _made = null;
+                if (_isResumed) Resumed++;
+                _done += tensor.ValueCount;
+                Told(0);
+            });
+
+            void Told(long rows) => progress?.Report(new((_done + (rows * tensor.Source.Columns)) / _values, tensor.Source.Name));
+        }
+
+        private Dictionary<EncodedPart, byte[]> Make(PlannedTensor tensor, TensorEncoding? encoding)
+        {
+            progress?.Report(new(_done / _values, tensor.Source.Name));
+            Dictionary<EncodedPart, byte[]> made = maker.Make(tensor, encoding, rows => progress?.Report(new((_done + (rows * tensor.Source.Columns)) / _values, tensor.Source.Name)), cancellation);
+            if (encoding is null) return made;
+            EncodedData data = new();
+            foreach ((EncodedPart part, byte[] bytes) in made) data.Set(part, bytes);
+            _ = new EncodedTensor(encoding, data); // checks that the parts are those of the description
+            return made;
+        }
+
+        private static bool TryCopy(FileStream earlier, long start, long length, string expected, Stream stream)
+        {
+            if (earlier.Length < start + length) return false;
+            byte[] buffer = new byte[1 << 20];
+            using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            for (long at = 0; at < length;)
             {
-                throw error;
+                int read = RandomAccess.Read(earlier.SafeFileHandle, buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - at)), start + at);
+                if (read == 0) return false;
+                hash.AppendData(buffer, 0, read);
+                at += read;
             }
 
-            output.Write(slab, 0, count * rowBytes);
+            if (Convert.ToHexString(hash.GetHashAndReset()) != expected) return false;
+
+            // The same bytes go to the same place; the file is not cut off, so that what was made stays if this run is stopped too.
+            for (long at = 0; at < length;)
+            {
+                int read = RandomAccess.Read(earlier.SafeFileHandle, buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - at)), start + at);
+                stream.Write(buffer, 0, read);
+                at += read;
+            }
+
+            return true;
         }
     }
 }

@@ -1,5 +1,6 @@
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
+using Nibble.Quantize.Methods;
 using Nibble.Quantize.Quantization;
 
 namespace Nibble.Quantize.Tests.Quantization;
@@ -69,7 +70,7 @@ public sealed class MixTests : IDisposable
     {
         using GgufFile file = Model(layers: 2, 4, 256);
         QuantizationPlan pure = QuantizationPlan.Create(file, FileType.Find("q4_k")!, true, false, []);
-        Assert.Equal(15u, pure.Type.Number);
+        Assert.Equal(15u, pure.Type!.Number);
         Assert.All(pure.Tensors.Where(tensor => tensor.Source.Format != BlockFormats.F32), tensor => Assert.Equal(BlockFormats.Q4_K, tensor.Format));
         Assert.Equal("BF16", Format(Plan(file, "BF16"), "token_embd.weight"));
     }
@@ -89,7 +90,7 @@ public sealed class MixTests : IDisposable
         Assert.Equal(query, Format(plan, "blk.6.attn_q.weight"));
         Assert.Equal(embedding, Format(plan, "token_embd.weight"));
         PlannedTensor planned = plan.Tensors.Single(tensor => tensor.Source.Name == "blk.6.attn_q.weight");
-        Assert.Equal(columns % planned.Wanted.BlockValues != 0, planned.IsFallback);
+        Assert.Equal(columns % ((BlockTarget)planned.Wanted).Format.BlockValues != 0, planned.IsFallback);
     }
 
     [Fact]
@@ -115,11 +116,11 @@ public sealed class MixTests : IDisposable
 
     private static QuantizationPlan Plan(GgufFile file, string type) => QuantizationPlan.Create(file, FileType.Find(type)!, false, false, []);
 
-    private static string Format(QuantizationPlan plan, string name) => plan.Tensors.Single(tensor => tensor.Source.Name == name).Format.Name;
+    private static string Format(QuantizationPlan plan, string name) => plan.Tensors.Single(tensor => tensor.Source.Name == name).Target.Name;
 
     // The bits in the formats' names, layer by layer.
     private static string Digits(QuantizationPlan plan, string part) =>
-        string.Join(' ', plan.Tensors.Where(tensor => tensor.Source.Name.Contains(part, StringComparison.Ordinal)).OrderBy(tensor => int.Parse(tensor.Source.Name.Split('.')[1])).Select(tensor => tensor.Format.Name[1]));
+        string.Join(' ', plan.Tensors.Where(tensor => tensor.Source.Name.Contains(part, StringComparison.Ordinal)).OrderBy(tensor => int.Parse(tensor.Source.Name.Split('.')[1])).Select(tensor => tensor.Target.Name[1]));
 
     private GgufFile Model(int layers, int queriesPerKey, int columns, int experts = 0)
     {

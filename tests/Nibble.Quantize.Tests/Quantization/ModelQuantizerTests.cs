@@ -5,6 +5,7 @@ using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Methods;
 using Nibble.Quantize.Quantization;
 
 namespace Nibble.Quantize.Tests.Quantization;
@@ -31,11 +32,14 @@ public sealed class ModelQuantizerTests : IDisposable
         Assert.Equal([Output], Directory.GetFiles(_folder.Root));
     }
 
-    [Fact]
-    public void A_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes()
+    [Theory]
+    [InlineData("Q4_K_S")]
+    [InlineData("int4:g64:asym")]
+    [InlineData("nf4:double")]
+    public void A_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(string type)
     {
         using GgufFile file = GgufFile.Open(Model());
-        QuantizationPlan plan = Plan(file, "Q4_K_S");
+        QuantizationPlan plan = FileType.Find(type) is null ? QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find(type) }) : Plan(file, type);
         string whole = Path.Combine(_folder.Root, "whole.gguf");
         Assert.Equal(0, new ModelQuantizer(file, plan, null, null).Write(whole, null, TestContext.Current.CancellationToken).Resumed);
         for (int stopAfter = 1; stopAfter <= plan.Tensors.Length; stopAfter += 3)
@@ -100,6 +104,30 @@ public sealed class ModelQuantizerTests : IDisposable
         }
 
         int Resumed(GgufFile model, QuantizationPlan planned) => new ModelQuantizer(model, planned, null, null).Write(Output, null, TestContext.Current.CancellationToken).Resumed;
+    }
+
+    [Theory]
+    [InlineData("int4:g64:asym", float.NaN)]
+    [InlineData("nf4:double", float.NaN)]
+    [InlineData("llm.int8", float.PositiveInfinity)]
+    public void An_encoding_names_a_value_that_is_no_finite_number_too(string target, float value)
+    {
+        using GgufFile file = GgufFile.Open(Model(odd: value));
+        QuantizationPlan plan = QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find(target) });
+        string message = Assert.Throws<QuantizationException>(() => new ModelQuantizer(file, plan, null, null).Write(Output, null, TestContext.Current.CancellationToken)).Message;
+        Assert.Contains("tensor 'blk.1.ffn_up.weight', row 2: the input holds", message, StringComparison.Ordinal);
+        Assert.DoesNotContain(Directory.GetFiles(_folder.Root), name => name.Contains("out.gguf", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("int4:g64", 1e6f)]
+    [InlineData("llm.int8", 1e5f)]
+    public void An_encoding_refuses_a_value_that_its_scales_cannot_hold(string target, float value)
+    {
+        using GgufFile file = GgufFile.Open(Model(odd: value));
+        QuantizationPlan plan = QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find(target) });
+        string message = Assert.Throws<QuantizationException>(() => new ModelQuantizer(file, plan, null, null).Write(Output, null, TestContext.Current.CancellationToken)).Message;
+        Assert.Contains($"tensor 'blk.1.ffn_up.weight', row 2: its largest value is {value:R}, and as {target} it would hold", message, StringComparison.Ordinal);
     }
 
     [Theory]

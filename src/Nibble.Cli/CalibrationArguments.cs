@@ -1,0 +1,105 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using Nibble.Core.Formats;
+using Nibble.Llm.Sessions;
+using Nibble.Llm.Tokenizers;
+using Nibble.Quantize.Calibration;
+
+namespace Nibble.Cli;
+
+/// <summary>The options of <c>nibble quantize</c> that say on which text activations are looked at.</summary>
+internal sealed class CalibrationArguments
+{
+    private readonly Option<FileInfo?> _text = new("--text", "-f") { Description = "Calibration text, UTF-8, for methods that look at activations (gptq): what the model will be used for." };
+    private readonly Option<int> _chunk = new("--chunk") { Description = "Ids of a chunk of the text; each is evaluated alone.", DefaultValueFactory = _ => 512 };
+    private readonly Option<int> _chunks = new("--chunks") { Description = "Chunks at most, spread over the text; 0 for all.", DefaultValueFactory = _ => 256 };
+    private readonly Option<string> _device = new("--device") { Description = "Device that the model runs on while activations are looked at: auto, cpu or reference.", DefaultValueFactory = _ => "auto" };
+    private readonly Option<bool> _exact = new("--exact") { Description = "Look at activations in float32; only a model that is quantized already differs." };
+    private readonly Option<DirectoryInfo?> _statistics = new("--statistics") { Description = "A folder that keeps what was measured of activations, for another run on the same model and text; Hessians are large." };
+
+    /// <summary>Adds the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        _chunk.Validators.Add(result => ModelArguments.CheckRange(result, 4, 1 << 20));
+        _chunks.Validators.Add(result => ModelArguments.CheckRange(result, 0, int.MaxValue));
+        command.Add(_text);
+        command.Add(_chunk);
+        command.Add(_chunks);
+        command.Add(_device);
+        command.Add(_exact);
+        command.Add(_statistics);
+    }
+
+    /// <summary>Checks that there is a text where one is needed, and none where none is.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="needs">What methods need of activations, or null.</param>
+    /// <exception cref="UsageException">There is none, or one too many.</exception>
+    public void Check(ParseResult parsed, StatisticKinds? needs)
+    {
+        FileInfo? text = parsed.GetValue(_text);
+        if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
+        if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
+        if (text is { Exists: false }) throw new UsageException($"there is no file '{text.FullName}' (--text).");
+    }
+
+    /// <summary>Loads the model and prepares to look at its activations.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="path">The model.</param>
+    /// <param name="needs">What methods need.</param>
+    /// <param name="threads">Threads; 0 for one a core.</param>
+    /// <param name="progress">Told of each chunk.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    public CalibrationRun Open(ParseResult parsed, string path, StatisticKinds needs, int threads, IProgress<CalibrationProgress> progress, CancellationToken cancellation)
+    {
+        FileInfo textFile = parsed.GetValue(_text)!;
+        string content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
+        int chunkTokens = parsed.GetValue(_chunk);
+        LoadOptions options = new()
+        {
+            Device = parsed.GetValue(_device)!,
+            DeviceOptions = new DeviceOptions { Threads = threads, IsExact = parsed.GetValue(_exact) },
+            BatchTokens = chunkTokens,
+            WrapBackend = backend => new RecordingBackend(backend),
+        };
+        Model model = Terminal.Progress("Loading", report => Model.Load(path, options, null));
+        try
+        {
+            Tokenizer tokenizer = model.Tokenizer;
+            int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
+            CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null).Spread(parsed.GetValue(_chunks));
+            CalibrationOptions calibration = new() { Kinds = needs, CacheFolder = parsed.GetValue(_statistics)?.FullName };
+            WarnOfText(model, text, content, ids, calibration.KvFormat, cancellation);
+            if ((long)text.Chunks.Count * chunkTokens < CalibrationText.FewSamples)
+                Terminal.Warning($"the text has {text.Chunks.Count * chunkTokens} ids; with fewer than {CalibrationText.FewSamples} a method learns what they are, not what the model does. Use a longer text.");
+            return new CalibrationRun(model, new CalibrationFeed(model.Language, text.Chunks, calibration, progress));
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Tells how well a text suits a model.</summary>
+    public static void WarnOfText(Model loaded, CalibrationText text, string content, int[] ids, BlockFormat kvFormat, CancellationToken cancellation)
+    {
+        using Session session = loaded.Language.NewSession(new SessionOptions { Context = text.Chunks[0].Length, KvFormat = kvFormat });
+        TextFit fit = text.Fit(session, Encoding.UTF8.GetByteCount(content), ids.Length, cancellation);
+        Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"text: {ids.Length} ids of {fit.BytesPerToken:F2} bytes, {fit.Nll:F2} nats a token, {fit.ShuffledNll:F2} when shuffled"));
+        if (fit.Warning is { } warning) Terminal.Warning(warning);
+    }
+}
+
+/// <summary>A model that is looked at, and what is seen.</summary>
+/// <param name="Model">The model.</param>
+/// <param name="Feed">Its statistics.</param>
+internal sealed record CalibrationRun(Model Model, CalibrationFeed Feed) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Feed.Dispose();
+        Model.Dispose();
+    }
+}

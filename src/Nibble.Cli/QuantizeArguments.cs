@@ -1,0 +1,125 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Nibble.Core.Formats;
+using Nibble.Quantize.Methods;
+using Nibble.Quantize.Quantization;
+
+namespace Nibble.Cli;
+
+/// <summary>The options of <c>nibble quantize</c> that say what tensors become and how they are rounded.</summary>
+internal sealed class QuantizeArguments
+{
+    private const int BestRefineRounds = 4;
+
+    private readonly Option<string?> _type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M." };
+    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), nf4, fp4, int8 (LLM.int8)." };
+    private readonly Option<int?> _bits = new("--bits") { Description = "Bits of the integers of --method: 3, 4 (the default) or 8." };
+    private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default), or row for whole rows." };
+    private readonly Option<bool> _asym = new("--asym") { Description = "A zero for each group beside its scale." };
+    private readonly Option<bool> _actOrder = new("--act-order") { Description = "With gptq: columns with the largest inputs first." };
+    private readonly Option<bool> _double = new("--double") { Description = "With nf4 and fp4: the scales in 8 bits, too." };
+    private readonly Option<bool> _pure = new("--pure") { Description = "Every weight in the type's own format; no mix." };
+    private readonly Option<string[]> _tensor = new("--tensor")
+    {
+        Description = $"REGEX=TARGET: what tensors become in whose names the expression is found; may be repeated, the first that is found counts. Targets are GGUF's formats and {TensorTarget.Spellings}.",
+    };
+
+    private readonly Option<string?> _search = new("--search") { Description = "best: look longer. Blocks have less weighted error, and gptq goes over codes and scales again; the formats are the same." };
+
+    /// <summary>Adds the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        _method.AcceptOnlyFromAmong("rtn", "gptq", "nf4", "fp4", "int8");
+        _search.AcceptOnlyFromAmong("best");
+        command.Add(_type);
+        command.Add(_method);
+        command.Add(_bits);
+        command.Add(_group);
+        command.Add(_asym);
+        command.Add(_actOrder);
+        command.Add(_double);
+        command.Add(_tensor);
+        command.Add(_pure);
+        command.Add(_search);
+    }
+
+    /// <summary>What the options ask for.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="hasImportance">Whether there is an importance matrix.</param>
+    /// <param name="threads">Threads; 0 for one a core.</param>
+    /// <exception cref="UsageException">An option is wrong, or two of them exclude each other.</exception>
+    public PlanOptions Read(ParseResult parsed, bool hasImportance, int threads)
+    {
+        string? typeName = parsed.GetValue(_type), method = parsed.GetValue(_method);
+        FileType? type = typeName is null ? null : FileType.Find(typeName) ?? throw new UsageException($"'{typeName}' is no type of file (--type); use one of {string.Join(", ", FileType.All)}.");
+        if (type is null && method is null) throw new UsageException("neither --type nor --method says what the weights become; --type Q4_K_M makes a file that llama.cpp reads, too.");
+        if (type is null && parsed.GetValue(_pure)) throw new UsageException("--pure speaks of the mix of a --type; leave it out.");
+        bool isBest = parsed.GetValue(_search) is not null;
+        Refuse(parsed.GetValue(_actOrder) && method != "gptq", "--act-order", "only --method gptq has");
+        RoundingMethod rounding = method == "gptq" ? new GptqRounding { IsSorted = parsed.GetValue(_actOrder), RefineRounds = isBest ? BestRefineRounds : 0, Threads = threads } : new RoundToNearest { IsBest = isBest };
+        if (type is not null && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or leave out --method.");
+        return new PlanOptions
+        {
+            Type = type,
+            Target = Target(parsed, type, method),
+            Method = rounding,
+            IsPure = parsed.GetValue(_pure),
+            HasImportance = hasImportance,
+            Overrides = [.. (parsed.GetValue(_tensor) ?? []).Select(Override)],
+        };
+    }
+
+    private TensorTarget? Target(ParseResult parsed, FileType? type, string? method)
+    {
+        bool isInteger = type is null && method is "rtn" or "gptq", isTable = type is null && method is "nf4" or "fp4";
+        Refuse(parsed.GetValue(_bits) is not null && !isInteger, "--bits", "only integers (--method rtn or gptq without --type) have");
+        Refuse(parsed.GetValue(_group) is not null && !isInteger, "--group", "only integers (--method rtn or gptq without --type) have");
+        Refuse(parsed.GetValue(_asym) && !isInteger, "--asym", "only integers (--method rtn or gptq without --type) have");
+        Refuse(parsed.GetValue(_double) && !isTable, "--double", "only --method nf4 and fp4 have");
+        if (type is not null && method is "nf4" or "fp4" or "int8") throw new UsageException($"--type {type} and --method {method} name two formats; leave one out.");
+        if (type is not null) return null;
+        return method switch
+        {
+            "nf4" or "fp4" => new TableTarget(method) { IsDouble = parsed.GetValue(_double) },
+            "int8" => new Int8Target(),
+            _ => new GroupTarget(Bits(parsed), Group(parsed)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
+        };
+    }
+
+    private static void Refuse(bool isWrong, string option, string reason)
+    {
+        if (isWrong) throw new UsageException($"{option} is what {reason}; leave it out, or choose another method.");
+    }
+
+    private int Bits(ParseResult parsed) => parsed.GetValue(_bits) switch
+    {
+        null => 4,
+        int bits and (3 or 4 or 8) => bits,
+        int other => throw new UsageException($"--bits is {other}; 3, 4 and 8 are possible."),
+    };
+
+    private int Group(ParseResult parsed) => parsed.GetValue(_group) switch
+    {
+        null => GroupTarget.UsualGroup,
+        "row" or "-1" => 0,
+        string text when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int group) && group > 0 => group,
+        string other => throw new UsageException($"--group is '{other}'; it is a number of columns, such as 64, or row."),
+    };
+
+    private static (Regex Pattern, TensorTarget Target) Override(string text)
+    {
+        int equals = text.LastIndexOf('=');
+        if (equals <= 0) throw new UsageException($"'{text}' is no expression and format (--tensor); write REGEX=FORMAT, such as ffn_down=Q6_K.");
+        TensorTarget target = TensorTarget.Find(text[(equals + 1)..])
+            ?? throw new UsageException($"'{text[(equals + 1)..]}' is no format of weights (--tensor); use one of {string.Join(", ", BlockFormats.All)}, {TensorTarget.Spellings}.");
+        try
+        {
+            return (new Regex(text[..equals], RegexOptions.CultureInvariant | RegexOptions.NonBacktracking), target);
+        }
+        catch (Exception error) when (error is ArgumentException or NotSupportedException)
+        {
+            throw new UsageException($"'{text[..equals]}' is no regular expression that can be used (--tensor): {error.Message}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
+using Nibble.Core.Formats;
+using Nibble.Quantize.Calibration;
+
+namespace Nibble.Quantize.Methods;
+
+/// <summary>One matrix that is to be rounded.</summary>
+public sealed class RoundingTask
+{
+    /// <summary>The tensor's name, for errors.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>[rows x columns], finite.</summary>
+    public required float[] Weights { get; init; }
+
+    /// <summary>Rows: the output dimension.</summary>
+    public required int Rows { get; init; }
+
+    /// <summary>Columns: the input dimension.</summary>
+    public required int Columns { get; init; }
+
+    /// <summary>What it becomes.</summary>
+    public required TensorTarget Target { get; init; }
+
+    /// <summary>The description of the whole tensor where <see cref="Target"/> is an <see cref="EncodingTarget"/>; else null.</summary>
+    public TensorEncoding? Encoding { get; init; }
+
+    /// <summary>Which of the tensor's matrices it is: the expert.</summary>
+    public int Matrix { get; init; }
+
+    /// <summary>What the tensor is multiplied with, or null.</summary>
+    public ActivationStatistics? Statistics { get; init; }
+
+    /// <summary>[columns] E[x²] from an importance matrix, or null.</summary>
+    public float[]? Importance { get; init; }
+
+    /// <summary>The task of a tensor's matrix.</summary>
+    /// <param name="source">The tensor.</param>
+    /// <param name="matrix">Which of its matrices.</param>
+    /// <param name="target">What it becomes.</param>
+    /// <param name="encoding">The tensor's description, or null to have <see cref="EncodingTarget.Describe"/> make it where there is to be one.</param>
+    /// <param name="statistics">What the tensor is multiplied with, or null.</param>
+    /// <param name="importance">[columns] or [matrices x columns] E[x²], or null.</param>
+    public static RoundingTask Of(IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(target);
+        return new RoundingTask
+        {
+            Name = source.Name,
+            Weights = Values(source, matrix),
+            Rows = source.Rows,
+            Columns = source.Columns,
+            Target = target,
+            Encoding = encoding ?? (target as EncodingTarget)?.Describe(source),
+            Matrix = matrix,
+            Statistics = statistics,
+            Importance = importance is null || importance.Length == source.Columns ? importance : importance.AsSpan(matrix * source.Columns, source.Columns).ToArray(),
+        };
+    }
+
+    /// <summary>The values of one of a tensor's matrices.</summary>
+    /// <param name="source">The tensor.</param>
+    /// <param name="matrix">Which.</param>
+    /// <returns>[rows x columns].</returns>
+    /// <exception cref="InsufficientMemoryException">The matrix has more values than an array can hold.</exception>
+    public static float[] Values(IWeightSource source, int matrix)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        long count = (long)source.Rows * source.Columns;
+        if (count > Array.MaxLength) throw new InsufficientMemoryException($"a matrix of '{source.Name}' has {count:N0} values; {Array.MaxLength:N0} can be rounded together.");
+        float[] values = new float[count];
+        Parallel.For(0, source.Rows, row => source.CopyRow(((long)matrix * source.Rows) + row, values.AsSpan(row * source.Columns, source.Columns)));
+        return values;
+    }
+}
+
+/// <summary>A matrix in its target's bytes: blocks, or the parts of an encoding.</summary>
+public sealed class RoundedMatrix
+{
+    /// <summary>Blocks, row by row.</summary>
+    /// <param name="blocks">[rows x bytes of a row].</param>
+    public RoundedMatrix(byte[] blocks)
+    {
+        ArgumentNullException.ThrowIfNull(blocks);
+        Blocks = blocks;
+        Parts = new Dictionary<EncodedPart, byte[]>();
+    }
+
+    /// <summary>Parts of an encoding.</summary>
+    /// <param name="parts">Each part's bytes, of this matrix alone; tables, which all matrices share, whole.</param>
+    public RoundedMatrix(IReadOnlyDictionary<EncodedPart, byte[]> parts)
+    {
+        ArgumentNullException.ThrowIfNull(parts);
+        Blocks = [];
+        Parts = parts;
+    }
+
+    /// <summary>[rows x bytes of a row]; empty where the target is an encoding.</summary>
+    public byte[] Blocks { get; }
+
+    /// <summary>The bytes of each part; empty where the target is a block format.</summary>
+    public IReadOnlyDictionary<EncodedPart, byte[]> Parts { get; }
+}

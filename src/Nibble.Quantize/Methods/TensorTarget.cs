@@ -1,0 +1,226 @@
+using System.Globalization;
+using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
+using Nibble.Core.Formats;
+
+namespace Nibble.Quantize.Methods;
+
+/// <summary>What a tensor becomes: blocks of GGUF, or one of Nibble's encodings. How its values are rounded to it is a <see cref="RoundingMethod"/>'s business.</summary>
+public abstract record TensorTarget
+{
+    /// <summary>The target in a recipe or after <c>--tensor</c>, which <see cref="Find"/> reads: <c>Q4_K</c>, <c>int4:g128:asym</c>, <c>nf4:double</c>, <c>int8:row</c>, <c>llm.int8</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Targets whose names <see cref="Find"/> reads beside those of block formats, for people.</summary>
+    public static string Spellings => "int3, int4 and int8 with :g32, :g64, :g128 or :row and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8";
+
+    /// <summary>Blocks of a format.</summary>
+    /// <param name="format">The format.</param>
+    public static implicit operator TensorTarget(BlockFormat format) => new BlockTarget(format);
+
+    /// <summary>Bytes of a tensor.</summary>
+    /// <param name="source">The tensor, whose shape <see cref="Check"/> found to fit.</param>
+    public abstract long ByteLength(IWeightSource source);
+
+    /// <summary>Checks that a tensor can become this.</summary>
+    /// <param name="source">The tensor.</param>
+    /// <exception cref="ArgumentException">Its rows do not fit; the message names tensor, columns and what would fit.</exception>
+    public abstract void Check(IWeightSource source);
+
+    /// <summary>The values of a matrix, exactly as a reader decodes them.</summary>
+    /// <param name="rounded">A matrix in this target's bytes.</param>
+    /// <param name="task">What it was made of.</param>
+    /// <returns>[rows x columns].</returns>
+    public abstract float[] Decode(RoundedMatrix rounded, RoundingTask task);
+
+    /// <summary>The target of a name, in any case, or null.</summary>
+    /// <param name="name">As <see cref="Name"/> gives it; the parts after the first may stand in any order.</param>
+    public static TensorTarget? Find(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        if (BlockFormats.Find(name) is { } format) return new BlockTarget(format);
+        string[] words = name.ToLowerInvariant().Split(':');
+        HashSet<string> flags = [.. words.Skip(1)];
+        if (flags.Count != words.Length - 1) return null;
+        switch (words[0])
+        {
+            case "nf4" or "fp4":
+                bool isDouble = flags.Remove("double");
+                return flags.Count == 0 ? new TableTarget(words[0]) { IsDouble = isDouble } : null;
+            case "llm.int8":
+                return flags.Count == 0 ? new Int8Target() : null;
+            case "int2" or "int3" or "int4" or "int8":
+                return FindGroup(words[0][3] - '0', flags);
+            default:
+                return null;
+        }
+    }
+
+    /// <inheritdoc/>
+    public sealed override string ToString() => Name;
+
+    private static GroupTarget? FindGroup(int bits, HashSet<string> flags)
+    {
+        GroupZero zero = flags.Remove("asym") ? GroupZero.Integer : flags.Remove("float") ? GroupZero.Float : GroupZero.Middle;
+        int group = flags.Remove("row") ? 0 : -1;
+        foreach (string flag in flags)
+        {
+            if (group >= 0 || flag.Length < 2 || flag[0] != 'g' || !int.TryParse(flag.AsSpan(1), NumberStyles.None, CultureInfo.InvariantCulture, out group) || group == 0) return null;
+        }
+
+        return new GroupTarget(bits, group < 0 ? GroupTarget.UsualGroup : group) { Zero = zero };
+    }
+}
+
+/// <summary>Blocks of a GGUF format.</summary>
+/// <param name="Format">The format.</param>
+public sealed record BlockTarget(BlockFormat Format) : TensorTarget
+{
+    /// <inheritdoc/>
+    public override string Name => Format.Name;
+
+    /// <inheritdoc/>
+    public override long ByteLength(IWeightSource source) => Format.RowBytes(source.Columns) * source.Rows * source.Matrices;
+
+    /// <inheritdoc/>
+    public override void Check(IWeightSource source)
+    {
+        if (source.Columns % Format.BlockValues != 0)
+            throw new ArgumentException($"tensor '{source.Name}' has rows of {source.Columns} values, no multiple of the {Format.BlockValues} of {Format}.", nameof(source));
+    }
+
+    /// <inheritdoc/>
+    public override float[] Decode(RoundedMatrix rounded, RoundingTask task)
+    {
+        int rowBytes = (int)Format.RowBytes(task.Columns);
+        float[] values = new float[task.Weights.Length];
+        Parallel.For(0, task.Rows, row => Format.Decode(rounded.Blocks.AsSpan(row * rowBytes, rowBytes), values.AsSpan(row * task.Columns, task.Columns)));
+        return values;
+    }
+}
+
+/// <summary>One of Nibble's encodings (docs/encodings.md).</summary>
+public abstract record EncodingTarget : TensorTarget
+{
+    /// <summary>The description of a tensor's shape, without numbers that follow from its values.</summary>
+    public abstract TensorEncoding Shape(IWeightSource source);
+
+    /// <summary>The whole description, which stands in a file before the tensor's bytes.</summary>
+    /// <param name="source">The tensor; its values are read where the description depends on them.</param>
+    public virtual TensorEncoding Describe(IWeightSource source) => Shape(source);
+
+    /// <inheritdoc/>
+    public override long ByteLength(IWeightSource source) => Shape(source).ByteLength;
+
+    /// <inheritdoc/>
+    public override void Check(IWeightSource source) => Shape(source).Check();
+
+    /// <inheritdoc/>
+    public override float[] Decode(RoundedMatrix rounded, RoundingTask task)
+    {
+        ArgumentNullException.ThrowIfNull(rounded);
+        ArgumentNullException.ThrowIfNull(task);
+        EncodedData data = new();
+        foreach ((EncodedPart part, byte[] bytes) in rounded.Parts) data.Set(part, bytes);
+        EncodedTensor tensor = new(task.Encoding! with { Matrices = 1 }, data);
+        float[] values = new float[task.Weights.Length];
+        Parallel.For(0, task.Rows, row => tensor.DecodeRow(row, values.AsSpan(row * task.Columns, task.Columns)));
+        return values;
+    }
+}
+
+/// <summary>What stands for 0 in a group of integers.</summary>
+public enum GroupZero
+{
+    /// <summary>2^(bits - 1), in every group: symmetric.</summary>
+    Middle,
+
+    /// <summary>A whole number for each group, 0 to 2^bits - 1: asymmetric.</summary>
+    Integer,
+
+    /// <summary>A float16 for each group, which need not be whole.</summary>
+    Float,
+}
+
+/// <summary>Whole numbers with a float16 scale for each group of columns.</summary>
+/// <param name="Bits">Bits of a code: 2, 3, 4 or 8.</param>
+/// <param name="Group">Columns of a group; 0 for the whole row.</param>
+public sealed record GroupTarget(int Bits, int Group) : EncodingTarget
+{
+    /// <summary>The group that is taken where none is named.</summary>
+    public const int UsualGroup = 128;
+
+    /// <summary>What stands for 0.</summary>
+    public GroupZero Zero { get; init; }
+
+    /// <inheritdoc/>
+    public override string Name =>
+        string.Create(CultureInfo.InvariantCulture, $"int{Bits}:{(Group == 0 ? "row" : $"g{Group}")}{Zero switch { GroupZero.Integer => ":asym", GroupZero.Float => ":float", _ => string.Empty }}");
+
+    /// <summary>Columns of a group of a matrix.</summary>
+    /// <param name="columns">The matrix's columns.</param>
+    public int GroupOf(int columns) => Group == 0 ? columns : Group;
+
+    /// <inheritdoc/>
+    public override TensorEncoding Shape(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return new GroupEncoding(source.Name, source.Columns, source.Rows)
+        {
+            Matrices = source.Matrices,
+            Bits = Bits,
+            Group = GroupOf(source.Columns),
+            ZeroFormat = Zero switch { GroupZero.Integer => BlockFormats.I8, GroupZero.Float => BlockFormats.F16, _ => null },
+            Zero = Zero == GroupZero.Middle ? 1 << (Bits - 1) : 0,
+        };
+    }
+}
+
+/// <summary>4-bit codes of a table, with a float32 scale for each block, or scales of 8 bits (double quantization): NF4 and FP4 as bitsandbytes has them.</summary>
+/// <param name="Table"><c>nf4</c> or <c>fp4</c>.</param>
+public sealed record TableTarget(string Table) : EncodingTarget
+{
+    /// <summary>Values that share a scale.</summary>
+    public const int Block = 64;
+
+    /// <summary>Scales that share a nested scale.</summary>
+    public const int NestedBlock = 256;
+
+    /// <summary>Whether scales are quantized, too.</summary>
+    public bool IsDouble { get; init; }
+
+    /// <inheritdoc/>
+    public override string Name => IsDouble ? $"{Table}:double" : Table;
+
+    /// <inheritdoc/>
+    public override TensorEncoding Shape(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return new TableEncoding(source.Name, source.Columns, source.Rows)
+        {
+            Matrices = source.Matrices,
+            TableName = Table,
+            Block = Block,
+            IsFlat = source.Columns % Block != 0,
+            NestedBlock = IsDouble ? NestedBlock : 0,
+        };
+    }
+
+    /// <inheritdoc/>
+    public override TensorEncoding Describe(IWeightSource source) =>
+        IsDouble ? (TableEncoding)Shape(source) with { NestedOffset = NearestTable.MeanScale(source, Block) } : Shape(source);
+}
+
+/// <summary>Signed bytes with the largest magnitude of each row: the weights of LLM.int8.</summary>
+public sealed record Int8Target : EncodingTarget
+{
+    /// <inheritdoc/>
+    public override string Name => "llm.int8";
+
+    /// <inheritdoc/>
+    public override TensorEncoding Shape(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return new Int8Encoding(source.Name, source.Columns, source.Rows) { Matrices = source.Matrices };
+    }
+}

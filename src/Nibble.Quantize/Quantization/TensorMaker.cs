@@ -1,0 +1,167 @@
+using Nibble.Core.Encodings;
+using Nibble.Core.Formats;
+using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Methods;
+
+namespace Nibble.Quantize.Quantization;
+
+/// <summary>Makes the bytes of one tensor of a plan: streamed row by row where each row is encoded by itself, else matrix by matrix.</summary>
+/// <param name="threads">Threads; 0 for one a core.</param>
+/// <param name="importance">E[x^2] of columns, or null.</param>
+/// <param name="statistics">Where the statistics of layers come from, or null.</param>
+internal sealed class TensorMaker(int threads, ImportanceMatrix? importance, IStatisticsSource? statistics)
+{
+    // Output that is made before it is written, and what a thread takes of it at a time.
+    private const int SlabBytes = 16 << 20, PartBytes = 1 << 16;
+
+    private static readonly RoundToNearest s_nearest = new();
+
+    private readonly List<string> _nearest = [];
+
+    /// <summary>Tensors that were rounded to nearest since no activations of theirs were seen.</summary>
+    public IReadOnlyList<string> Nearest => _nearest;
+
+    /// <summary>Whether a tensor's bytes can be written while they are made.</summary>
+    public static bool IsStreamed(PlannedTensor tensor) => tensor.IsKept || (tensor.Target is BlockTarget && tensor.Method is RoundToNearest);
+
+    /// <summary>Writes a tensor that is streamed.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="output">Its bytes' place.</param>
+    /// <param name="progress">Told of rows that are made, or null.</param>
+    /// <param name="cancellation">Stops between parts.</param>
+    /// <exception cref="QuantizationException">A value cannot be encoded.</exception>
+    public void Stream(PlannedTensor tensor, Stream output, Action<long>? progress, CancellationToken cancellation)
+    {
+        if (tensor.IsKept)
+        {
+            tensor.Source.CopyTo(output);
+            return;
+        }
+
+        BlockFormat format = tensor.Format!;
+        RowEncoder encoder = new(tensor.Source, format, importance?.Means(tensor.Source), (RoundToNearest)tensor.Method);
+        int rowBytes = (int)format.RowBytes(tensor.Source.Columns);
+        if (rowBytes == 0) return;
+        int partRows = Math.Max(1, PartBytes / rowBytes);
+        long slabRows = Math.Max(1, SlabBytes / rowBytes / partRows) * (long)partRows, rows = tensor.Source.RowCount;
+        byte[] slab = new byte[checked((int)(Math.Min(slabRows, rows) * rowBytes))];
+        ParallelOptions options = new() { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = cancellation };
+        for (long first = 0; first < rows; first += slabRows)
+        {
+            int count = (int)Math.Min(slabRows, rows - first), parts = (count + partRows - 1) / partRows;
+            long made = first;
+            Unwrapped(() => Parallel.For(0, parts, options, part =>
+            {
+                int start = part * partRows, length = Math.Min(partRows, count - start);
+                encoder.Encode(first + start, slab.AsSpan(start * rowBytes, length * rowBytes));
+                progress?.Invoke(Interlocked.Add(ref made, length));
+            }));
+            output.Write(slab, 0, count * rowBytes);
+        }
+    }
+
+    /// <summary>Makes a tensor that is not streamed.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="encoding">Its description, where it becomes one.</param>
+    /// <param name="progress">Told of rows that are made, or null.</param>
+    /// <param name="cancellation">Stops between matrices, or sooner where the method looks.</param>
+    /// <returns>The bytes by part, of all matrices; the blocks of a block format are its codes.</returns>
+    /// <exception cref="QuantizationException">A value cannot be encoded, or the method cannot do with what it was given.</exception>
+    public Dictionary<EncodedPart, byte[]> Make(PlannedTensor tensor, TensorEncoding? encoding, Action<long>? progress, CancellationToken cancellation)
+    {
+        ActivationStatistics? inputs = tensor.Method.Needs is null ? null : statistics?.Layer(TensorNames.Layer(tensor.Source.Name), cancellation)?.Find(tensor.Source.Name);
+        float[]? means = importance?.Means(tensor.Source);
+        List<RoundedMatrix> made = [];
+        for (int matrix = 0; matrix < tensor.Source.Matrices; matrix++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            RoundingTask task = RoundingTask.Of(tensor.Source, matrix, tensor.Target, encoding, inputs, means);
+            float[] largest = new float[task.Rows];
+            long firstRow = (long)matrix * task.Rows;
+            Unwrapped(() => Parallel.For(0, task.Rows, row => largest[row] = ValueCheck.Input(task.Name, firstRow + row, task.Weights.AsSpan(row * task.Columns, task.Columns))));
+            RoundedMatrix rounded = Round(tensor, task, cancellation);
+            CheckOutput(rounded, task, largest, firstRow);
+            made.Add(rounded);
+            progress?.Invoke(firstRow + task.Rows);
+        }
+
+        return Join(tensor.Source.Name, made);
+    }
+
+    private static void CheckOutput(RoundedMatrix rounded, RoundingTask task, float[] largest, long firstRow)
+    {
+        if (!largest.Any(value => value >= ValueCheck.Safe)) return;
+        float[] decoded = task.Target.Decode(rounded, task);
+        Unwrapped(() => Parallel.For(0, task.Rows, row =>
+        {
+            int start = row * task.Columns;
+            if (largest[row] >= ValueCheck.Safe)
+                ValueCheck.Output(task.Name, firstRow + row, task.Weights.AsSpan(start, task.Columns), decoded.AsSpan(start, task.Columns), largest[row], task.Target.Name);
+        }));
+    }
+
+    private static Dictionary<EncodedPart, byte[]> Join(string name, List<RoundedMatrix> matrices)
+    {
+        if (matrices[0].Parts.Count == 0) return new() { [EncodedPart.Codes] = Concatenated(matrices, matrix => matrix.Blocks) };
+        Dictionary<EncodedPart, byte[]> parts = [];
+        foreach ((EncodedPart part, byte[] bytes) in matrices[0].Parts)
+        {
+            // What stands for all matrices must be the same in each.
+            bool isShared = part is EncodedPart.Table or EncodedPart.NestedTable or EncodedPart.RowOrder or EncodedPart.ColumnOrder;
+            if (isShared && matrices.Any(matrix => !matrix.Parts[part].AsSpan().SequenceEqual(bytes)))
+                throw new QuantizationException($"tensor '{name}' has {matrices.Count} matrices, which would need a {EncodedPartShape.SuffixOf(part)} each; there is one for all. Use a method without an order of columns.");
+            parts.Add(part, isShared ? bytes : Concatenated(matrices, matrix => matrix.Parts[part]));
+        }
+
+        return parts;
+    }
+
+    private static byte[] Concatenated(List<RoundedMatrix> matrices, Func<RoundedMatrix, byte[]> bytes)
+    {
+        if (matrices.Count == 1) return bytes(matrices[0]);
+        long length = matrices.Sum(matrix => (long)bytes(matrix).Length);
+        if (length > Array.MaxLength) throw new InsufficientMemoryException($"a tensor of {length:N0} bytes is made in memory; at most {Array.MaxLength:N0} are possible.");
+        byte[] all = new byte[length];
+        int at = 0;
+        foreach (RoundedMatrix matrix in matrices)
+        {
+            bytes(matrix).CopyTo(all, at);
+            at += bytes(matrix).Length;
+        }
+
+        return all;
+    }
+
+    // Where nothing went through a matrix (an expert that the text never chose), there is nothing to weigh errors by.
+    private RoundedMatrix Round(PlannedTensor tensor, RoundingTask task, CancellationToken cancellation)
+    {
+        RoundingMethod method = tensor.Method;
+        if (method.Needs is not null && (task.Statistics is null || task.Statistics.Counts[task.Matrix] == 0))
+        {
+            if (!s_nearest.Supports(task.Target)) throw new QuantizationException($"tensor '{task.Name}', matrix {task.Matrix}: no activations were seen, and {method} needs them. Use a longer text (--text).");
+            if (!_nearest.Contains(task.Name)) _nearest.Add(task.Name);
+            method = s_nearest;
+        }
+
+        try
+        {
+            return method.Round(task, cancellation);
+        }
+        catch (HessianException error)
+        {
+            throw new QuantizationException($"tensor '{task.Name}', matrix {task.Matrix}: {error.Message}");
+        }
+    }
+
+    private static void Unwrapped(Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (AggregateException errors) when (errors.InnerExceptions.OfType<QuantizationException>().FirstOrDefault() is { } error)
+        {
+            throw error;
+        }
+    }
+}

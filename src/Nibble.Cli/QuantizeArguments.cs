@@ -10,12 +10,12 @@ namespace Nibble.Cli;
 /// <summary>The options of <c>nibble quantize</c> that say what tensors become and how they are rounded.</summary>
 internal sealed class QuantizeArguments
 {
-    private const int BestRefineRounds = 4;
+    private const int BestRefineRounds = 4, HqqGroup = 64;
 
     private readonly Option<string?> _type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M." };
-    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), nf4, fp4, int8 (LLM.int8)." };
+    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), nf4, fp4, int8 (LLM.int8)." };
     private readonly Option<int?> _bits = new("--bits") { Description = "Bits of the integers of --method: 3, 4 (the default) or 8." };
-    private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default), or row for whole rows." };
+    private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default; of hqq 64), or row for whole rows." };
     private readonly Option<bool> _asym = new("--asym") { Description = "A zero for each group beside its scale." };
     private readonly Option<bool> _actOrder = new("--act-order") { Description = "With gptq: columns with the largest inputs first." };
     private readonly Option<bool> _double = new("--double") { Description = "With nf4 and fp4: the scales in 8 bits, too." };
@@ -30,7 +30,7 @@ internal sealed class QuantizeArguments
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
-        _method.AcceptOnlyFromAmong("rtn", "gptq", "nf4", "fp4", "int8");
+        _method.AcceptOnlyFromAmong("rtn", "gptq", "awq", "hqq", "nf4", "fp4", "int8");
         _search.AcceptOnlyFromAmong("best");
         command.Add(_type);
         command.Add(_method);
@@ -57,13 +57,21 @@ internal sealed class QuantizeArguments
         if (type is null && parsed.GetValue(_pure)) throw new UsageException("--pure speaks of the mix of a --type; leave it out.");
         bool isBest = parsed.GetValue(_search) is not null;
         Refuse(parsed.GetValue(_actOrder) && method != "gptq", "--act-order", "only --method gptq has");
-        RoundingMethod rounding = method == "gptq" ? new GptqRounding { IsSorted = parsed.GetValue(_actOrder), RefineRounds = isBest ? BestRefineRounds : 0, Threads = threads } : new RoundToNearest { IsBest = isBest };
-        if (type is not null && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or leave out --method.");
+        Refuse(isBest && method is "awq" or "hqq", "--search best", "rounding to nearest and gptq have");
+        RoundingMethod rounding = method switch
+        {
+            "gptq" => new GptqRounding { IsSorted = parsed.GetValue(_actOrder), RefineRounds = isBest ? BestRefineRounds : 0, Threads = threads },
+            "awq" => new AwqRounding(),
+            "hqq" => new HqqRounding(),
+            _ => new RoundToNearest { IsBest = isBest },
+        };
+        if (type is not null && method is not ("nf4" or "fp4" or "int8") && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or leave out --method.");
         return new PlanOptions
         {
             Type = type,
             Target = Target(parsed, type, method),
             Method = rounding,
+            Transform = method == "awq" ? new AwqScaling() : null,
             IsPure = parsed.GetValue(_pure),
             HasImportance = hasImportance,
             Overrides = [.. (parsed.GetValue(_tensor) ?? []).Select(Override)],
@@ -72,10 +80,10 @@ internal sealed class QuantizeArguments
 
     private TensorTarget? Target(ParseResult parsed, FileType? type, string? method)
     {
-        bool isInteger = type is null && method is "rtn" or "gptq", isTable = type is null && method is "nf4" or "fp4";
-        Refuse(parsed.GetValue(_bits) is not null && !isInteger, "--bits", "only integers (--method rtn or gptq without --type) have");
-        Refuse(parsed.GetValue(_group) is not null && !isInteger, "--group", "only integers (--method rtn or gptq without --type) have");
-        Refuse(parsed.GetValue(_asym) && !isInteger, "--asym", "only integers (--method rtn or gptq without --type) have");
+        bool isInteger = type is null && method is "rtn" or "gptq" or "awq" or "hqq", isTable = type is null && method is "nf4" or "fp4";
+        Refuse(parsed.GetValue(_bits) is not null && !isInteger, "--bits", "only integers (--method rtn, gptq, awq or hqq without --type) have");
+        Refuse(parsed.GetValue(_group) is not null && !isInteger, "--group", "only integers (--method rtn, gptq, awq or hqq without --type) have");
+        Refuse(parsed.GetValue(_asym) && (!isInteger || method == "hqq"), "--asym", "only integers of --method rtn, gptq and awq without --type have");
         Refuse(parsed.GetValue(_double) && !isTable, "--double", "only --method nf4 and fp4 have");
         if (type is not null && method is "nf4" or "fp4" or "int8") throw new UsageException($"--type {type} and --method {method} name two formats; leave one out.");
         if (type is not null) return null;
@@ -83,7 +91,8 @@ internal sealed class QuantizeArguments
         {
             "nf4" or "fp4" => new TableTarget(method) { IsDouble = parsed.GetValue(_double) },
             "int8" => new Int8Target(),
-            _ => new GroupTarget(Bits(parsed), Group(parsed)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
+            "hqq" => new GroupTarget(Bits(parsed), Group(parsed, HqqGroup)) { Zero = GroupZero.Float },
+            _ => new GroupTarget(Bits(parsed), Group(parsed, GroupTarget.UsualGroup)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
         };
     }
 
@@ -99,9 +108,9 @@ internal sealed class QuantizeArguments
         int other => throw new UsageException($"--bits is {other}; 3, 4 and 8 are possible."),
     };
 
-    private int Group(ParseResult parsed) => parsed.GetValue(_group) switch
+    private int Group(ParseResult parsed, int usual) => parsed.GetValue(_group) switch
     {
-        null => GroupTarget.UsualGroup,
+        null => usual,
         "row" or "-1" => 0,
         string text when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int group) && group > 0 => group,
         string other => throw new UsageException($"--group is '{other}'; it is a number of columns, such as 64, or row."),

@@ -111,6 +111,26 @@ public sealed class QuantizeTests : IDisposable
         Assert.Contains("blk.1.attn_q.weight", listed, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("int4:g64:asym", "gptq:act-order", "--method", "gptq", "--bits", "4", "--group", "64", "--asym", "--act-order")]
+    [InlineData("Q4_0", "gptq:refine=4", "--method", "gptq", "--type", "Q4_0", "--pure", "--search", "best")]
+    [InlineData("int3:g32", "awq", "--method", "awq", "--bits", "3", "--group", "32")]
+    public void A_method_that_looks_at_activations_does_so_on_a_text(string target, string method, params string[] options)
+    {
+        Synth();
+        string text = Path.Combine(_folder, "text.txt"), second = Path.Combine(_folder, "second.gguf"), statistics = Path.Combine(_folder, "statistics");
+        File.WriteAllText(text, string.Join(' ', Enumerable.Range(0, 400).Select(i => $"word{i % 37}")));
+        string[] common = ["--text", text, "--chunk", "32", "--chunks", "6", "--statistics", statistics];
+        Cli.Result result = Cli.Run(["quantize", Model, Output, "--json", .. common, .. options]).Succeeded();
+        Assert.Contains("text: ", result.Error, StringComparison.Ordinal);
+        JsonElement tensor = JsonDocument.Parse(result.Output).RootElement.GetProperty("tensors").EnumerateArray().Single(one => one.GetProperty("name").GetString() == "blk.1.attn_q.weight");
+        Assert.Equal((target, method), (tensor.GetProperty("format").GetString(), tensor.GetProperty("method").GetString()));
+        Assert.NotEmpty(Directory.GetFiles(statistics, "*.gguf", SearchOption.AllDirectories));
+        Cli.Run(["quantize", Model, second, .. common, .. options]).Succeeded();
+        Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(second));
+        Cli.Run("run", Output, "--prompt", "hello", "--raw", "--ids", "-n", "3", "--temp", "0").Succeeded();
+    }
+
     [Fact]
     public void A_group_that_does_not_divide_the_columns_is_refused_with_those_that_do()
     {
@@ -136,6 +156,9 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("give it a text of what the model will be used for with --text", "--method", "gptq", "--group", "64")]
     [InlineData("--act-order is what only --method gptq has", "--method", "rtn", "--act-order")]
     [InlineData("cannot round into F16", "--method", "gptq", "--type", "F16")]
+    [InlineData("cannot round into Q4_K", "--method", "hqq", "--type", "Q4_K_M")]
+    [InlineData("--asym is what only integers", "--method", "hqq", "--asym")]
+    [InlineData("--search best is what", "--method", "awq", "--search", "best")]
     [InlineData("--text 'none.txt' would change nothing", "--type", "Q4_0", "--text", "none.txt")]
     [InlineData("there is no file", "--method", "gptq", "--group", "64", "--text", "none.txt")]
     [InlineData("'worst' not recognized", "--type", "Q4_0", "--search", "worst")]

@@ -18,6 +18,7 @@ public sealed class CalibrationFeed : IStatisticsSource
     private readonly IProgress<CalibrationProgress>? _progress;
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _offered = new(0), _taken = new(0);
+    private readonly Lazy<string> _identity;
     private Task? _run;
     private LayerStatistics? _current;
     private Exception? _error;
@@ -34,19 +35,11 @@ public sealed class CalibrationFeed : IStatisticsSource
         ArgumentNullException.ThrowIfNull(chunks);
         ArgumentNullException.ThrowIfNull(options);
         (_model, _chunks, _options, _progress) = (model, chunks, options, progress);
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (int[] chunk in chunks)
-        {
-            hash.AppendData(BitConverter.GetBytes(chunk.Length));
-            hash.AppendData(MemoryMarshal.AsBytes(chunk.AsSpan()));
-        }
-
-        string kernels = string.Join(';', model.File.Weights.All.Select(tensor => tensor.Format).Distinct().Select(format => $"{format}={model.Backend.KernelName(Operation.MatMul, format)}"));
-        Identity = $"{model.Backend.Name} {kernels} kv={options.KvFormat} {Convert.ToHexStringLower(hash.GetHashAndReset())}";
+        _identity = new(MakeIdentity);
     }
 
     /// <inheritdoc/>
-    public string Identity { get; }
+    public string Identity => _identity.Value;
 
     /// <inheritdoc/>
     public LayerStatistics? Layer(int layer, CancellationToken cancellation)
@@ -80,6 +73,25 @@ public sealed class CalibrationFeed : IStatisticsSource
         _stop.Dispose();
         _offered.Dispose();
         _taken.Dispose();
+    }
+
+    private string MakeIdentity()
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string part in _model.File.PartPaths)
+        {
+            using FileStream file = File.OpenRead(part);
+            hash.AppendData(SHA256.HashData(file));
+        }
+
+        foreach (int[] chunk in _chunks)
+        {
+            hash.AppendData(BitConverter.GetBytes(chunk.Length));
+            hash.AppendData(MemoryMarshal.AsBytes(chunk.AsSpan()));
+        }
+
+        string kernels = string.Join(';', _model.File.Weights.All.Select(tensor => tensor.Format).Distinct().Select(format => $"{format}={_model.Backend.KernelName(Operation.MatMul, format)}"));
+        return $"{_model.Backend.Name} {kernels} kv={_options.KvFormat} {Convert.ToHexStringLower(hash.GetHashAndReset())}";
     }
 
     private void Run(int first)

@@ -19,7 +19,7 @@ public sealed class GptqRounding : RoundingMethod
 
     // That of the last matrix, since several weights read the same.
     private readonly Lock _lock = new();
-    private (ActivationStatistics Statistics, int Matrix, LayerHessian Hessian)? _last;
+    private (ActivationStatistics Statistics, int Matrix, float[]? Divisors, LayerHessian Hessian)? _last;
 
     /// <summary>Whether columns come in descending order of the Hessian's diagonal (act-order). Groups are fitted beforehand, so that codes stay in the columns' own order.</summary>
     public bool IsSorted { get; init; }
@@ -55,7 +55,7 @@ public sealed class GptqRounding : RoundingMethod
         ArgumentNullException.ThrowIfNull(task);
         if (!Supports(task.Target)) throw NoTarget(task);
         ActivationStatistics statistics = task.Statistics ?? throw new ArgumentException($"GPTQ needs the Hessian of what '{task.Name}' is multiplied with.", nameof(task));
-        return Round(task, Hessian(statistics, task.Matrix), cancellation);
+        return Round(task, Hessian(statistics, task.Matrix, task.InputDivisors), cancellation);
     }
 
     /// <summary>Rounds a matrix whose errors cost what any Hessian says; the task's statistics do not count.</summary>
@@ -116,14 +116,20 @@ public sealed class GptqRounding : RoundingMethod
         return new RoundedMatrix(bytes);
     }
 
-    private LayerHessian Hessian(ActivationStatistics statistics, int matrix)
+    private LayerHessian Hessian(ActivationStatistics statistics, int matrix, float[]? divisors)
     {
         lock (_lock)
         {
-            if (_last is { } last && last.Statistics == statistics && last.Matrix == matrix) return last.Hessian;
+            if (_last is { } last && last.Statistics == statistics && last.Matrix == matrix && last.Divisors == divisors) return last.Hessian;
             _last = null;
             LayerHessian hessian = LayerHessian.Of(statistics, matrix, Damp, IsSorted);
-            _last = (statistics, matrix, hessian);
+            if (divisors is not null)
+            {
+                float[] values = hessian.Values;
+                for (int i = 0; i < values.Length; i++) values[i] /= divisors[i / divisors.Length] * divisors[i % divisors.Length];
+            }
+
+            _last = (statistics, matrix, divisors, hessian);
             return hessian;
         }
     }

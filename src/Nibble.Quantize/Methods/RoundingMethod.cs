@@ -33,6 +33,10 @@ public abstract class RoundingMethod
 /// <summary>Methods by name.</summary>
 public static class RoundingMethods
 {
+    /// <summary>The transform of a name, or null.</summary>
+    /// <param name="name">What <see cref="LayerTransform.Name"/> gives.</param>
+    public static LayerTransform? FindTransform(string name) => name == AwqScaling.Word ? new AwqScaling() : null;
+
     /// <summary>The method of a name with its settings, or null.</summary>
     /// <param name="name">What <see cref="RoundingMethod.Name"/> gives.</param>
     public static RoundingMethod? Find(string name)
@@ -43,6 +47,8 @@ public static class RoundingMethods
         {
             RoundToNearest.Word => RoundToNearest.Read(words.AsSpan(1)),
             GptqRounding.Word => GptqRounding.Read(words.AsSpan(1)),
+            HqqRounding.Word => HqqRounding.Read(words.AsSpan(1)),
+            AwqRounding.Word => AwqRounding.Read(words.AsSpan(1)),
             _ => null,
         };
     }

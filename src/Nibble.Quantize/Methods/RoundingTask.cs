@@ -32,6 +32,9 @@ public sealed class RoundingTask
     /// <summary>What the tensor is multiplied with, or null.</summary>
     public ActivationStatistics? Statistics { get; init; }
 
+    /// <summary>[columns] what the inputs that <see cref="Statistics"/> tells of are divided by when these weights are used (<see cref="LayerChange.InputDivisors"/>), or null for nothing.</summary>
+    public float[]? InputDivisors { get; init; }
+
     /// <summary>[columns] E[x²] from an importance matrix, or null.</summary>
     public float[]? Importance { get; init; }
 
@@ -42,7 +45,9 @@ public sealed class RoundingTask
     /// <param name="encoding">The tensor's description, or null to have <see cref="EncodingTarget.Describe"/> make it where there is to be one.</param>
     /// <param name="statistics">What the tensor is multiplied with, or null.</param>
     /// <param name="importance">[columns] or [matrices x columns] E[x²], or null.</param>
-    public static RoundingTask Of(IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null)
+    /// <param name="inputDivisors">[columns] what the inputs are divided by, or null.</param>
+    public static RoundingTask Of(
+        IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null, float[]? inputDivisors = null)
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
@@ -56,6 +61,7 @@ public sealed class RoundingTask
             Encoding = encoding ?? (target as EncodingTarget)?.Describe(source),
             Matrix = matrix,
             Statistics = statistics,
+            InputDivisors = inputDivisors,
             Importance = importance is null || importance.Length == source.Columns ? importance : importance.AsSpan(matrix * source.Columns, source.Columns).ToArray(),
         };
     }

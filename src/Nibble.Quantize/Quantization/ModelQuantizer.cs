@@ -76,7 +76,7 @@ public sealed class ModelQuantizer
         Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
         foreach (PlannedTensor tensor in _plan.Tensors)
             if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
-        TensorMaker maker = new(Threads, _importance, Statistics);
+        TensorMaker maker = new(_file, _plan, Threads, _importance, Statistics);
         string partial = path + ".partial", journalPath = partial + ".json";
         int resumed;
         long bytes;
@@ -148,7 +148,7 @@ public sealed class ModelQuantizer
             if (_importance?.Means(tensor.Source) is { } means) hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes(means.AsSpan()));
         }
 
-        if (_plan.Needs is { } needs) hash.AppendData(Encoding.UTF8.GetBytes($"\n{needs} {Statistics!.Identity}"));
+        if (_plan.Needs is { } needs) hash.AppendData(Encoding.UTF8.GetBytes($"\n{_plan.Transform} {needs} {Statistics!.Identity}"));
         return $"{typeof(ModelQuantizer).Assembly.GetName().Version} {Convert.ToHexString(hash.GetHashAndReset())}";
     }
 

@@ -15,6 +15,9 @@ public sealed record PlanOptions
     /// <summary>How the linear layers are rounded. What it does not make, and what stands outside of the layers, is rounded to nearest.</summary>
     public RoundingMethod Method { get; init; } = new RoundToNearest();
 
+    /// <summary>What is done to the layers' floats before they are rounded, or null.</summary>
+    public LayerTransform? Transform { get; init; }
+
     /// <summary>Whether every tensor gets the type's format, with no mix.</summary>
     public bool IsPure { get; init; }
 

@@ -25,6 +25,8 @@ public sealed class QuantizationPlan
         [BlockFormats.NVFP4] = BlockFormats.MXFP4,
     };
 
+    private static readonly HqqRounding s_fractions = new();
+
     private QuantizationPlan(FileType? type, ImmutableArray<PlannedTensor> tensors)
     {
         Type = type;
@@ -33,6 +35,9 @@ public sealed class QuantizationPlan
 
     /// <summary>The type that was asked for; null where the file is of none.</summary>
     public FileType? Type { get; }
+
+    /// <summary>What is done to the layers' floats before they are rounded, or null.</summary>
+    public LayerTransform? Transform { get; init; }
 
     /// <summary>Every tensor in the order of the new file, which is llama-quantize's: those outside layers, then layer by layer, by name.</summary>
     public ImmutableArray<PlannedTensor> Tensors { get; }
@@ -51,7 +56,7 @@ public sealed class QuantizationPlan
     {
         get
         {
-            StatisticKinds? needs = null;
+            StatisticKinds? needs = Transform?.Needs;
             foreach (PlannedTensor tensor in Tensors)
                 if (!tensor.IsKept && tensor.Method.Needs is { } kinds) needs = (needs ?? kinds) | kinds;
             return needs;
@@ -98,24 +103,25 @@ public sealed class QuantizationPlan
                 : isLinear ? options.Target ?? throw new ArgumentException("There is neither a type nor a target.", nameof(options))
                 : Kept(tensor);
             TensorTarget target = Fitting(tensor, wanted);
-            planned.Add(new PlannedTensor(tensor, target, isLinear && options.Method.Supports(target) ? options.Method : nearest) { Wanted = wanted });
+            planned.Add(new PlannedTensor(tensor, target, isLinear && options.Method.Supports(target) ? options.Method : nearest.Supports(target) ? nearest : s_fractions) { Wanted = wanted });
         }
 
         int unused = Array.IndexOf(isUsed, false);
         if (unused >= 0)
             throw new QuantizationException($"'{options.Overrides[unused].Pattern}' is found in the name of no tensor that is quantized (or an earlier pattern is found in each); 'nibble inspect --tensors' lists them. Norms, routers and vectors stay as they are.");
-        return new QuantizationPlan(options.Type, [.. planned]);
+        return new QuantizationPlan(options.Type, [.. planned]) { Transform = options.Transform };
     }
 
     /// <summary>Takes what targets and methods there are as given: tensor by tensor, in the order of the new file.</summary>
     /// <param name="type">What <c>general.file_type</c> will say, or null for nothing.</param>
     /// <param name="tensors">The tensors.</param>
+    /// <param name="transform">What is done to the layers' floats before they are rounded, or null.</param>
     /// <exception cref="QuantizationException">Rows do not fit their target.</exception>
-    public static QuantizationPlan Of(FileType? type, IEnumerable<PlannedTensor> tensors)
+    public static QuantizationPlan Of(FileType? type, IEnumerable<PlannedTensor> tensors, LayerTransform? transform = null)
     {
         ImmutableArray<PlannedTensor> sorted = [.. tensors.OrderBy(tensor => tensor.Source.Name, Comparer<string>.Create(TensorNames.Compare))];
         foreach (PlannedTensor tensor in sorted) Check(tensor.Source, tensor.Target);
-        return new QuantizationPlan(type, sorted);
+        return new QuantizationPlan(type, sorted) { Transform = transform };
     }
 
     private static int Match(IReadOnlyList<(Regex Pattern, TensorTarget Target)> overrides, string name)

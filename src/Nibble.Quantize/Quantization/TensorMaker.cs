@@ -1,15 +1,19 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
 using Nibble.Quantize.Methods;
 
 namespace Nibble.Quantize.Quantization;
 
 /// <summary>Makes the bytes of one tensor of a plan: streamed row by row where each row is encoded by itself, else matrix by matrix.</summary>
+/// <param name="file">The model.</param>
+/// <param name="plan">What becomes of it.</param>
 /// <param name="threads">Threads; 0 for one a core.</param>
 /// <param name="importance">E[x^2] of columns, or null.</param>
 /// <param name="statistics">Where the statistics of layers come from, or null.</param>
-internal sealed class TensorMaker(int threads, ImportanceMatrix? importance, IStatisticsSource? statistics)
+internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int threads, ImportanceMatrix? importance, IStatisticsSource? statistics)
 {
     // Output that is made before it is written, and what a thread takes of it at a time.
     private const int SlabBytes = 16 << 20, PartBytes = 1 << 16;
@@ -17,6 +21,10 @@ internal sealed class TensorMaker(int threads, ImportanceMatrix? importance, ISt
     private static readonly RoundToNearest s_nearest = new();
 
     private readonly List<string> _nearest = [];
+
+    // The layer that was transformed last.
+    private int _layer = -1;
+    private LayerChange? _change;
 
     /// <summary>Tensors that were rounded to nearest since no activations of theirs were seen.</summary>
     public IReadOnlyList<string> Nearest => _nearest;
@@ -32,14 +40,15 @@ internal sealed class TensorMaker(int threads, ImportanceMatrix? importance, ISt
     /// <exception cref="QuantizationException">A value cannot be encoded.</exception>
     public void Stream(PlannedTensor tensor, Stream output, Action<long>? progress, CancellationToken cancellation)
     {
-        if (tensor.IsKept)
+        IWeightSource source = Changed(tensor.Source, cancellation);
+        if (tensor.IsKept && source == tensor.Source)
         {
             tensor.Source.CopyTo(output);
             return;
         }
 
         BlockFormat format = tensor.Format!;
-        RowEncoder encoder = new(tensor.Source, format, importance?.Means(tensor.Source), (RoundToNearest)tensor.Method);
+        RowEncoder encoder = new(source, format, importance?.Means(tensor.Source), tensor.Method as RoundToNearest ?? s_nearest);
         int rowBytes = (int)format.RowBytes(tensor.Source.Columns);
         if (rowBytes == 0) return;
         int partRows = Math.Max(1, PartBytes / rowBytes);
@@ -69,13 +78,15 @@ internal sealed class TensorMaker(int threads, ImportanceMatrix? importance, ISt
     /// <exception cref="QuantizationException">A value cannot be encoded, or the method cannot do with what it was given.</exception>
     public Dictionary<EncodedPart, byte[]> Make(PlannedTensor tensor, TensorEncoding? encoding, Action<long>? progress, CancellationToken cancellation)
     {
+        IWeightSource source = Changed(tensor.Source, cancellation);
+        float[]? divisors = source == tensor.Source ? null : _change!.InputDivisors.GetValueOrDefault(source.Name);
         ActivationStatistics? inputs = tensor.Method.Needs is null ? null : statistics?.Layer(TensorNames.Layer(tensor.Source.Name), cancellation)?.Find(tensor.Source.Name);
         float[]? means = importance?.Means(tensor.Source);
         List<RoundedMatrix> made = [];
         for (int matrix = 0; matrix < tensor.Source.Matrices; matrix++)
         {
             cancellation.ThrowIfCancellationRequested();
-            RoundingTask task = RoundingTask.Of(tensor.Source, matrix, tensor.Target, encoding, inputs, means);
+            RoundingTask task = RoundingTask.Of(source, matrix, tensor.Target, encoding, inputs, means, divisors);
             float[] largest = new float[task.Rows];
             long firstRow = (long)matrix * task.Rows;
             Unwrapped(() => Parallel.For(0, task.Rows, row => largest[row] = ValueCheck.Input(task.Name, firstRow + row, task.Weights.AsSpan(row * task.Columns, task.Columns))));
@@ -86,6 +97,33 @@ internal sealed class TensorMaker(int threads, ImportanceMatrix? importance, ISt
         }
 
         return Join(tensor.Source.Name, made);
+    }
+
+    // The tensor as the plan's transform leaves it.
+    private IWeightSource Changed(IWeightSource source, CancellationToken cancellation)
+    {
+        int layer = TensorNames.Layer(source.Name);
+        if (plan.Transform is not { } transform || layer < 0) return source;
+        if (layer != _layer)
+        {
+            _change = null;
+            IEnumerable<PlannedTensor> tensors = plan.Tensors.Where(tensor => TensorNames.Layer(tensor.Source.Name) == layer);
+            LayerStatistics? seen = statistics?.Layer(layer, cancellation);
+            try
+            {
+                _change = seen is null ? new LayerChange() : transform.Apply(
+                    new LayerView(layer, file.Metadata, tensors.ToDictionary(tensor => tensor.Source.Name, tensor => tensor.Source), tensors.ToDictionary(tensor => tensor.Source.Name, tensor => tensor.Target), seen),
+                    cancellation);
+            }
+            catch (HessianException error)
+            {
+                throw new QuantizationException($"layer {layer}: {error.Message}");
+            }
+
+            _layer = layer;
+        }
+
+        return _change!.Weights.TryGetValue(source.Name, out FloatMatrix? changed) ? changed : source;
     }
 
     private static void CheckOutput(RoundedMatrix rounded, RoundingTask task, float[] largest, long firstRow)

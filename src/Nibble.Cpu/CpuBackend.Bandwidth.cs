@@ -16,5 +16,5 @@ public sealed partial class CpuBackend
     }
 
     /// <summary>The kernel whose instructions multiply weights of a format. Those that are decoded are multiplied in float32, as F16 is, with the vectors of the path.</summary>
-    internal PackedKernel PeakKernelOf(BlockFormat format) => PackedKernelOf(format) ?? PackedKernels.Find(PackedKernels.Of(_path.Name), BlockFormats.F16)!;
+    internal BlockKernel PeakKernelOf(BlockFormat format) => PackedKernelOf(format) ?? PackedKernels.Find(PackedKernels.Of(_path.Name), BlockFormats.F16)!;
 }

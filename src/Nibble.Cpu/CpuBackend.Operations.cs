@@ -335,6 +335,8 @@ public sealed unsafe partial class CpuBackend
                 Kernel = packed.Kernel,
                 Matrix = weight.Matrices == 1 ? packed : null,
                 Tiles = packed.Matrix(matrix),
+                Columns = packed.Columns is { } columns ? (int*)columns.Pointer : null,
+                Outliers = packed.Outliers,
                 Blocks = packed.Blocks,
                 Rows = weight.Rows,
                 Scale = weight.ScaleOf(matrix),

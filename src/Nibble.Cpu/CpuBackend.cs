@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Cpu.Caching;
 using Nibble.Cpu.Codes;
 using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
@@ -15,7 +16,7 @@ namespace Nibble.Cpu;
 /// <remarks>
 /// <para>A call returns when its result is there. Results do not depend on the number of threads or on how tokens are batched.</para>
 /// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for what has no packed order (F32, NVFP4, and the rare weight with halves of 64 or more, or BF16 values of 2^32 or more), weights are
-/// decoded and multiplied in float32. F16 and BF16 are packed, and multiplied in float32 too. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
+/// decoded and multiplied in float32. F16, BF16 and encoded FP8 are packed, and multiplied in float32 too. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
 /// an activation that is NaN or infinite, or 2^63 or more, then makes its row's products NaN or infinite.</para>
 /// <para>Only one thread may be inside a call; a second one gets an <see cref="InvalidOperationException"/>.</para>
 /// </remarks>
@@ -31,7 +32,7 @@ public sealed partial class CpuBackend : Backend
     private readonly Scratch _forms = new(), _tokenTiles = new(), _lists = new();
     private readonly MatMulJob _matMul;
     private readonly PackedMatMulJob _packedMatMul;
-    private readonly PackedKernel[]? _packedKernels;
+    private readonly BlockKernel[]? _packedKernels;
     private readonly PackJob _pack = new();
     private readonly AttentionJob _attention;
     private readonly NormJob _norm;
@@ -128,6 +129,8 @@ public sealed partial class CpuBackend : Backend
         ArgumentNullException.ThrowIfNull(format);
         return operation switch
         {
+            Operation.MatMul or Operation.MatMulExperts when format is EncodedFormat encoded && !_exact =>
+                $"{_path.Name}: {format.Name} packed by 16 rows x {(encoded.IsFloat ? "float32" : "8-bit")} activations",
             Operation.MatMul or Operation.MatMulExperts => PackedKernelOf(format) is { } kernel
                 ? $"{_path.Name}: {format.Name} packed by 16 rows x {(kernel.Kind == CodeKind.Floats ? "float32" : "8-bit")} activations, {kernel.Instructions}"
                 : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",
@@ -141,9 +144,9 @@ public sealed partial class CpuBackend : Backend
     {
         ArgumentNullException.ThrowIfNull(source);
         if (source.IsStored && _cache?.Has(source) == true) return CpuWeight.VectorBytes(source);
-        return PackedKernelOf(source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 && (long)source.Rows * source.Matrices > 1
-            ? PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices)
-            : CpuWeight.VectorBytes(source);
+        if (KernelOf(source) is not { } kernel || (long)source.Rows * source.Matrices <= 1) return CpuWeight.VectorBytes(source);
+        long bytes = PackedMatrix.Bytes(kernel, source.Columns, source.Rows, source.Matrices);
+        return source is EncodedTensor encoded ? bytes + OutlierColumns.Bytes(encoded) : bytes;
     }
 
     /// <inheritdoc/>
@@ -249,26 +252,35 @@ public sealed partial class CpuBackend : Backend
     private static bool IsFloat(BlockFormat format) => format.Name is "F32" or "F16" or "BF16";
 
     // Without a forced path the fastest kernels are chosen, format by format, by measuring.
-    private PackedKernel? PackedKernelOf(BlockFormat format) => _packedKernels is null ? PackedKernels.Fastest(format) : PackedKernels.Find(_packedKernels, format);
+    private BlockKernel? PackedKernelOf(BlockFormat format) => _packedKernels is null ? PackedKernels.Fastest(format) : PackedKernels.Find(_packedKernels, format);
+
+    // The kernels of a weight that has a packed order; its values may still have none.
+    private PackedKernel? KernelOf(IWeightSource source)
+    {
+        if (source is EncodedTensor encoded) return _exact ? null : _packedKernels is null ? EncodedKernels.Fastest(encoded) : EncodedKernels.Of(_path.Name, encoded);
+        return source.IsStored && PackedKernelOf(source.Format) is { } kernel && source.Columns % kernel.TileColumns == 0 ? kernel : null;
+    }
 
     private void Pack(CpuWeight weight)
     {
         if (weight.Packed is not null || weight.IsUnpackable) return;
-        if (PackedKernelOf(weight.Format) is not { } kernel || weight.Columns % kernel.TileColumns != 0)
+        if (KernelOf(weight.Source) is not { } kernel)
         {
             weight.IsUnpackable = true;
             return;
         }
 
-        if (_cache?.Take(weight, kernel) == true) return;
-        PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices);
+        // What is made of several tensors is not kept.
+        WeightCache? cache = weight.Source.IsStored ? _cache : null;
+        if (cache?.Take(weight, kernel) == true) return;
+        PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices, weight.Source as EncodedTensor);
         _pack.Prepare(weight, packed);
         Start(_pack, (long)weight.Columns * weight.Rows * weight.Matrices);
         _pack.Finish();
         if (_pack.Fits) weight.Packed = packed;
         else packed.Dispose();
         weight.IsUnpackable = !_pack.Fits;
-        _cache?.Add(weight);
+        cache?.Add(weight);
     }
 
     private Call Enter()

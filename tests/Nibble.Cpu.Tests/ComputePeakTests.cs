@@ -26,7 +26,7 @@ public sealed class ComputePeakTests
     [MemberData(nameof(Paths))]
     public void Products_are_really_computed(string path)
     {
-        foreach (PackedKernel kernel in PackedKernels.Of(path))
+        foreach (BlockKernel kernel in PackedKernels.Of(path))
         {
             foreach (int rounds in (int[])[0, 1, 2, 1000])
                 Assert.Equal(Expected(kernel, rounds), kernel.MultiplyRegisters(rounds));
@@ -38,7 +38,7 @@ public sealed class ComputePeakTests
     public void A_job_does_every_part_and_counts_each(string path)
     {
         using CpuBackend backend = new(new CpuOptions { Threads = 2, Path = path });
-        foreach (PackedKernel kernel in PackedKernels.Of(path))
+        foreach (BlockKernel kernel in PackedKernels.Of(path))
         {
             ComputeJob job = new(kernel);
             int rounds = (int)(job.PartMacs / kernel.RoundMacs);
@@ -72,7 +72,7 @@ public sealed class ComputePeakTests
     }
 
     // What twelve sums add up to, in plain arithmetic.
-    private static uint Expected(PackedKernel kernel, int rounds)
+    private static uint Expected(BlockKernel kernel, int rounds)
     {
         if (kernel.Kind == CodeKind.Floats) return BitConverter.SingleToUInt32Bits(12 * 0.5f * rounds);
         if (kernel.Instructions.Contains("dot", StringComparison.Ordinal)) return 12u * 4 * (uint)rounds;

@@ -28,7 +28,7 @@ public unsafe class PackedTests
     [MemberData(nameof(Kernels))]
     public void Unpacked_values_are_those_of_the_format(string path, string name)
     {
-        PackedKernel kernel = Kernel(path, name);
+        BlockKernel kernel = Kernel(path, name);
         BlockFormat format = kernel.Format;
         const int Rows = 13, Blocks = 3;
         int columns = Blocks * kernel.TileColumns, runs = columns / 32;
@@ -50,7 +50,7 @@ public unsafe class PackedTests
     public void Integer_sums_are_exact_for_the_largest_codes(string path, string name)
     {
         // Scales of 1 and sums below 2^24: float32 sums of them are exact, and any saturation shows.
-        PackedKernel kernel = Kernel(path, name);
+        BlockKernel kernel = Kernel(path, name);
         int largest = kernel.Kind switch { CodeKind.Nibbles => 15, CodeKind.FiveBits => 31, CodeKind.Bytes => 255, _ => 63 };
         Random random = new(11);
         foreach (int width in (int[])[4, 8])
@@ -107,7 +107,7 @@ public unsafe class PackedTests
     [MemberData(nameof(Kernels))]
     public void Kernels_touch_nothing_beside_weights_activations_and_outputs(string path, string name)
     {
-        PackedKernel kernel = Kernel(path, name);
+        BlockKernel kernel = Kernel(path, name);
         BlockFormat format = kernel.Format;
         byte** addresses = stackalloc byte*[16];
         foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
@@ -155,7 +155,7 @@ public unsafe class PackedTests
     {
         string[] paths = [.. CpuPaths.All.Where(path => path.IsSupported && path.Name != "vector128").Select(path => path.Name)];
         if (paths.Length < 2) Assert.Skip("there is one such path here");
-        foreach (PackedKernel kernel in PackedKernels.Of(paths[0]))
+        foreach (BlockKernel kernel in PackedKernels.Of(paths[0]))
         {
             const int Rows = 35, Tokens = 11;
             int columns = 2 * kernel.TileColumns;
@@ -208,7 +208,7 @@ public unsafe class PackedTests
         const int Rows = 13, Blocks = 3;
         foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
         {
-            PackedKernel kernel = Kernel(path.Name, name);
+            BlockKernel kernel = Kernel(path.Name, name);
             int columns = Blocks * kernel.TileColumns;
             using TestWeights source = new(format, Rows, columns, 7);
             byte[] tiles = new byte[Blocks * kernel.TileBytes];
@@ -231,7 +231,7 @@ public unsafe class PackedTests
     [InlineData(0x5400)]
     public void Scales_of_64_and_more_have_no_place(int bits)
     {
-        PackedKernel kernel = PackedKernels.Find(PackedKernels.Of("vector128"), BlockFormats.Q8_0)!;
+        BlockKernel kernel = PackedKernels.Find(PackedKernels.Of("vector128"), BlockFormats.Q8_0)!;
         using TestWeights source = new(BlockFormats.Q8_0, 16, 32, 3);
         BitConverter.TryWriteBytes(source.Bytes[(5 * 34)..], (ushort)bits);
         using NativeBuffer tiles = new(kernel.TileBytes);
@@ -248,24 +248,24 @@ public unsafe class PackedTests
     [InlineData("BF16", 0x7FC0, false)]
     public void Floats_that_activations_would_carry_away_have_no_place(string name, int bits, bool fits)
     {
-        PackedKernel kernel = Kernel("vector128", name);
+        BlockKernel kernel = Kernel("vector128", name);
         using TestWeights source = new(kernel.Format, 16, 32, 3);
         BitConverter.TryWriteBytes(source.Bytes[(9 * 64)..], (ushort)bits);
         using NativeBuffer tiles = new(kernel.TileBytes);
         Assert.Equal(fits, Pack(kernel, source.Bytes, 16, 1, tiles.Pointer));
     }
 
-    private static TheoryData<string, string> Cases(Func<PackedKernel, bool> choose)
+    private static TheoryData<string, string> Cases(Func<BlockKernel, bool> choose)
     {
         TheoryData<string, string> cases = [];
         foreach (CpuPath path in CpuPaths.All.Where(path => path.IsSupported))
-            foreach (PackedKernel kernel in PackedKernels.Of(path.Name).Where(choose)) cases.Add(path.Name, kernel.Format.Name);
+            foreach (BlockKernel kernel in PackedKernels.Of(path.Name).Where(choose)) cases.Add(path.Name, kernel.Format.Name);
         return cases;
     }
 
-    private static PackedKernel Kernel(string path, string format) => PackedKernels.Find(PackedKernels.Of(path), BlockFormats.Find(format)!)!;
+    private static BlockKernel Kernel(string path, string format) => PackedKernels.Find(PackedKernels.Of(path), BlockFormats.Find(format)!)!;
 
-    private static bool Pack(PackedKernel kernel, Span<byte> bytes, int rows, int blocks, byte* tiles)
+    private static bool Pack(BlockKernel kernel, Span<byte> bytes, int rows, int blocks, byte* tiles)
     {
         byte** addresses = stackalloc byte*[16];
         fixed (byte* first = bytes)
@@ -276,7 +276,7 @@ public unsafe class PackedTests
         }
     }
 
-    private static float Value(PackedKernel kernel, byte* panel, int row, int column)
+    private static float Value(BlockKernel kernel, byte* panel, int row, int column)
     {
         if (kernel.Kind == CodeKind.Floats) return ((float*)panel)[(16 * column) + row];
         int code = panel[(64 * (column / 4)) + (4 * row) + (column % 4)];

@@ -11,19 +11,23 @@ namespace Nibble.Core.Encodings;
 /// <remarks><see cref="BlockFormat.BlockValues"/> and <see cref="BlockFormat.BlockBytes"/> are those of codes that fill whole bytes, without scales.</remarks>
 public sealed class EncodedFormat : BlockFormat
 {
-    private static readonly ConcurrentDictionary<(string Name, int Bits), EncodedFormat> s_known = new();
+    private static readonly ConcurrentDictionary<(string Name, int Bits, bool IsFloat), EncodedFormat> s_known = new();
 
-    private EncodedFormat(string name, int bits)
+    private EncodedFormat(string name, int bits, bool isFloat)
         : base(name, uint.MaxValue, bits == 3 ? 8 : 8 / bits, bits == 3 ? 3 : 1)
     {
+        IsFloat = isFloat;
     }
+
+    /// <summary>Whether codes are floats, not whole numbers or places in a table.</summary>
+    public bool IsFloat { get; }
 
     /// <summary>The format of an encoding.</summary>
     /// <param name="encoding">The encoding.</param>
     public static EncodedFormat Of(TensorEncoding encoding)
     {
         ArgumentNullException.ThrowIfNull(encoding);
-        return s_known.GetOrAdd((encoding.Title.Replace(' ', '_'), encoding.BitsPerCode), key => new EncodedFormat(key.Name, key.Bits));
+        return s_known.GetOrAdd((encoding.Title.Replace(' ', '_'), encoding.BitsPerCode, encoding is Float8Encoding), key => new EncodedFormat(key.Name, key.Bits, key.IsFloat));
     }
 
     /// <inheritdoc/>

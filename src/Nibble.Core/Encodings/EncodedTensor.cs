@@ -5,7 +5,7 @@ using Nibble.Core.Formats;
 namespace Nibble.Core.Encodings;
 
 /// <summary>An encoded tensor: an encoding and its parts, of an open file or in memory. Parts were checked against the encoding; what is in files stays there.</summary>
-public sealed class EncodedTensor : IWeightSource
+public sealed partial class EncodedTensor : IWeightSource
 {
     private readonly EncodedData _data;
     private readonly int[] _rowOrder, _columnOrder, _outlierColumns;

@@ -64,6 +64,21 @@ public sealed record Float8Encoding(string Name, int Columns, int Rows) : Tensor
         }
     }
 
+    /// <inheritdoc/>
+    internal override int ScaleRun => RunOf(BlockColumns, false);
+
+    /// <inheritdoc/>
+    internal override void CopyCodes(EncodedData data, long row, Span<byte> codes) => data.Row(EncodedPart.Codes, row).CopyTo(codes);
+
+    /// <inheritdoc/>
+    internal override void CopyScales(EncodedData data, long row, Span<float> scales, Span<float> zeros)
+    {
+        ScalarRow reader = Scales(data, row);
+        for (int i = 0; i < scales.Length; i++)
+            scales[i] = reader[(long)i * ScaleRun / BlockColumns];
+        zeros.Clear();
+    }
+
     private protected override IEnumerable<EncodedPartShape> OwnParts()
     {
         yield return CodeShape(8);

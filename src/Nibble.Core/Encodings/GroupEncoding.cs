@@ -85,6 +85,20 @@ public sealed record GroupEncoding(string Name, int Columns, int Rows) : TensorE
     /// <summary>Reads scales and zeros of a stored row.</summary>
     internal GroupReader Reader(EncodedData data, long row) => new(this, data, row);
 
+    /// <inheritdoc/>
+    internal override int ScaleRun => RunOf(Group, IsFlat);
+
+    /// <inheritdoc/>
+    internal override void CopyCodes(EncodedData data, long row, Span<byte> codes) => CodeBits.Unpack(data.Row(EncodedPart.Codes, row), Bits, codes);
+
+    /// <inheritdoc/>
+    internal override void CopyScales(EncodedData data, long row, Span<float> scales, Span<float> zeros)
+    {
+        GroupReader reader = Reader(data, row);
+        for (int i = 0; i < scales.Length; i++)
+            (scales[i], zeros[i]) = reader.Of(i * ScaleRun);
+    }
+
     private protected override IEnumerable<EncodedPartShape> OwnParts()
     {
         yield return CodeShape(Bits);

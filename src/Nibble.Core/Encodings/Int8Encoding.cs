@@ -47,6 +47,20 @@ public sealed record Int8Encoding(string Name, int Columns, int Rows) : TensorEn
         }
     }
 
+    /// <inheritdoc/>
+    internal override int ScaleRun => Columns;
+
+    /// <inheritdoc/>
+    internal override void CopyCodes(EncodedData data, long row, Span<byte> codes)
+    {
+        data.Row(EncodedPart.Codes, row).CopyTo(codes);
+        foreach (ref byte code in codes)
+            code ^= 128;
+    }
+
+    /// <inheritdoc/>
+    internal override void CopyScales(EncodedData data, long row, Span<float> scales, Span<float> zeros) => (scales[0], zeros[0]) = (Scale(data, row) * Factor, 128);
+
     private protected override IEnumerable<EncodedPartShape> OwnParts()
     {
         yield return CodeShape(8);

@@ -78,6 +78,21 @@ public sealed record TableEncoding(string Name, int Columns, int Rows) : TensorE
     /// <summary>Reads the scales of a stored row.</summary>
     internal ScaleReader Scales(EncodedData data, long row) => new(this, data, row);
 
+    /// <inheritdoc/>
+    internal override int ScaleRun => RunOf(Block, IsFlat);
+
+    /// <inheritdoc/>
+    internal override void CopyCodes(EncodedData data, long row, Span<byte> codes) => CodeBits.Unpack(data.Row(EncodedPart.Codes, row), 4, codes);
+
+    /// <inheritdoc/>
+    internal override void CopyScales(EncodedData data, long row, Span<float> scales, Span<float> zeros)
+    {
+        ScaleReader reader = Scales(data, row);
+        for (int i = 0; i < scales.Length; i++)
+            scales[i] = reader.Of(i * ScaleRun);
+        zeros.Clear();
+    }
+
     private protected override IEnumerable<EncodedPartShape> OwnParts()
     {
         yield return CodeShape(4);

@@ -150,6 +150,15 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
     /// <param name="values">[columns] float32, overwritten.</param>
     internal abstract void Decode(EncodedData data, long row, Span<float> values);
 
+    /// <inheritdoc cref="EncodedTensor.ScaleRun"/>
+    internal abstract int ScaleRun { get; }
+
+    /// <summary>The codes of a stored row, unsigned.</summary>
+    internal abstract void CopyCodes(EncodedData data, long row, Span<byte> codes);
+
+    /// <summary>The scales and zeros of a stored row's runs of <see cref="ScaleRun"/> columns.</summary>
+    internal abstract void CopyScales(EncodedData data, long row, Span<float> scales, Span<float> zeros);
+
     /// <summary>The parts of the derived record.</summary>
     private protected abstract IEnumerable<EncodedPartShape> OwnParts();
 
@@ -166,6 +175,16 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
 
     private protected ArgumentException NoFloat(string what, BlockFormat format) =>
         new($"{what} of {Name} are {format}; {string.Join(", ", Floats.Select(one => one.Name))} are possible.");
+
+    /// <summary>Columns that share a scale in every row, where blocks of so many divide each row, from its beginning or through the whole matrix.</summary>
+    private protected int RunOf(int block, bool isFlat)
+    {
+        if (!isFlat && block >= Columns) return Columns;
+        int divisor = Columns;
+        for (int rest = block; rest != 0;)
+            (divisor, rest) = (rest, divisor % rest);
+        return divisor;
+    }
 
     private protected void CheckCodeBits(int bits)
     {

@@ -1,3 +1,4 @@
+using Nibble.Core.Encodings;
 using Nibble.Cpu.Packed;
 using Nibble.Cpu.Threading;
 
@@ -26,10 +27,17 @@ internal sealed unsafe class PackJob : UnitJob
     protected override void Unit(int unit, int thread)
     {
         int matrix = unit / _packed!.RowTiles, first = unit % _packed.RowTiles * 16;
+        byte* tiles = _packed.Matrix(matrix) + (first / 16 * _packed.RowTileBytes);
+        if (_weight!.Source is EncodedTensor encoded)
+        {
+            if (!((EncodedKernel)_packed.Kernel).Pack(encoded, ((long)matrix * _weight.Rows) + first, Math.Min(16, _weight.Rows - first), tiles)) Interlocked.Exchange(ref _misfits, 1);
+            return;
+        }
+
         byte** rows = stackalloc byte*[16];
-        byte* start = _weight!.Matrix(matrix);
+        byte* start = _weight.Matrix(matrix);
         for (int row = 0; row < 16; row++)
             rows[row] = first + row < _weight.Rows ? start + ((first + row) * _weight.RowBytes) : null;
-        if (!_packed.Kernel.Pack(rows, _packed.Blocks, _packed.Matrix(matrix) + (first / 16 * _packed.RowTileBytes))) Interlocked.Exchange(ref _misfits, 1);
+        if (!((BlockKernel)_packed.Kernel).Pack(rows, _packed.Blocks, tiles)) Interlocked.Exchange(ref _misfits, 1);
     }
 }

@@ -18,6 +18,12 @@ internal unsafe struct PackedTarget
     /// <summary>The first tile.</summary>
     public byte* Tiles;
 
+    /// <summary>[columns] the input's column that each packed one is multiplied with, -1 for none; null where they are in order.</summary>
+    public int* Columns;
+
+    /// <summary>Columns that are added in float32, or null.</summary>
+    public OutlierColumns? Outliers;
+
     /// <summary>Tiles in a row.</summary>
     public int Blocks;
 
@@ -131,11 +137,13 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         }
 
         _tiles = forms.Reserve(bytes);
-        long panel = 0;
+        long panel = 0, gathered = 0;
+        for (int i = 0; i < _listCount; i++)
+            if (_lists[i].Columns != null) gathered = _columns * 4L;
         for (int i = 0; i < TargetCount; i++)
             if (_targets[i].Count > 1) panel = Math.Max(panel, (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
         foreach (Scratch own in _scratch)
-            own.Reserve((PackedKernel.ResultCount * 4) + panel);
+            own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, gathered));
         _tokensJob.Prepare(_tokenTiles);
     }
 
@@ -159,7 +167,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         }
     }
 
-    private static void One(in PackedTarget target, byte* x, int first, int end, float* results)
+    private void One(in PackedTarget target, byte* x, int first, int end, float* results)
     {
         long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
         for (int count; first < end; first += count)
@@ -198,13 +206,22 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         }
     }
 
-    private static void Finish(in PackedTarget target, float* results, int token, int tokens, int tile)
+    private void Finish(in PackedTarget target, float* results, int token, int tokens, int tile)
     {
         float scale = target.Scale * target.Kernel.Factor;
         int row = tile * 16, rows = Math.Min(16, target.Rows - row);
         for (int t = 0; t < tokens; t++, results += 16)
         {
             float* y = target.Y + (target.Outputs[token + t] * target.YStride) + row;
+            if (target.Outliers is { } outliers)
+            {
+                Vector512<float> sum = Vector512.Load(results) * target.Kernel.Factor;
+                outliers.Add(tile, _x + (target.Inputs[token + t] * _xStride), ref sum);
+                (sum * target.Scale).Store(results);
+                new Span<float>(results, rows).CopyTo(new Span<float>(y, rows));
+                continue;
+            }
+
             if (rows == 16)
             {
                 (Vector512.Load(results) * scale).Store(y);
@@ -221,15 +238,15 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     {
         int runBytes = target.Kernel.Kind == CodeKind.Floats ? TokenTiles.FloatRunBytes : TokenTiles.RunBytes;
         for (int i = 0; i < _listCount; i++)
-            if (_lists[i].Count == target.Count && _lists[i].RunBytes == runBytes && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
+            if (_lists[i].Count == target.Count && _lists[i].RunBytes == runBytes && _lists[i].Columns == target.Columns && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
         if (_listCount == _lists.Length) Array.Resize(ref _lists, _listCount * 2);
-        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
+        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Columns = target.Columns, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
         _tokenTiles += target.Count == 1 ? 1 : (target.Count + 7) / 8;
         TokensWork += (long)target.Count * _columns * 16;
         return _listCount++;
     }
 
-    private void PutTokens(int tile)
+    private void PutTokens(int tile, int thread)
     {
         int list = _listCount - 1;
         while (_lists[list].FirstTile > tile)
@@ -242,14 +259,22 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < used; i++)
         {
             float* x = _x + (tokens.Inputs[first + i] * _xStride);
+            if (tokens.Columns != null) x = Gather(x, tokens.Columns, (float*)_scratch[thread].Pointer);
             if (tokens.RunBytes == TokenTiles.FloatRunBytes) TokenTiles.PutFloats(x, _columns, (float*)to, width, i);
             else TokenTiles.PutCodes(x, _columns, to, width, i);
         }
     }
 
+    private float* Gather(float* x, int* columns, float* gathered)
+    {
+        for (int c = 0; c < _columns; c++)
+            gathered[c] = columns[c] < 0 ? 0 : x[columns[c]];
+        return gathered;
+    }
+
     private struct TokenList
     {
-        public int* Inputs;
+        public int* Inputs, Columns;
         public int Count, FirstTile, RunBytes;
         public long Offset;
     }
@@ -258,6 +283,6 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     {
         public void Prepare(int tiles) => Units = tiles;
 
-        protected override void Unit(int unit, int thread) => product.PutTokens(unit);
+        protected override void Unit(int unit, int thread) => product.PutTokens(unit, thread);
     }
 }

@@ -6,7 +6,7 @@ namespace Nibble.Cpu.Packed;
 /// <summary>Codes of 4 bits: 64 bytes for each two groups, g in the low nibbles and g + 4 in the high ones.</summary>
 internal static unsafe class NibblePlane
 {
-    /// <inheritdoc cref="IPackedFormat.PackRun"/>
+    /// <inheritdoc cref="IPackedTile.PackRun"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(byte* codes, byte* run)
     {
@@ -14,7 +14,7 @@ internal static unsafe class NibblePlane
             (Vector256.Load(codes + i) | Vector256.Load(codes + 256 + i) << 4).Store(run + i);
     }
 
-    /// <inheritdoc cref="IPackedFormat.Unpack"/>
+    /// <inheritdoc cref="IPackedTile.Unpack"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
         where TLanes : struct, IByteLanes<TBytes, TVector>
@@ -31,7 +31,7 @@ internal static unsafe class NibblePlane
 /// <summary>Codes of 5 bits: a <see cref="NibblePlane"/>, then 64 bytes of which bit g is the fifth bit of group g.</summary>
 internal static unsafe class FiveBitPlanes
 {
-    /// <inheritdoc cref="IPackedFormat.PackRun"/>
+    /// <inheritdoc cref="IPackedTile.PackRun"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(byte* codes, byte* run)
     {
@@ -49,7 +49,7 @@ internal static unsafe class FiveBitPlanes
         NibblePlane.Pack(low, run);
     }
 
-    /// <inheritdoc cref="IPackedFormat.Unpack"/>
+    /// <inheritdoc cref="IPackedTile.Unpack"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
         where TLanes : struct, IByteLanes<TBytes, TVector>
@@ -66,7 +66,7 @@ internal static unsafe class FiveBitPlanes
 /// <summary>Codes of 6 bits: a <see cref="NibblePlane"/>, then 64 bytes with the upper two bits of groups 0 to 3, lowest first, and 64 with those of groups 4 to 7.</summary>
 internal static unsafe class SixBitPlanes
 {
-    /// <inheritdoc cref="IPackedFormat.PackRun"/>
+    /// <inheritdoc cref="IPackedTile.PackRun"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(byte* codes, byte* run)
     {
@@ -81,7 +81,7 @@ internal static unsafe class SixBitPlanes
         TwoBitPlane.Pack(high, run + 256);
     }
 
-    /// <inheritdoc cref="IPackedFormat.Unpack"/>
+    /// <inheritdoc cref="IPackedTile.Unpack"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
         where TLanes : struct, IByteLanes<TBytes, TVector>
@@ -99,7 +99,7 @@ internal static unsafe class SixBitPlanes
 /// <summary>Codes of 2 bits: 64 bytes with groups 0 to 3, lowest bits first, and 64 with groups 4 to 7.</summary>
 internal static unsafe class TwoBitPlane
 {
-    /// <inheritdoc cref="IPackedFormat.PackRun"/>
+    /// <inheritdoc cref="IPackedTile.PackRun"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(byte* codes, byte* run)
     {
@@ -111,7 +111,7 @@ internal static unsafe class TwoBitPlane
         }
     }
 
-    /// <inheritdoc cref="IPackedFormat.Unpack"/>
+    /// <inheritdoc cref="IPackedTile.Unpack"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
         where TLanes : struct, IByteLanes<TBytes, TVector>
@@ -125,7 +125,7 @@ internal static unsafe class TwoBitPlane
 /// <summary>Codes of 3 bits: a <see cref="TwoBitPlane"/>, then 64 bytes of which bit g is the third bit of group g.</summary>
 internal static unsafe class ThreeBitPlanes
 {
-    /// <inheritdoc cref="IPackedFormat.PackRun"/>
+    /// <inheritdoc cref="IPackedTile.PackRun"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(byte* codes, byte* run)
     {
@@ -143,7 +143,7 @@ internal static unsafe class ThreeBitPlanes
         TwoBitPlane.Pack(low, run);
     }
 
-    /// <inheritdoc cref="IPackedFormat.Unpack"/>
+    /// <inheritdoc cref="IPackedTile.Unpack"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
         where TLanes : struct, IByteLanes<TBytes, TVector>
@@ -160,7 +160,7 @@ internal static unsafe class ThreeBitPlanes
 /// <summary>Codes of 8 bits: the groups one after another.</summary>
 internal static unsafe class BytePlane
 {
-    /// <inheritdoc cref="IPackedFormat.PackRun"/>
+    /// <inheritdoc cref="IPackedTile.PackRun"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(byte* codes, byte* run)
     {
@@ -168,7 +168,7 @@ internal static unsafe class BytePlane
             Vector256.Load(codes + i).Store(run + i);
     }
 
-    /// <inheritdoc cref="IPackedFormat.Unpack"/>
+    /// <inheritdoc cref="IPackedTile.Unpack"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TBytes Unpack<TLanes, TBytes, TVector>(byte* run, int group, int offset)
         where TLanes : struct, IByteLanes<TBytes, TVector>

@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Nibble.Core.Formats;
 
 namespace Nibble.Cpu.Packed;
@@ -22,15 +23,12 @@ internal enum CodeKind
 }
 
 /// <summary>
-/// A block format in the order in which products read it: 16 rows together, a lane of a vector a row. A tile is 16 rows of <see cref="Columns"/> columns: first the head (scales of 16 rows),
+/// Codes and their scales in the order in which products read them: 16 rows together, a lane of a vector a row. A tile is 16 rows of <see cref="Columns"/> columns: first the head (scales of 16 rows),
 /// then the codes, 32 columns (a run) after another. Group g of a run, columns 4 g to 4 g + 3, is 64 bytes when unpacked: row r has bytes 4 r to 4 r + 3.
 /// </summary>
-internal unsafe interface IPackedFormat
+internal unsafe interface IPackedTile
 {
-    /// <summary>The format.</summary>
-    static abstract BlockFormat Format { get; }
-
-    /// <summary>Columns of a tile: those of a block.</summary>
+    /// <summary>Columns of a tile.</summary>
     static abstract int Columns { get; }
 
     /// <summary>Bytes of the head.</summary>
@@ -48,25 +46,14 @@ internal unsafe interface IPackedFormat
     /// <summary>What products are multiplied by at last, for scales and minima are kept divided by it.</summary>
     static virtual float Factor => Heads.HalfFactor;
 
-    /// <summary>Puts a row's block into the head.</summary>
-    /// <param name="block">The block.</param>
-    /// <param name="head">The head.</param>
-    /// <param name="row">0 to 15.</param>
-    /// <returns>Whether its scales have a place there.</returns>
-    static abstract bool PackHead(byte* block, byte* head, int row);
-
-    /// <summary>The codes of a row's block, as unpacking gives them.</summary>
-    /// <param name="block">The block.</param>
-    /// <param name="codes">[columns], overwritten.</param>
-    static abstract void Codes(byte* block, byte* codes);
-
     /// <summary>Packs a run.</summary>
     /// <param name="codes">[8 groups x 64], as unpacking gives them.</param>
     /// <param name="run">[<see cref="RunBytes"/>], overwritten.</param>
     static abstract void PackRun(byte* codes, byte* run);
 
     /// <summary>The table that codes are looked up in, where there is one.</summary>
-    static virtual TBytes Table<TLanes, TBytes, TVector>()
+    /// <param name="own">The kernel's own table, for formats that leave it to the weight.</param>
+    static virtual TBytes Table<TLanes, TBytes, TVector>(Vector128<byte> own)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct => default;
@@ -113,4 +100,23 @@ internal unsafe interface IPackedFormat
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct => default;
+}
+
+/// <summary>A block format in packed order; a tile has the columns of a block.</summary>
+internal unsafe interface IPackedFormat : IPackedTile
+{
+    /// <summary>The format.</summary>
+    static abstract BlockFormat Format { get; }
+
+    /// <summary>Puts a row's block into the head.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="head">The head.</param>
+    /// <param name="row">0 to 15.</param>
+    /// <returns>Whether its scales have a place there.</returns>
+    static abstract bool PackHead(byte* block, byte* head, int row);
+
+    /// <summary>The codes of a row's block, as unpacking gives them.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="codes">[columns], overwritten.</param>
+    static abstract void Codes(byte* block, byte* codes);
 }

@@ -111,7 +111,7 @@ internal readonly unsafe struct PackedIQ4_XS : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Table<TLanes, TBytes, TVector>()
+    public static TBytes Table<TLanes, TBytes, TVector>(Vector128<byte> own)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>

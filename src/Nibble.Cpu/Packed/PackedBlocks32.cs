@@ -231,7 +231,7 @@ internal readonly unsafe struct PackedIQ4_NL : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Table<TLanes, TBytes, TVector>()
+    public static TBytes Table<TLanes, TBytes, TVector>(Vector128<byte> own)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -276,7 +276,7 @@ internal readonly unsafe struct PackedMXFP4 : IPackedFormat
     public static void PackRun(byte* codes, byte* run) => NibblePlane.Pack(codes, run);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TBytes Table<TLanes, TBytes, TVector>()
+    public static TBytes Table<TLanes, TBytes, TVector>(Vector128<byte> own)
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>

@@ -13,13 +13,10 @@ internal abstract unsafe class PackedKernel
     /// <summary>Float32 numbers that results take: of one token with all rows, or of eight tokens with 16 rows.</summary>
     public const int ResultCount = 8 * 16;
 
-    /// <summary>The format.</summary>
-    public abstract BlockFormat Format { get; }
-
-    /// <inheritdoc cref="IPackedFormat.Kind"/>
+    /// <inheritdoc cref="IPackedTile.Kind"/>
     public abstract CodeKind Kind { get; }
 
-    /// <inheritdoc cref="IPackedFormat.HasMinimum"/>
+    /// <inheritdoc cref="IPackedTile.HasMinimum"/>
     public abstract bool HasMinimum { get; }
 
     /// <summary>How it multiplies, in a few words.</summary>
@@ -34,11 +31,8 @@ internal abstract unsafe class PackedKernel
     /// <summary>Bytes of 32 columns of 16 unpacked rows.</summary>
     public abstract int PanelRunBytes { get; }
 
-    /// <inheritdoc cref="IPackedFormat.Factor"/>
+    /// <inheritdoc cref="IPackedTile.Factor"/>
     public abstract float Factor { get; }
-
-    /// <inheritdoc cref="Packer{TFormat}.Pack"/>
-    public abstract bool Pack(byte** rows, int blocks, byte* tiles);
 
     /// <inheritdoc cref="RowTiles{TFormat, TLanes, TBytes, TVector}.Unpack"/>
     public abstract void Unpack(byte* tiles, int blocks, byte* panel);
@@ -56,8 +50,18 @@ internal abstract unsafe class PackedKernel
     public abstract uint MultiplyRegisters(int rounds);
 }
 
+/// <summary>The kernels of a block format.</summary>
+internal abstract unsafe class BlockKernel : PackedKernel
+{
+    /// <summary>The format.</summary>
+    public abstract BlockFormat Format { get; }
+
+    /// <inheritdoc cref="Packer{TFormat}.Pack"/>
+    public abstract bool Pack(byte** rows, int blocks, byte* tiles);
+}
+
 /// <summary>The kernels of a packed format.</summary>
-internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : PackedKernel
+internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : BlockKernel
     where TFormat : struct, IPackedFormat
     where TLanes : struct, IByteLanes<TBytes, TVector>
     where TBytes : struct
@@ -75,16 +79,16 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Pa
 
     public override int PanelRunBytes => PanelLayout.Bytes;
 
-    public override int TileBytes => Packer<TFormat>.TileBytes;
+    public override int TileBytes => PackedTiles.Bytes<TFormat>();
 
     public override float Factor => TFormat.Factor;
 
     public override bool Pack(byte** rows, int blocks, byte* tiles) => Packer<TFormat>.Pack(rows, blocks, tiles);
 
-    public override void Unpack(byte* tiles, int blocks, byte* panel) => RowTiles<TFormat, TLanes, TBytes, TVector>.Unpack(tiles, blocks, panel);
+    public override void Unpack(byte* tiles, int blocks, byte* panel) => RowTiles<TFormat, TLanes, TBytes, TVector>.Unpack(tiles, blocks, panel, default);
 
     public override void Multiply(byte* tiles, int count, int blocks, byte* x, byte* next, long nextBytes, float* results) =>
-        RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, count, blocks, x, next, nextBytes, results);
+        RowTiles<TFormat, TLanes, TBytes, TVector>.Multiply(tiles, count, blocks, x, next, nextBytes, results, default);
 
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) =>
         PanelTiles<TLanes, TBytes, TVector>.Add(TFormat.Kind, TFormat.HasMinimum, panel, x, width, runs, results);

@@ -12,7 +12,7 @@ internal static class PackedKernels
 
     /// <summary>The kernels of a path: one for each format that has a packed form there.</summary>
     /// <param name="path">Name of one of <see cref="CpuPaths.All"/>.</param>
-    public static PackedKernel[] Of(string path) => path switch
+    public static BlockKernel[] Of(string path) => path switch
     {
         // Products of 8 bits with 8 bits do not fit into the pair products of 512 bits; four products at a time of 256 bits do as much.
         "avx512" => [.. Pairs<Bytes512, Vector512<byte>, Vector512<float>>(), .. AvxVnni.IsSupported ? Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>() : Whole<Bytes512, Vector512<byte>, Vector512<float>>()],
@@ -23,23 +23,29 @@ internal static class PackedKernels
     };
 
     /// <summary>The fastest kernel of a format on this processor, or null: of several kinds of vectors the one that won a measurement of a few milliseconds, once for each kind of codes. All give the same bits.</summary>
-    public static PackedKernel? Fastest(BlockFormat format)
+    public static BlockKernel? Fastest(BlockFormat format)
     {
-        PackedKernel[] rivals = [.. CpuPaths.All.Where(path => path.IsSupported && path.Name is "avx512" or "avxvnni").Select(path => Find(Of(path.Name), format)).OfType<PackedKernel>()];
-        if (rivals.Length < 2) return Find(Of(CpuPaths.Choose(null).Name), format);
+        BlockKernel[] rivals = [.. CpuPaths.All.Where(path => path.IsSupported && path.Name is "avx512" or "avxvnni").Select(path => Find(Of(path.Name), format)).OfType<BlockKernel>()];
+        return rivals.Length < 2 ? Find(Of(CpuPaths.Choose(null).Name), format) : Fastest(rivals);
+    }
+
+    /// <summary>The fastest of several kernels of the same weights, as <see cref="Fastest(BlockFormat)"/> chooses it.</summary>
+    public static TKernel Fastest<TKernel>(TKernel[] rivals)
+        where TKernel : PackedKernel
+    {
         string fastest = s_fastest.GetOrAdd(rivals[0].Kind, _ => KernelContest.Fastest(rivals).Instructions);
         return rivals.First(rival => rival.Instructions == fastest);
     }
 
     /// <summary>The kernel of a format, or null.</summary>
-    public static PackedKernel? Find(PackedKernel[] kernels, BlockFormat format)
+    public static BlockKernel? Find(BlockKernel[] kernels, BlockFormat format)
     {
-        foreach (PackedKernel kernel in kernels)
+        foreach (BlockKernel kernel in kernels)
             if (kernel.Format == format) return kernel;
         return null;
     }
 
-    private static PackedKernel[] Pairs<TLanes, TBytes, TVector>()
+    private static BlockKernel[] Pairs<TLanes, TBytes, TVector>()
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>
@@ -60,7 +66,7 @@ internal static class PackedKernels
         new PackedFloats<PackedBF16, TLanes, TBytes, TVector>(),
     ];
 
-    private static PackedKernel[] Whole<TLanes, TBytes, TVector>()
+    private static BlockKernel[] Whole<TLanes, TBytes, TVector>()
         where TLanes : struct, IByteLanes<TBytes, TVector>
         where TBytes : struct
         where TVector : struct =>

@@ -1,3 +1,4 @@
+using Nibble.Core.Encodings;
 using Nibble.Core.Memory;
 using Nibble.Cpu.Caching;
 
@@ -15,11 +16,22 @@ internal sealed unsafe class PackedMatrix : IDisposable
     /// <param name="columns">Values in a row.</param>
     /// <param name="rows">Rows of a matrix.</param>
     /// <param name="matrices">Matrices.</param>
-    public PackedMatrix(PackedKernel kernel, int columns, int rows, int matrices)
+    /// <param name="source">The weight where it is an encoded one: it may have an order of columns, and some of them apart.</param>
+    public PackedMatrix(PackedKernel kernel, int columns, int rows, int matrices, EncodedTensor? source = null)
         : this(kernel, columns, rows, Bytes(kernel, columns, rows, matrices))
     {
         _memory = new NativeBuffer(Length, isZeroed: false);
         _first = _memory.Pointer;
+        if (source is null) return;
+        if (source.OutlierColumns.Length > 0) Outliers = new OutlierColumns(source);
+        if (Outliers is null && source.ColumnOrder.IsEmpty) return;
+        Columns = new NativeBuffer((long)columns * sizeof(int));
+        Span<int> order = new(Columns.Pointer, columns);
+        for (int c = 0; c < columns; c++)
+        {
+            int column = source.ColumnOrder.IsEmpty ? c : source.ColumnOrder[c];
+            order[c] = source.OutlierColumns.BinarySearch(column) < 0 ? column : -1;
+        }
     }
 
     /// <summary>Matrices that lie packed in a file, of which they keep the mapping.</summary>
@@ -47,6 +59,12 @@ internal sealed unsafe class PackedMatrix : IDisposable
 
     /// <summary>The format's kernels.</summary>
     public PackedKernel Kernel { get; }
+
+    /// <summary>int32 [columns]: the column of each packed one, -1 where it counts among <see cref="Outliers"/>; null where columns are in order.</summary>
+    public NativeBuffer? Columns { get; }
+
+    /// <summary>Columns that are multiplied in float32, or null.</summary>
+    public OutlierColumns? Outliers { get; }
 
     /// <summary>Tiles in a row.</summary>
     public int Blocks { get; }
@@ -81,6 +99,8 @@ internal sealed unsafe class PackedMatrix : IDisposable
         if (_first == null) return;
         _first = null;
         _memory?.Dispose();
+        Columns?.Dispose();
+        Outliers?.Dispose();
         _file?.Release();
     }
 }

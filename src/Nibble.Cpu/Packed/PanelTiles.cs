@@ -41,7 +41,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         if (kind == CodeKind.Groups) Groups8(panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.Nibbles) Nibbles8(panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.FiveBits) FiveBits8(panel, x, width, runs, hasMinimum, results);
-        else Bytes8(panel, x, width, runs, results);
+        else Bytes8(panel, x, width, runs, hasMinimum, results);
     }
 
     private static void Four(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
@@ -50,7 +50,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         else if (TLanes.HasDot) Dots4(panel, x, width, runs, hasMinimum, kind == CodeKind.Bytes, results);
         else if (kind == CodeKind.Nibbles) Nibbles4(panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.FiveBits) FiveBits4(panel, x, width, runs, hasMinimum, results);
-        else Bytes4(panel, x, width, runs, results);
+        else Bytes4(panel, x, width, runs, hasMinimum, results);
     }
 
     /// <summary>Codes of at most 15, 8 tokens.</summary>
@@ -277,7 +277,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
 
     /// <summary>Codes of at most 255 that stand for themselves less 128, as two nibbles, 8 tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Bytes8(byte* panel, byte* x, int width, int runs, float* results)
+    private static void Bytes8(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
     {
         int group = 4 * width, step = 48 * width;
         TBytes sixteens = TLanes.Repeat(16);
@@ -328,6 +328,18 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
             f5 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l5, ones), TLanes.PairProducts16(h5, sixteens)), TLanes.Repeat(offsets + 20))), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
             f6 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l6, ones), TLanes.PairProducts16(h6, sixteens)), TLanes.Repeat(offsets + 24))), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
             f7 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l7, ones), TLanes.PairProducts16(h7, sixteens)), TLanes.Repeat(offsets + 28))), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+                f4 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[4]), f4);
+                f5 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[5]), f5);
+                f6 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[6]), f6);
+                f7 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[7]), f7);
+            }
         }
 
         TLanes.Store(f0, results + (0 * 16));
@@ -342,7 +354,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
 
     /// <summary>Codes of at most 255 that stand for themselves less 128, as two nibbles, 4 tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Bytes4(byte* panel, byte* x, int width, int runs, float* results)
+    private static void Bytes4(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
     {
         int group = 4 * width, step = 48 * width;
         TBytes sixteens = TLanes.Repeat(16);
@@ -377,6 +389,14 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
             f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Repeat(offsets + 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
             f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Repeat(offsets + 8))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
             f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Repeat(offsets + 12))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            if (hasMinimum)
+            {
+                scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
+                f0 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[0]), f0);
+                f1 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[1]), f1);
+                f2 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[2]), f2);
+                f3 = TLanes.MultiplyAdd(scale, TLanes.Broadcast(sums[3]), f3);
+            }
         }
 
         TLanes.Store(f0, results + (0 * 16));

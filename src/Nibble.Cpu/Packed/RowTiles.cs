@@ -1,10 +1,11 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace Nibble.Cpu.Packed;
 
 /// <summary>16 packed rows of a format: unpacked for many tokens, or multiplied with one token as they are.</summary>
 internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
-    where TFormat : struct, IPackedFormat
+    where TFormat : struct, IPackedTile
     where TLanes : struct, IByteLanes<TBytes, TVector>
     where TBytes : struct
     where TVector : struct
@@ -13,11 +14,12 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     /// <param name="tiles">[blocks] tiles.</param>
     /// <param name="blocks">Blocks in a row.</param>
     /// <param name="panel">[blocks x columns / 32 x <see cref="PanelLayout.Bytes"/>], overwritten.</param>
+    /// <param name="own">The kernel's table, see <see cref="IPackedTile.Table"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Unpack(byte* tiles, int blocks, byte* panel)
+    public static void Unpack(byte* tiles, int blocks, byte* panel, Vector128<byte> own)
     {
-        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
-        int tileBytes = Packer<TFormat>.TileBytes;
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>(own);
+        int tileBytes = PackedTiles.Bytes<TFormat>();
         for (; blocks > 0; blocks--, tiles += tileBytes)
         {
             byte* codes = tiles + TFormat.HeadBytes;
@@ -53,12 +55,13 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     /// <param name="next">What will be read after these tiles.</param>
     /// <param name="nextBytes">Bytes of 16 rows there.</param>
     /// <param name="results">[<see cref="PackedKernel.ResultCount"/>]; the first count x 16 are overwritten with the products, the others hold nothing of use.</param>
+    /// <param name="own">The kernel's table, see <see cref="IPackedTile.Table"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Multiply(byte* tiles, int count, int blocks, byte* x, byte* next, long nextBytes, float* results)
+    public static void Multiply(byte* tiles, int count, int blocks, byte* x, byte* next, long nextBytes, float* results, Vector128<byte> own)
     {
         new Span<float>(results, 16 * count).Clear();
-        TBytes table = TFormat.Table<TLanes, TBytes, TVector>();
-        int tileBytes = Packer<TFormat>.TileBytes;
+        TBytes table = TFormat.Table<TLanes, TBytes, TVector>(own);
+        int tileBytes = PackedTiles.Bytes<TFormat>();
         long rowBytes = (long)blocks * tileBytes, toNext = next - tiles;
         for (; blocks > 0; blocks--, tiles += tileBytes)
         {

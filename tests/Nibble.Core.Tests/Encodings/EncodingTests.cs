@@ -17,6 +17,40 @@ public sealed class EncodingTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Names))]
+    public void Codes_scales_and_zeros_give_the_values(string name)
+    {
+        foreach ((int columns, int rows, int matrices) in new[] { (128, 5, 1), (192, 3, 1), (64, 131, 1), (320, 130, 2), (48 * 8, 7, 1) })
+        {
+            TensorEncoding encoding = EncodedSamples.Encodings(columns, rows)[name];
+            if (encoding.Outliers == 0) encoding = encoding with { Matrices = matrices };
+            EncodedTensor tensor = new(encoding, EncodedSamples.Data(encoding, 1));
+            int run = tensor.ScaleRun;
+            Assert.Equal(0, columns % run);
+            byte[] codes = new byte[columns];
+            float[] scales = new float[columns / run], zeros = new float[columns / run], values = new float[columns], outliers = new float[tensor.OutlierColumns.Length];
+            for (long row = 0; row < tensor.RowCount; row += rows > 20 ? 13 : 1)
+            {
+                tensor.CopyCodes(row, codes);
+                tensor.CopyScales(row, scales, zeros);
+                tensor.CopyOutliers(row, outliers);
+                tensor.DecodeRow(row, values);
+                for (int j = 0; j < columns; j++)
+                {
+                    int column = tensor.ColumnOrder.IsEmpty ? j : tensor.ColumnOrder[j], outlier = tensor.OutlierColumns.BinarySearch(column);
+                    double value = tensor.CodeValues.IsEmpty ? codes[j] : tensor.CodeValues[codes[j]];
+                    double expected = outlier >= 0 ? outliers[outlier] : scales[j / run] * (value - zeros[j / run]);
+                    Assert.Equal(expected, values[column], Math.Abs(expected) * 2e-6);
+                }
+            }
+
+            Assert.Throws<ArgumentException>(() => tensor.CopyCodes(0, new byte[columns - 1]));
+            Assert.Throws<ArgumentException>(() => tensor.CopyScales(0, scales, new float[zeros.Length + 1]));
+            Assert.Throws<ArgumentOutOfRangeException>(() => tensor.CopyCodes(tensor.RowCount, codes));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
     public void Values_from_a_file_are_those_of_the_formula_bit_for_bit(string name)
     {
         foreach ((int columns, int rows, int matrices) in new[] { (128, 5, 1), (192, 3, 1), (64, 131, 1), (128, 130, 2) })

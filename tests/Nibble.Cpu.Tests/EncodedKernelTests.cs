@@ -197,7 +197,10 @@ public unsafe class EncodedKernelTests
         EncodedTensor narrow = Of(new TableEncoding(Name, 48, 5) { Block = 16 });
         EncodedTensor crossing = Of(new GroupEncoding(Name, 96, 5) { Group = 64, IsFlat = true, Zero = 8, ZeroFormat = null } with { Columns = 80 });
         TableEncoding odd = new(Name, 64, 5) { Block = 32, TableName = "custom" };
-        EncodedTensor uneven = new(odd, EncodedSamples.Data(odd, 1).Set<float>(EncodedPart.Table, [.. Enumerable.Range(0, 16).Select(i => MathF.Pow(3, -i))]));
+        byte[] nibbles = new byte[32 * 5];
+        nibbles.AsSpan().Fill(0x11);
+        nibbles[77] = 0x10;
+        EncodedTensor uneven = new(odd, EncodedSamples.Data(odd, 1).Set(EncodedPart.Codes, nibbles).Set<float>(EncodedPart.Table, [1, 0.0019f, .. new float[14]]));
         GroupEncoding wide = new(Name, 64, 5) { Group = 32, ScaleFormat = BlockFormats.F32, Zero = 8 };
         EncodedTensor huge = new(wide, EncodedSamples.Data(wide, 1).Set<float>(EncodedPart.Scales, [.. Enumerable.Repeat(3e8f, 10)]));
         Float8Encoding floats = new(Name, 64, 5);
@@ -264,21 +267,40 @@ public unsafe class EncodedKernelTests
     [Fact]
     public void Tables_become_the_nearest_bytes()
     {
-        Assert.InRange(Error(EncodedSamples.Nf4), 0, 1.2e-5);
-        Assert.InRange(Error(EncodedSamples.Fp4), 0, 6e-6);
-        Assert.InRange(Error([.. Enumerable.Range(0, 16).Select(i => (i * 0.3f) - 2.1f)]), 0, 1e-12);
-        Assert.Equal(0, Error(new float[16]));
-        Assert.Null(TableBytes.Of([.. Enumerable.Range(0, 16).Select(i => MathF.Pow(3, -i))]));
-        Assert.Null(TableBytes.Of([.. Enumerable.Range(0, 16).Select(i => i == 3 ? float.NaN : i)]));
+        double[] alike = [.. Enumerable.Repeat(1.0, 16)];
+        Assert.InRange(Error(EncodedSamples.Nf4, alike), 0, 1.2e-5);
+        Assert.InRange(Error(EncodedSamples.Fp4, alike), 0, 6e-6);
+        Assert.InRange(Error([.. Enumerable.Range(0, 16).Select(i => (i * 0.3f) - 2.1f)], alike), 0, 1e-12);
+        Assert.Equal(0, Error(new float[16], alike));
+        float[] powers = [.. Enumerable.Range(0, 16).Select(i => MathF.Pow(3, -i))];
+        Assert.InRange(Error(powers, alike), 1e-6, TableBytes.MostError);
 
-        static double Error(float[] values)
+        // What is hardly used counts as little, and what is used alone as all.
+        double[] small = [.. Enumerable.Range(0, 16).Select(i => i < 6 ? 0.0 : 1.0)];
+        Assert.Null(TableBytes.Of(powers, small));
+        Assert.Null(TableBytes.Of([.. powers.Select((power, i) => i == 3 ? float.NaN : power)], alike));
+
+        // The uses of normal weights whose blocks of 64 have their largest magnitude as scale.
+        Random random = new(8);
+        double[] uses = new double[16];
+        for (int block = 0; block < 500; block++)
         {
-            TableBytes table = TableBytes.Of(values)!.Value;
+            double[] values = [.. Enumerable.Range(0, 64).Select(_ => Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()))];
+            double largest = values.Max(Math.Abs);
+            foreach (double value in values)
+                uses[Enumerable.Range(0, 16).MinBy(i => Math.Abs(EncodedSamples.Nf4[i] - (value / largest)))]++;
+        }
+
+        Assert.InRange(Error(EncodedSamples.Nf4, uses), 0, 2.3e-5);
+
+        static double Error(float[] values, double[] uses)
+        {
+            TableBytes table = TableBytes.Of(values, uses)!.Value;
             double error = 0, size = 1e-300;
             for (int i = 0; i < 16; i++)
             {
                 double miss = values[i] - (table.Unit * (double)(table.Bytes[i] - 128));
-                (error, size) = (error + (miss * miss), size + ((double)values[i] * values[i]));
+                (error, size) = (error + (uses[i] * miss * miss), size + (uses[i] * values[i] * values[i]));
             }
 
             return error / size;
@@ -289,7 +311,7 @@ public unsafe class EncodedKernelTests
     private static (double[][] Weights, double[][] Sizes) Model(EncodedTensor source)
     {
         int columns = source.Columns, run = source.ScaleRun;
-        TableBytes? table = source.Encoding is TableEncoding ? TableBytes.Of(source.CodeValues) : null;
+        TableBytes? table = source.Encoding is TableEncoding ? TableBytes.Of(source) : null;
         byte[] codes = new byte[columns];
         float[] scales = new float[columns / run], zeros = new float[columns / run], row = new float[columns];
         double[][] weights = new double[source.Rows][], sizes = new double[source.Rows][];

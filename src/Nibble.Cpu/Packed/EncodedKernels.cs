@@ -18,7 +18,7 @@ internal static class EncodedKernels
         TableBytes table = new(default, 1);
         if (weight.Encoding is TableEncoding)
         {
-            if (TableBytes.Of(weight.CodeValues) is not { } found) return null;
+            if (TableBytes.Of(weight) is not { } found) return null;
             table = found;
         }
 

@@ -70,7 +70,7 @@ internal sealed unsafe class WeightCache : IDisposable
         string? problem = _problem is null ? null : $"'{Path.GetFileName(_path)}' was not used as it is: {_problem}";
         if (_weights.Count == 0)
         {
-            problem = "no weight of this model has a packed order that is kept (--cache-weights); encoded tensors are packed anew by every load";
+            problem = "no weight of this model is packed in an order that is kept (--cache-weights); encoded tensors are packed anew by every load";
         }
         else if (_packed is null || _weights.Values.Any(weight => weight.Entry is null))
         {

@@ -115,6 +115,28 @@ public sealed class EncodedModelTests : IDisposable
         }
     }
 
+    // Weights of a magnitude that trained ones have: with larger ones softmax would be all or nothing, and small errors large ones.
+    private static EncodedData Scaled(TensorEncoding encoding, EncodedData data, int seed)
+    {
+        EncodedTensor tensor = new(encoding, data);
+        float[] row = new float[encoding.Columns];
+        double squares = 0;
+        for (int r = 0; r < encoding.Rows; r++)
+        {
+            tensor.DecodeRow(r, row);
+            squares += row.Sum(value => (double)value * value);
+        }
+
+        EncodedPartShape part = encoding.Parts().First(shape => shape.Part == EncodedPart.Scales);
+        if (part.Format == BlockFormats.I8) return data; // of double quantization
+        Random random = new(seed);
+        float factor = (float)Math.Sqrt(encoding.Rows / squares), spread = 0.001f * factor;
+        float[] scales = [.. Enumerable.Range(0, (int)(part.Width * part.Height)).Select(_ => spread * (3 + random.NextSingle() * 5))];
+        byte[] bytes = new byte[part.ByteLength];
+        part.Format.Encode(scales, bytes);
+        return data.Set(EncodedPart.Scales, bytes);
+    }
+
     private (string Encoded, string Decoded) Write(string name)
     {
         string source = _folder.File("source.gguf"), encodedPath = _folder.File("encoded.gguf"), decodedPath = _folder.File("decoded.gguf");
@@ -138,7 +160,7 @@ public sealed class EncodedModelTests : IDisposable
             }
 
             TensorEncoding encoding = EncodedSamples.Encodings(tensor.Columns, tensor.Rows)[name] with { Name = tensor.Name };
-            EncodedData data = EncodedSamples.Data(encoding, ++seed);
+            EncodedData data = Scaled(encoding, EncodedSamples.Data(encoding, ++seed), seed);
             EncodedTensors.Add(encoded, encoding, data);
             EncodedTensor weights = new(encoding, data);
             float[] values = new float[tensor.Columns * tensor.Rows];

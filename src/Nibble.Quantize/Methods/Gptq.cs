@@ -7,7 +7,7 @@ public static class Gptq
 {
     // Columns whose errors reach the rest of a row in one go.
     private const int Batch = 128;
-    private const int RowsAtOnce = 4;
+    private const int RowsAtOnce = 16;
 
     /// <summary>Fits a grid to a matrix, with an error in column j weighing 1/U²ⱼⱼ, then rounds with error feedback: q = grid(w), e = (w − q)/Uⱼⱼ, and e·Uⱼₖ is taken from every later column k; then refines.</summary>
     /// <param name="weights">[rows x columns], finite.</param>
@@ -37,26 +37,25 @@ public static class Gptq
         int[] order = [.. hessian.Factor.Order];
         float[] upper = hessian.Upper, importance = hessian.Importance, result = new float[weights.Length];
         int parts = (grid.Rows + RowsAtOnce - 1) / RowsAtOnce;
-        GroupFactors? groups = refineRounds > 0 ? hessian.Groups(grid.Shape.Group) : null;
-        Parallel.For(0, parts, options ?? new ParallelOptions(), () => new Worker(hessian, groups, grid, order, upper), (part, _, worker) =>
+        if (refineRounds > 0) Refinement.Prepare(hessian, grid.Shape);
+        Parallel.For(0, parts, options ?? new ParallelOptions(), () => new Worker(grid, order, upper, refineRounds > 0 ? new Refinement(hessian, grid, RowsAtOnce) : null), (part, _, worker) =>
         {
             int first = part * RowsAtOnce, end = Math.Min(grid.Rows, first + RowsAtOnce);
             for (int row = first; row < end; row++)
                 grid.FitRow(row, weights.AsSpan(row * columns, columns), importance);
             worker.Round(weights, first, end, result);
-            for (int row = first; row < end && refineRounds > 0; row++)
-                worker.Refinement!.Run(row, weights.AsSpan(row * columns, columns), result.AsSpan(row * columns, columns), refineRounds);
+            worker.Refinement?.Run(first, end, weights, result, refineRounds);
             return worker;
         }, _ => { });
         return result;
     }
 
     /// <summary>What a thread needs.</summary>
-    private sealed class Worker(LayerHessian hessian, GroupFactors? groups, RoundingGrid grid, int[] order, float[] upper)
+    private sealed class Worker(RoundingGrid grid, int[] order, float[] upper, Refinement? refinement)
     {
         private readonly float[] _work = new float[RowsAtOnce * order.Length], _errors = new float[RowsAtOnce * Batch];
 
-        public Refinement? Refinement { get; } = groups is null ? null : new Refinement(hessian, groups, grid);
+        public Refinement? Refinement => refinement;
 
         public void Round(float[] weights, int first, int end, float[] result)
         {
@@ -75,18 +74,14 @@ public static class Gptq
                         float value = grid.Round(row, order[place], w[place]);
                         result[(row * columns) + order[place]] = value;
                         float error = (w[place] - value) / upper[(place * columns) + place];
-                        _errors[((row - first) * Batch) + place - start] = error;
+                        _errors[((row - first) * Batch) + place - start] = -error;
                         Span<float> rest = w[(place + 1)..stop];
                         Rows.Add<float>(upper.AsSpan((place * columns) + place + 1, rest.Length), -error, rest);
                     }
                 }
 
-                for (int place = start; place < stop; place++)
-                    for (int row = first; row < end; row++)
-                    {
-                        Span<float> rest = _work.AsSpan(((row - first) * columns) + stop, columns - stop);
-                        Rows.Add<float>(upper.AsSpan((place * columns) + stop, rest.Length), -_errors[((row - first) * Batch) + place - start], rest);
-                    }
+                if (stop < columns)
+                    RowBatch.Add(_errors, Batch, stop - start, upper.AsSpan((start * columns) + stop), columns, _work.AsSpan(stop), columns, end - first, columns - stop);
             }
         }
     }

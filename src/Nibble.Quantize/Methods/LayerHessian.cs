@@ -14,6 +14,7 @@ public sealed class LayerHessian
     private readonly Lazy<HessianFactor> _factor;
     private readonly Lazy<(float[] Upper, float[] Importance)> _spread;
     private readonly Dictionary<int, GroupFactors> _groups = [];
+    private readonly Dictionary<int, HessianPieces> _pieces = [];
 
     /// <summary>Takes a Hessian in.</summary>
     /// <param name="values">[columns x columns], symmetric; it is used where it is and must not change.</param>
@@ -111,6 +112,18 @@ public sealed class LayerHessian
         }
     }
 
+    /// <summary>The parts of H that belong to pieces of the columns.</summary>
+    /// <param name="size">Columns of a piece; the last may have fewer.</param>
+    internal HessianPieces Pieces(int size)
+    {
+        lock (_pieces)
+        {
+            if (!_pieces.TryGetValue(size, out HessianPieces? pieces))
+                _pieces[size] = pieces = HessianPieces.Of(Values, Columns, size);
+            return pieces;
+        }
+    }
+
     internal static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
         double sum = 0;
@@ -132,6 +145,35 @@ public sealed class LayerHessian
         }
 
         return (upper, importance);
+    }
+}
+
+/// <summary>The diagonal blocks of a Hessian, each by itself, so that one fits into a cache.</summary>
+/// <param name="Size">Columns of a piece; the last may have fewer.</param>
+/// <param name="Columns">Columns of the Hessian.</param>
+/// <param name="Values">[pieces x size x size].</param>
+internal sealed record HessianPieces(int Size, int Columns, float[] Values)
+{
+    /// <summary>Cuts.</summary>
+    public static HessianPieces Of(float[] hessian, int columns, int size)
+    {
+        float[] values = new float[columns * size];
+        for (int start = 0; start < columns; start += size)
+        {
+            int own = Math.Min(size, columns - start);
+            for (int i = 0; i < own; i++)
+                hessian.AsSpan(((start + i) * columns) + start, own).CopyTo(values.AsSpan((start * size) + (i * own), own));
+        }
+
+        return new HessianPieces(size, columns, values);
+    }
+
+    /// <summary>The piece that begins at a column.</summary>
+    /// <returns>[its columns x its columns].</returns>
+    public ReadOnlySpan<float> Of(int start)
+    {
+        int own = Math.Min(Size, Columns - start);
+        return Values.AsSpan(start * Size, own * own);
     }
 }
 

@@ -1,104 +1,158 @@
 namespace Nibble.Quantize.Methods;
 
 /// <summary>
-/// Lowers ½ δ H δᵀ of a rounded row, δ = values − weights, in rounds: coordinate descent on the codes with the running gradient g = H δ; for each group the parameters next to its own, each with a small GPTQ inside the
-/// group against the optimum that g gives, kept where the loss falls; then least squares for each block's d and dmin for the codes found, rounded as they are stored and kept where the loss falls. Not thread-safe.
+/// Lowers ½ δ H δᵀ of rounded rows, δ = values − weights, in rounds, piece by piece of the columns: coordinate descent on the codes with the running gradient g = H δ; for each group the parameters next to its own, each with a
+/// small GPTQ inside the group against the optimum that g gives, kept where the loss falls; then least squares for each block's d and dmin for the codes found, rounded as they are stored and kept where the loss falls. What a
+/// piece changed reaches the gradient of all other columns in one product for several rows. Not thread-safe.
 /// </summary>
 internal sealed class Refinement
 {
     private const int Sweeps = 2;
 
-    // What is needed of a gain, against rounding errors of the running gradient; and a step of a scale that is no whole number.
+    // Columns of a piece, as near as blocks allow.
+    private const int UsualPiece = 256;
+
+    // Rounds after which the gradient is computed anew, since rounding errors gather in it.
+    private const int FreshRounds = 8;
+
+    // What is needed of a gain, against those errors; and a step of a scale that is no whole number.
     private const float Gain = 1e-5f, ScaleStep = 0.015f;
 
     private readonly LayerHessian _hessian;
     private readonly GroupFactors _factors;
+    private readonly HessianPieces _pieces;
     private readonly RoundingGrid _grid;
     private readonly GridShape _shape;
-    private readonly float[] _error, _gradient;
-    private readonly float[] _optimum, _work;
+    private readonly float[] _gradients, _steps, _optimum, _work, _slope, _minSlope, _product, _minProduct;
+    private readonly bool[] _isDone, _isChanged;
     private readonly byte[] _codes, _bestCodes;
-    private readonly float[] _slope, _minSlope, _product, _minProduct;
 
-    public Refinement(LayerHessian hessian, GroupFactors factors, RoundingGrid grid)
+    /// <summary>Prepares for a grid.</summary>
+    /// <param name="hessian">What errors cost.</param>
+    /// <param name="grid">The grid.</param>
+    /// <param name="rows">Rows that are refined together at most.</param>
+    public Refinement(LayerHessian hessian, RoundingGrid grid, int rows)
     {
-        (_hessian, _factors, _grid, _shape) = (hessian, factors, grid, grid.Shape);
-        (_error, _gradient) = (new float[hessian.Columns], new float[hessian.Columns]);
+        (_hessian, _grid, _shape) = (hessian, grid, grid.Shape);
+        (_factors, _pieces) = Prepare(hessian, _shape);
         int size = _shape.Group, block = _shape.Block;
+        (_gradients, _steps) = (new float[rows * hessian.Columns], new float[rows * hessian.Columns]);
+        (_isDone, _isChanged) = (new bool[rows], new bool[rows]);
         (_optimum, _work, _codes, _bestCodes) = (new float[size], new float[size], new byte[size], new byte[size]);
         (_slope, _minSlope, _product, _minProduct) = (new float[block], new float[block], new float[block], new float[block]);
     }
 
-    /// <summary>Refines a row.</summary>
-    /// <param name="row">The row of the grid.</param>
-    /// <param name="weights">[columns].</param>
-    /// <param name="values">[columns] values of the grid's codes; kept up with them.</param>
-    /// <param name="rounds">Rounds at most; it ends where one changes nothing.</param>
-    public void Run(int row, ReadOnlySpan<float> weights, Span<float> values, int rounds)
+    /// <summary>Computes what all threads need.</summary>
+    public static (GroupFactors Factors, HessianPieces Pieces) Prepare(LayerHessian hessian, GridShape shape) =>
+        (hessian.Groups(shape.Group), hessian.Pieces(shape.Block * Math.Max(1, UsualPiece / shape.Block)));
+
+    /// <summary>Refines rows.</summary>
+    /// <param name="first">The first row of the grid.</param>
+    /// <param name="end">Behind the last one.</param>
+    /// <param name="weights">[all rows x columns].</param>
+    /// <param name="values">[all rows x columns] values of the grid's codes; kept up with them.</param>
+    /// <param name="rounds">Rounds at most; a row is left alone when one changed nothing.</param>
+    public void Run(int first, int end, float[] weights, float[] values, int rounds)
     {
-        for (int i = 0; i < weights.Length; i++)
-            _error[i] = values[i] - weights[i];
+        int columns = _hessian.Columns, rows = end - first;
+        Array.Clear(_isDone);
         for (int round = 0; round < rounds; round++)
         {
-            // The running gradient gathers rounding errors; each round starts from a fresh one.
-            _hessian.Multiply(_error, _gradient);
-            bool changed = false;
-            for (int sweep = 0; sweep < Sweeps && Descend(row, values); sweep++)
-                changed = true;
-            for (int start = 0; start < weights.Length; start += _shape.Group)
-                changed |= TryNeighbours(row, start, values);
-            for (int start = 0; start < weights.Length; start += _shape.Block)
-                changed |= FitBlock(row, start, values);
-            if (!changed) return;
+            if (round % FreshRounds == 0) Gradients(first, rows, weights, values);
+            Array.Clear(_isChanged);
+            for (int start = 0; start < columns; start += _pieces.Size)
+            {
+                int size = Math.Min(_pieces.Size, columns - start);
+                bool any = false;
+                for (int r = 0; r < rows; r++)
+                {
+                    Span<float> steps = _steps.AsSpan(r * size, size);
+                    steps.Clear();
+                    if (_isDone[r]) continue;
+                    Piece piece = new((first + r) * columns + start, _pieces.Of(start), start, values.AsSpan(((first + r) * columns) + start, size), _gradients.AsSpan((r * columns) + start, size), steps);
+                    _isChanged[r] |= Refine(piece);
+                    any |= steps.ContainsAnyExcept(0f);
+                }
+
+                if (!any) continue;
+                ReadOnlySpan<float> own = _hessian.Values.AsSpan(start * columns);
+                RowBatch.Add(_steps, size, size, own, columns, _gradients, columns, rows, start);
+                int rest = start + size;
+                if (rest < columns) RowBatch.Add(_steps, size, size, own[rest..], columns, _gradients.AsSpan(rest), columns, rows, columns - rest);
+            }
+
+            bool isEnd = true;
+            for (int r = 0; r < rows; r++)
+            {
+                _isDone[r] |= !_isChanged[r];
+                isEnd &= _isDone[r];
+            }
+
+            if (isEnd) return;
         }
+    }
+
+    private void Gradients(int first, int rows, float[] weights, float[] values)
+    {
+        int columns = _hessian.Columns;
+        for (int i = 0; i < rows * columns; i++)
+            _steps[i] = values[(first * columns) + i] - weights[(first * columns) + i];
+        _gradients.AsSpan(0, rows * columns).Clear();
+        for (int start = 0; start < columns; start += UsualPiece)
+        {
+            int count = Math.Min(UsualPiece, columns - start);
+            RowBatch.Add(_steps.AsSpan(start), columns, count, _hessian.Values.AsSpan(start * columns), columns, _gradients, columns, rows, columns);
+        }
+    }
+
+    private bool Refine(Piece piece)
+    {
+        bool isChanged = false;
+        for (int sweep = 0; sweep < Sweeps && Descend(piece); sweep++)
+            isChanged = true;
+        for (int start = 0; start < piece.Size; start += _shape.Group)
+            isChanged |= TryNeighbours(piece, start);
+        for (int start = 0; start < piece.Size; start += _shape.Block)
+            isChanged |= FitBlock(piece, start);
+        return isChanged;
     }
 
     // Each code in turn moves to where the loss is lowest with all others as they are.
-    private bool Descend(int row, Span<float> values)
+    private bool Descend(Piece piece)
     {
-        bool changed = false;
+        bool isChanged = false;
         int size = _shape.Group;
-        for (int start = 0; start < values.Length; start += size)
+        for (int start = 0; start < piece.Size; start += size)
         {
-            int first = (row * values.Length) + start;
-            AffineGroup group = _grid.GroupOf(first / size);
+            AffineGroup group = _grid.GroupOf((piece.First + start) / size);
             float inverse = group.Inverse;
             if (inverse == 0) continue;
-            for (int column = start; column < start + size; column++)
+            for (int i = start; i < start + size; i++)
             {
-                float diagonal = _hessian.Values[(column * values.Length) + column];
+                float diagonal = piece.Hessian[(i * piece.Size) + i];
                 if (!(diagonal > 0)) continue;
-                int code = _shape.Levels.Code(group.Place(values[column] - (_gradient[column] / diagonal), inverse));
-                ref byte own = ref _grid.Codes[first + column - start];
+                int code = _shape.Levels.Code(group.Place(piece.Values[i] - (piece.Gradient[i] / diagonal), inverse));
+                ref byte own = ref _grid.Codes[piece.First + i];
                 if (code == own) continue;
                 own = (byte)code;
-                Move(column, group.Value(_shape.Levels[code]), values);
-                changed = true;
+                piece.Move(i, group.Value(_shape.Levels[code]));
+                isChanged = true;
             }
         }
 
-        return changed;
-    }
-
-    private void Move(int column, float value, Span<float> values)
-    {
-        float step = value - values[column];
-        if (step == 0) return;
-        values[column] = value;
-        _error[column] += step;
-        Rows.Add(_hessian.Row(column), step, _gradient);
+        return isChanged;
     }
 
     // The group's part of the loss is (v − t) Hⱼⱼ (v − t)ᵀ with t = v − inv(Hⱼⱼ) g, the optimum with all other groups as they are.
-    private bool TryNeighbours(int row, int start, Span<float> values)
+    private bool TryNeighbours(Piece piece, int start)
     {
-        int size = _shape.Group, group = ((row * values.Length) + start) / size, block = group / _shape.Groups;
-        ReadOnlySpan<float> inverse = _factors.Inverse.AsSpan(start * size, size * size), gradient = _gradient.AsSpan(start, size);
+        int size = _shape.Group, group = (piece.First + start) / size, block = group / _shape.Groups, column = piece.Column + start;
+        ReadOnlySpan<float> inverse = _factors.Inverse.AsSpan(column * size, size * size), gradient = piece.Gradient.Slice(start, size);
         float current = 0;
         for (int i = 0; i < size; i++)
         {
             float step = Rows.Dot(inverse.Slice(i * size, size), gradient);
-            _optimum[i] = values[start + i] - step;
+            _optimum[i] = piece.Values[start + i] - step;
             current += step * gradient[i];
         }
 
@@ -107,7 +161,7 @@ internal sealed class Refinement
         bool isFound = false;
         for (int step = -1; step <= 1; step++)
             for (int other = -1; other <= 1; other++)
-                if (Neighbour(own, step, other) is { } tried && TryRound(tried.Group, start, ref best))
+                if (Neighbour(own, step, other) is { } tried && TryRound(tried.Group, column, ref best))
                 {
                     found = tried;
                     isFound = true;
@@ -119,8 +173,8 @@ internal sealed class Refinement
         AffineGroup chosen = found.Group;
         for (int i = 0; i < size; i++)
         {
-            _grid.Codes[(row * values.Length) + start + i] = _bestCodes[i];
-            Move(start + i, chosen.Value(_shape.Levels[_bestCodes[i]]), values);
+            _grid.Codes[piece.First + start + i] = _bestCodes[i];
+            piece.Move(start + i, chosen.Value(_shape.Levels[_bestCodes[i]]));
         }
 
         return true;
@@ -144,12 +198,12 @@ internal sealed class Refinement
     }
 
     // Rounds the group's columns one after the other toward the optimum; true where the loss is below the best, which it replaces.
-    private bool TryRound(AffineGroup group, int start, ref float best)
+    private bool TryRound(AffineGroup group, int column, ref float best)
     {
         float inverse = group.Inverse;
         if (inverse == 0) return false;
         int size = _shape.Group;
-        ReadOnlySpan<float> upper = _factors.Upper.AsSpan(start * size, size * size);
+        ReadOnlySpan<float> upper = _factors.Upper.AsSpan(column * size, size * size);
         _optimum.CopyTo(_work, 0);
         float loss = 0;
         for (int i = 0; i < size; i++)
@@ -168,9 +222,9 @@ internal sealed class Refinement
     }
 
     // With codes and whole numbers fixed the block's values are d·u − dmin·v, so that the loss is quadratic in d and dmin.
-    private bool FitBlock(int row, int start, Span<float> values)
+    private bool FitBlock(Piece piece, int start)
     {
-        int size = _shape.Group, length = _shape.Block, first = (row * values.Length) + start, block = first / length;
+        int size = _shape.Group, length = _shape.Block, first = piece.First + start, block = first / length;
         bool hasMin = _shape.HighMin > 0 || _shape.HasOffset;
         for (int i = 0; i < length; i++)
         {
@@ -183,12 +237,12 @@ internal sealed class Refinement
         Array.Clear(_minProduct);
         for (int i = 0; i < length; i++)
         {
-            ReadOnlySpan<float> part = _hessian.Row(start + i).Slice(start, length);
+            ReadOnlySpan<float> part = piece.Hessian.Slice(((start + i) * piece.Size) + start, length);
             Rows.Add(part, _slope[i], _product);
             if (hasMin) Rows.Add(part, _minSlope[i], _minProduct);
         }
 
-        ReadOnlySpan<float> gradient = _gradient.AsSpan(start, length);
+        ReadOnlySpan<float> gradient = piece.Gradient.Slice(start, length);
         double uu = LayerHessian.Dot(_slope, _product), ug = LayerHessian.Dot(_slope, gradient), uv = 0, vv = 0, vg = 0, step, minStep = 0;
         if (hasMin)
         {
@@ -209,18 +263,53 @@ internal sealed class Refinement
         }
 
         float d = _grid.BlockScales[block], dmin = _grid.BlockMinima[block], newD = _shape.Store(d + step), newDmin = hasMin ? _shape.Store(dmin + minStep) : dmin;
-        if (!_shape.IsSigned && !(newD > 0) || !_shape.HasOffset && newDmin < 0) return false;
+        if ((!_shape.IsSigned && !(newD > 0)) || (!_shape.HasOffset && newDmin < 0)) return false;
         (step, minStep) = ((double)newD - d, (double)newDmin - dmin);
         double change = (2 * ((step * ug) + (minStep * vg))) + (step * step * uu) + (2 * step * minStep * uv) + (minStep * minStep * vv);
         if (!(change < 0)) return false;
         (_grid.BlockScales[block], _grid.BlockMinima[block]) = (newD, newDmin);
         for (int i = 0; i < length; i++)
-            Move(start + i, _grid.GroupOf((first + i) / size).Value(_shape.Levels[_grid.Codes[first + i]]), values);
+            piece.Move(start + i, _grid.GroupOf((first + i) / size).Value(_shape.Levels[_grid.Codes[first + i]]));
         return true;
     }
 
     private readonly record struct Parameters(float D, float Dmin, int Scale, int Min, int Zero)
     {
         public AffineGroup Group => new(D * Scale, Zero, Dmin * Min);
+    }
+
+    /// <summary>Some columns of one row.</summary>
+    private readonly ref struct Piece(int first, ReadOnlySpan<float> hessian, int column, Span<float> values, Span<float> gradient, Span<float> steps)
+    {
+        /// <summary>The place of the first weight in the matrix.</summary>
+        public readonly int First = first;
+
+        /// <summary>The first column.</summary>
+        public readonly int Column = column;
+
+        /// <summary>[size x size] the piece's own part of H.</summary>
+        public readonly ReadOnlySpan<float> Hessian = hessian;
+
+        /// <summary>[size] values of the codes.</summary>
+        public readonly Span<float> Values = values;
+
+        /// <summary>[size] g.</summary>
+        public readonly Span<float> Gradient = gradient;
+
+        /// <summary>[size] how far the values have moved.</summary>
+        public readonly Span<float> Steps = steps;
+
+        /// <summary>Columns.</summary>
+        public int Size => Values.Length;
+
+        /// <summary>Moves a value, and the piece's gradient with it.</summary>
+        public void Move(int i, float value)
+        {
+            float step = value - Values[i];
+            if (step == 0) return;
+            Values[i] = value;
+            Steps[i] += step;
+            Rows.Add(Hessian.Slice(i * Size, Size), step, Gradient);
+        }
     }
 }

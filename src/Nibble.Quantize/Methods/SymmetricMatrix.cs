@@ -3,31 +3,46 @@ namespace Nibble.Quantize.Methods;
 /// <summary>Factors of symmetric positive definite matrices in double precision, row by row so that all inner loops run along rows.</summary>
 internal static class SymmetricMatrix
 {
+    // Columns whose earlier ones are subtracted in one go, rows that a thread takes, and columns of the inverse that it takes.
+    private const int Block = 64, PartRows = 16, Stripe = 64;
+
     /// <summary>Replaces a matrix by its lower Cholesky factor L, L Lᵀ being the matrix; zeros above the diagonal.</summary>
     /// <param name="matrix">[size x size]; only its lower triangle is read.</param>
     /// <param name="size">Rows and columns.</param>
     /// <returns>False where the matrix is not positive definite; the contents are then of no use.</returns>
     public static bool TryCholesky(double[] matrix, int size)
     {
-        for (int j = 0; j < size; j++)
+        for (int start = 0; start < size; start += Block)
         {
-            Span<double> row = matrix.AsSpan(j * size, size);
-            double pivot = row[j] - Rows.Dot(row[..j], row[..j]);
-            if (!(pivot > 0) || !double.IsFinite(pivot))
-                return false;
-            double root = Math.Sqrt(pivot);
-            row[j] = root;
-            row[(j + 1)..].Clear();
-            int done = j;
-            Parallel.For(0, (size - j - 1 + 63) / 64, part =>
+            int first = start, end = Math.Min(size, start + Block);
+            Parallel.For(0, (size - first + PartRows - 1) / PartRows, part =>
             {
-                int first = done + 1 + (part * 64), end = Math.Min(size, first + 64);
-                ReadOnlySpan<double> left = matrix.AsSpan(done * size, done);
-                for (int i = first; i < end; i++)
-                    matrix[(i * size) + done] = (matrix[(i * size) + done] - Rows.Dot(matrix.AsSpan(i * size, done), left)) / root;
+                int from = first + (part * PartRows);
+                for (int i = from; i < Math.Min(size, from + PartRows); i++)
+                    for (int j = first; j < Math.Min(end, i + 1); j++)
+                        matrix[(i * size) + j] -= Rows.Dot(matrix.AsSpan(i * size, first), matrix.AsSpan(j * size, first));
+            });
+            for (int j = first; j < end; j++)
+            {
+                double pivot = Reduced(matrix, size, first, j, j);
+                if (!(pivot > 0) || !double.IsFinite(pivot))
+                    return false;
+                matrix[(j * size) + j] = Math.Sqrt(pivot);
+                for (int i = j + 1; i < end; i++)
+                    matrix[(i * size) + j] = Reduced(matrix, size, first, i, j) / matrix[(j * size) + j];
+            }
+
+            Parallel.For(0, (size - end + PartRows - 1) / PartRows, part =>
+            {
+                int from = end + (part * PartRows);
+                for (int i = from; i < Math.Min(size, from + PartRows); i++)
+                    for (int j = first; j < end; j++)
+                        matrix[(i * size) + j] = Reduced(matrix, size, first, i, j) / matrix[(j * size) + j];
             });
         }
 
+        for (int i = 0; i < size; i++)
+            matrix.AsSpan((i * size) + i + 1, size - i - 1).Clear();
         return true;
     }
 
@@ -37,17 +52,28 @@ internal static class SymmetricMatrix
     public static double[] InvertLower(double[] lower, int size)
     {
         double[] inverse = new double[size * size];
-        for (int i = 0; i < size; i++)
+        Parallel.For(0, (size + Stripe - 1) / Stripe, stripe =>
         {
-            Span<double> target = inverse.AsSpan(i * size, i + 1);
-            for (int k = 0; k < i; k++)
-                Rows.Add<double>(inverse.AsSpan(k * size, k + 1), -lower[(i * size) + k], target[..(k + 1)]);
-            double scale = 1 / lower[(i * size) + i];
-            for (int j = 0; j < i; j++)
-                target[j] *= scale;
-            target[i] = scale;
-        }
+            int first = stripe * Stripe, end = Math.Min(size, first + Stripe);
+            for (int i = first; i < size; i++)
+            {
+                Span<double> target = inverse.AsSpan((i * size) + first, Math.Min(end, i + 1) - first);
+                for (int k = first; k < i; k++)
+                {
+                    int count = Math.Min(end, k + 1) - first;
+                    Rows.Add<double>(inverse.AsSpan((k * size) + first, count), -lower[(i * size) + k], target[..count]);
+                }
 
+                double scale = 1 / lower[(i * size) + i];
+                for (int j = first; j < Math.Min(end, i); j++)
+                    target[j - first] *= scale;
+                if (i < end) target[i - first] = scale;
+            }
+        });
         return inverse;
     }
+
+    // What is left of an element when the columns of its block before it are subtracted.
+    private static double Reduced(double[] matrix, int size, int first, int i, int j) =>
+        matrix[(i * size) + j] - Rows.Dot(matrix.AsSpan((i * size) + first, j - first), matrix.AsSpan((j * size) + first, j - first));
 }

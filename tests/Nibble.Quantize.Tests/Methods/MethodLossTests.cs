@@ -17,6 +17,7 @@ public sealed class MethodLossTests(MethodMeter meter) : IClassFixture<MethodMet
 
     [Theory]
     [InlineData("gptq:act-order", "int4:g128:asym", 0.0028)]
+    [InlineData("gptq:act-order:refine=4", "Q4_K", 0.0015)]
     [InlineData("awq", "int4:g128:asym", 0.0060)]
     public void Methods_that_look_at_activations_lose_little(string method, string target, double most) => Assert.InRange(Kl(method, target), most / 4, most);
 
@@ -29,7 +30,12 @@ public sealed class MethodLossTests(MethodMeter meter) : IClassFixture<MethodMet
     [InlineData("gptq:act-order", "int4:g32", 0.0027)]
     [InlineData("gptq:act-order", "nf4", 0.0050)]
     [InlineData("gptq:act-order", "Q4_K", 0.0016)]
-    [InlineData("gptq:act-order:refine=4", "Q4_K", 0.0014)]
+    [InlineData("gptq:act-order:refine=4", "Q4_0", 0.0018)]
+    [InlineData("gptq:act-order:refine=4", "IQ4_XS", 0.00155)]
+    [InlineData("gptq:act-order:refine=4", "Q3_K", 0.0060)]
+    [InlineData("gptq:act-order:refine=4", "Q5_K", 0.00037)]
+    [InlineData("gptq:act-order:refine=4", "Q6_K", 0.00009)]
+    [InlineData("gptq:act-order:refine=4", "nf4", 0.0019)]
     [InlineData("gptq:act-order", "Q4_0", 0.0020)]
     [InlineData("gptq:act-order", "IQ4_XS", 0.0017)]
     [InlineData("gptq:act-order", "Q3_K", 0.0073)]

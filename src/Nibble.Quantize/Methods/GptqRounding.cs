@@ -44,7 +44,7 @@ public sealed class GptqRounding : RoundingMethod
     public override bool Supports(TensorTarget target) => target switch
     {
         GroupTarget group => group.Zero != GroupZero.Float,
-        TableTarget table => !table.IsDouble,
+        TableTarget => true,
         BlockTarget blocks => BlockGrid.Supports(blocks.Format),
         _ => false,
     };
@@ -77,16 +77,24 @@ public sealed class GptqRounding : RoundingMethod
                 IntegerGrid integers = new(task.Rows, task.Columns, target.Bits, target.GroupOf(task.Columns), target.Zero == GroupZero.Middle);
                 Gptq.Quantize(task.Weights, hessian, integers, RefineRounds, options);
                 return NearestGroups.Parts(task, target, integers.Codes, integers.Scales, integers.Zeros);
-            case TableTarget { IsDouble: false, Table: var name }:
+            case TableTarget { Table: var name, IsDouble: var isDouble }:
                 ImmutableArray<float> table = NearestTable.Table(name);
                 if (task.Columns % TableTarget.Block != 0)
                     throw new ArgumentException($"tensor '{task.Name}' has {task.Columns} columns, which blocks of {TableTarget.Block} do not divide; GPTQ makes only {name} blocks that end with the row.", nameof(task));
                 TableGrid grid = new(task.Rows, task.Columns, table.AsSpan(), TableTarget.Block, halfScales: false);
+                Dictionary<EncodedPart, byte[]> parts = [];
+                if (isDouble)
+                {
+                    // Nested scales follow from the fitted ones of 256 blocks; codes are then chosen by what a reader finds.
+                    grid.Fit(task.Weights, hessian.Importance, options);
+                    grid.Fix(NearestTable.Describe((TableEncoding)task.Encoding!, grid.Scales, table, parts));
+                }
+
                 Gptq.Quantize(task.Weights, hessian, grid, RefineRounds, options);
+                if (!isDouble) NearestTable.Describe((TableEncoding)task.Encoding!, grid.Scales, table, parts);
                 byte[] codes = new byte[grid.Codes.Length / 2];
                 CodeBits.Pack(grid.TableCodes(), 4, codes);
-                Dictionary<EncodedPart, byte[]> parts = new() { [EncodedPart.Codes] = codes };
-                NearestTable.Describe((TableEncoding)task.Encoding!, grid.Scales, table, parts);
+                parts[EncodedPart.Codes] = codes;
                 return new RoundedMatrix(parts);
             default:
                 throw NoTarget(task);

@@ -112,7 +112,7 @@ internal sealed class Refinement
             isChanged = true;
         for (int start = 0; start < piece.Size; start += _shape.Group)
             isChanged |= TryNeighbours(piece, start);
-        for (int start = 0; start < piece.Size; start += _shape.Block)
+        for (int start = 0; start < piece.Size && !_grid.IsFixed; start += _shape.Block)
             isChanged |= FitBlock(piece, start);
         return isChanged;
     }
@@ -183,6 +183,7 @@ internal sealed class Refinement
     // Whole scale and minimum, or scale and zero or offset, a step away; null where there is no such.
     private Parameters? Neighbour(Parameters own, int step, int other)
     {
+        if (_grid.IsFixed) return step == 0 && other == 0 ? own : null;
         if (_shape.HasGroupScales)
         {
             int scale = own.Scale + step, min = own.Min + other;

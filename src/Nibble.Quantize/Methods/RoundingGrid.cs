@@ -30,6 +30,9 @@ public abstract class RoundingGrid
 
     internal GridShape Shape { get; }
 
+    /// <summary>Whether scales were given and stay; only codes are chosen.</summary>
+    internal bool IsFixed { get; private protected set; }
+
     /// <summary>[rows x blocks] d.</summary>
     internal float[] BlockScales { get; }
 
@@ -48,15 +51,16 @@ public abstract class RoundingGrid
     /// <summary>Fits every group's parameters to a matrix: what they leave of S(importance · error²) when every weight is rounded to its nearest is made small.</summary>
     /// <param name="weights">[rows x columns].</param>
     /// <param name="importance">[columns], what an error in a column weighs, from 0 up.</param>
+    /// <param name="options">How many threads, and what stops it; null for one a core.</param>
     /// <exception cref="ArgumentException">The lengths are not the grid's.</exception>
-    public void Fit(float[] weights, float[] importance)
+    public void Fit(float[] weights, float[] importance, ParallelOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(weights);
         ArgumentNullException.ThrowIfNull(importance);
         CheckLength(weights);
         if (importance.Length != Columns)
             throw new ArgumentException($"The grid is of {Rows} x {Columns}; {importance.Length} columns' importance were given.", nameof(importance));
-        Parallel.For(0, Rows, row => FitRow(row, weights.AsSpan(row * Columns, Columns), importance));
+        Parallel.For(0, Rows, options ?? new ParallelOptions(), row => FitRow(row, weights.AsSpan(row * Columns, Columns), importance));
     }
 
     /// <summary>Rounds a weight, keeps its code and returns the value that the code stands for. Rows may be rounded on several threads at a time.</summary>
@@ -84,6 +88,7 @@ public abstract class RoundingGrid
 
     internal void FitRow(int row, ReadOnlySpan<float> weights, ReadOnlySpan<float> importance)
     {
+        if (IsFixed) return;
         int size = Shape.Block;
         for (int start = 0, block = row * (Columns / size); start < Columns; start += size, block++)
             GroupFit.Fit(this, block, weights.Slice(start, size), importance.Slice(start, size));

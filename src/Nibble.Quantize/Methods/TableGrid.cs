@@ -25,8 +25,19 @@ public sealed class TableGrid : RoundingGrid
     /// <summary>Columns of a block.</summary>
     public int Block { get; }
 
-    /// <summary>[rows x blocks], above 0.</summary>
+    /// <summary>[rows x blocks], above 0 where they were fitted.</summary>
     public float[] Scales => BlockScales;
+
+    /// <summary>Sets the scales, which stay from then on: those that a reader finds where scales are rounded together, as in double quantization.</summary>
+    /// <param name="scales">[rows x blocks].</param>
+    /// <exception cref="ArgumentException">There are not as many scales as blocks.</exception>
+    public void Fix(ReadOnlySpan<float> scales)
+    {
+        if (scales.Length != Scales.Length) throw new ArgumentException($"{scales.Length} scales were given for {Scales.Length} blocks.", nameof(scales));
+        scales.CopyTo(Scales);
+        GroupScales.AsSpan().Fill(1);
+        IsFixed = true;
+    }
 
     /// <summary>The place in the table of each weight.</summary>
     /// <returns>[rows x columns].</returns>

@@ -56,6 +56,21 @@ public sealed class GptqTests
     }
 
     [Fact]
+    public void Scales_that_are_given_stay()
+    {
+        TableGrid grid = new(Rows, Columns, EncodedSamples.Nf4, 64, halfScales: false), fitted = new(Rows, Columns, EncodedSamples.Nf4, 64, halfScales: false);
+        fitted.Fit(s_weights, s_hessian.Importance);
+        float[] scales = [.. fitted.Scales.Select((scale, i) => i == 3 ? 0 : scale * (1 + (0.02f * (i % 3))))];
+        grid.Fix(scales);
+        float[] solved = Gptq.Quantize(s_weights, s_hessian, grid);
+        Assert.Equal(scales, grid.Scales);
+        Assert.Equal(MethodData.Values(grid), solved);
+        Assert.All(solved.Skip(3 * 64).Take(64), value => Assert.Equal(0, value));
+        Assert.True(s_hessian.Loss(s_weights, solved) < s_hessian.Loss(s_weights, Gptq.Quantize(s_weights, s_hessian, grid, 0)));
+        Assert.Contains("for 96 blocks", Assert.Throws<ArgumentException>(() => grid.Fix([1])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Refinement_never_raises_the_loss_and_more_rounds_lower_it()
     {
         double last = double.PositiveInfinity;

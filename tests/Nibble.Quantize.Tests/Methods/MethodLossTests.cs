@@ -36,6 +36,7 @@ public sealed class MethodLossTests(MethodMeter meter) : IClassFixture<MethodMet
     [InlineData("gptq:act-order:refine=4", "Q5_K", 0.00037)]
     [InlineData("gptq:act-order:refine=4", "Q6_K", 0.00009)]
     [InlineData("gptq:act-order:refine=4", "nf4", 0.0019)]
+    [InlineData("gptq:act-order:refine=4", "nf4:double", 0.0021)]
     [InlineData("gptq:act-order", "Q4_0", 0.0020)]
     [InlineData("gptq:act-order", "IQ4_XS", 0.0017)]
     [InlineData("gptq:act-order", "Q3_K", 0.0073)]

@@ -1,3 +1,4 @@
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Packed;
 using Nibble.Cpu.Threading;
@@ -16,5 +17,13 @@ public sealed partial class CpuBackend
     }
 
     /// <summary>The kernel whose instructions multiply weights of a format. Those that are decoded are multiplied in float32, as F16 is, with the vectors of the path.</summary>
-    internal BlockKernel PeakKernelOf(BlockFormat format) => PackedKernelOf(format) ?? PackedKernels.Find(PackedKernels.Of(_path.Name), BlockFormats.F16)!;
+    internal BlockKernel PeakKernelOf(BlockFormat format) => PackedKernelOf(Alike(format)) ?? PackedKernels.Find(PackedKernels.Of(_path.Name), BlockFormats.F16)!;
+
+    // A block format with the kind of codes that an encoding has.
+    private static BlockFormat Alike(BlockFormat format) => format switch
+    {
+        EncodedFormat { Use: CodeUse.Float } => BlockFormats.F16,
+        EncodedFormat encoded => encoded.Use == CodeUse.Table || encoded.BlockBytes == encoded.BlockValues ? BlockFormats.Q8_0 : BlockFormats.Q4_0,
+        _ => format,
+    };
 }

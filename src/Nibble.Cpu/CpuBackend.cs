@@ -130,7 +130,7 @@ public sealed partial class CpuBackend : Backend
         return operation switch
         {
             Operation.MatMul or Operation.MatMulExperts when format is EncodedFormat encoded && !_exact =>
-                $"{_path.Name}: {format.Name} packed by 16 rows x {(encoded.IsFloat ? "float32" : "8-bit")} activations",
+                $"{_path.Name}: {format.Name} packed by 16 rows x {(encoded.Use == CodeUse.Float ? "float32" : "8-bit")} activations",
             Operation.MatMul or Operation.MatMulExperts => PackedKernelOf(format) is { } kernel
                 ? $"{_path.Name}: {format.Name} packed by 16 rows x {(kernel.Kind == CodeKind.Floats ? "float32" : "8-bit")} activations, {kernel.Instructions}"
                 : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",

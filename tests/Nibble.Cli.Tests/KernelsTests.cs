@@ -82,6 +82,21 @@ public sealed class KernelsTests : IDisposable
     }
 
     [Fact]
+    public void Encodings_are_measured_where_they_are_asked_for()
+    {
+        JsonElement[] results = Json("-f", "nf4_b64,INT4_g128,int4_g128_zeros,int8_row,fp8_128x128", "-s", "48x256", "-n", "1,3", "-r", "1");
+        Assert.Equal(["nf4_b64", "int4_g128", "int4_g128_zeros", "int8_row", "fp8_128x128"], results.Where(result => Number(result, "tokens") == 3).Select(result => Text(result, "format")));
+        double[] bits = [4.5, 4.25, 4.3125, 8.25, 8.25];
+        for (int i = 0; i < bits.Length; i++)
+            Assert.Equal(48 * 256 * bits[i] / 8, Number(results[2 * i], "weight_bytes"));
+
+        // Codes, and scales in F16: two in a row.
+        Assert.Equal((48 * 128) + (48 * 2 * 2), Number(results[2], "file_bytes"));
+        Assert.Contains("float32", Text(results[^1], "instructions"), StringComparison.Ordinal);
+        Assert.Contains("products", Text(results[0], "instructions"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Csv_holds_the_same_fields()
     {
         string[] lines = Cli.Run("kernels", "-f", "Q6_K", "-s", "32x256", "-n", "1,2", "-r", "1", "-o", "csv").Succeeded().Output.Split('\n');
@@ -138,6 +153,8 @@ public sealed class KernelsTests : IDisposable
     [InlineData("'0x64' (--shape) has 0 rows", "-s", "0x64")]
     [InlineData("16x64 (--shape) has 64 columns; Q4_K needs a multiple of 256", "-s", "16x64", "-f", "Q4_0,Q4_K")]
     [InlineData("16x48 (--shape) has 48 columns; F32 needs a multiple of 32", "-s", "16x48", "-f", "F32")]
+    [InlineData("16x96 (--shape): random has 96 columns, which groups of 128 do not divide; 32 and the whole row (96) are possible.", "-s", "16x96", "-f", "int4_g128")]
+    [InlineData("int4_g64, int4_g128", "-f", "int4_g100")]
     [InlineData("--tokens is 0; it must be 1 to 65536", "-n", "0")]
     [InlineData("--repetitions is 0", "-r", "0")]
     [InlineData("--threads is 2000", "-t", "2000")]

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Nibble.Cli.Bench;
 using Nibble.Cli.Kernels;
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Cpu;
 
@@ -15,7 +16,7 @@ internal static class KernelsCommand
     /// <summary>The command.</summary>
     public static Command Create()
     {
-        Option<string[]> formats = new("--format", "-f") { Description = "Formats of weights, such as Q4_0,Q8_0; without it all." };
+        Option<string[]> formats = new("--format", "-f") { Description = $"Formats of weights, such as Q4_0,Q8_0, or encodings: {string.Join(", ", RandomEncodings.Names)}; without it all formats." };
         Option<string[]> shapes = new("--shape", "-s") { Description = "ROWSxCOLUMNS of a matrix; may be repeated.", DefaultValueFactory = _ => ["2048x2048", "5632x2048"] };
         Option<string[]> tokens = new("--tokens", "-n") { Description = "Tokens multiplied together. Lists: 1,2,3; ranges: 128-512+128, 1-512*2.", DefaultValueFactory = _ => ["1,4,8,512"] };
         Option<int> threads = new("--threads", "-t") { Description = "Threads of the CPU; 0 for one a core.", DefaultValueFactory = _ => 0 };
@@ -103,7 +104,17 @@ internal static class KernelsCommand
 
     private static List<BlockFormat> Formats(string[] names) => names.Length == 0
         ? [.. BlockFormats.All]
-        : [.. Split(names).Select(name => BlockFormats.Find(name) ?? throw new UsageException($"'{name}' is no format of weights (--format); use one of {string.Join(", ", BlockFormats.All)}.")).Distinct()];
+        : [.. Split(names).Select(Format).Distinct()];
+
+    private static BlockFormat Format(string name)
+    {
+        if (BlockFormats.Find(name) is { } format) return format;
+
+        // The format of an encoding of whole rows is named the same for any shape.
+        TensorEncoding encoding = RandomEncodings.Find(name, 1024, 2)
+            ?? throw new UsageException($"'{name}' is no format of weights (--format); use one of {string.Join(", ", BlockFormats.All)}, {string.Join(", ", RandomEncodings.Names)}.");
+        return EncodedFormat.Of(encoding);
+    }
 
     // Null stands for the choice of the backend.
     private static List<string?> Paths(string[] names)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 
 namespace Nibble.Cli.Kernels;
@@ -30,6 +31,15 @@ internal sealed record KernelShape(int Rows, int Columns)
     /// <exception cref="UsageException">It has not.</exception>
     public void Check(BlockFormat format)
     {
+        try
+        {
+            RandomEncodings.Find(format.Name, Columns, Rows)?.Check();
+        }
+        catch (ArgumentException error)
+        {
+            throw new UsageException($"{this} (--shape): {error.Message} Give another shape, or other formats (--format).");
+        }
+
         int unit = Math.Max(ColumnUnit, format.BlockValues);
         if (Columns % unit != 0)
             throw new UsageException($"{this} (--shape) has {Columns} columns; {format} needs a multiple of {unit}. Give another shape, or other formats (--format).");
@@ -87,7 +97,7 @@ internal sealed record KernelResult
     public required KernelPeaks Peaks { get; init; }
 
     /// <summary>Bytes of a matrix in a file.</summary>
-    public long FileBytes => Shape.Rows * Format.RowBytes(Shape.Columns);
+    public required long FileBytes { get; init; }
 
     /// <summary>Multiplications with addition in a product.</summary>
     public double Macs => (double)Shape.Rows * Shape.Columns * Tokens;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Cpu;
 
@@ -67,6 +68,7 @@ internal sealed class KernelRunner : IDisposable
                     Shape = shape,
                     Tokens = count,
                     Copies = matrices.Count,
+                    FileBytes = matrices.FileBytes,
                     WeightBytes = matrices.WeightBytes,
                     IsFromMemory = matrices.Count * matrices.WeightBytes > _bandwidth.CacheBytes,
                     Samples = Samples(matrices, count, repetitions),
@@ -138,7 +140,7 @@ internal sealed class KernelRunner : IDisposable
     /// <summary>As many equal matrices as are twice as large as the caches together, within bounds of memory and number.</summary>
     private sealed class Matrices : IDisposable
     {
-        private readonly List<RandomMatrix> _sources = [];
+        private readonly List<IWeightSource> _sources = [];
         private readonly List<Weight> _weights = [];
         private int _next;
 
@@ -152,7 +154,8 @@ internal sealed class KernelRunner : IDisposable
                 throw new InsufficientMemoryException($"a matrix of {format} with {shape} values, packed and not, and {tokens} tokens take {least:N0} bytes; {available:N0} are free, of which half may be used. Give a smaller --shape or fewer --tokens.");
             try
             {
-                _sources.Add(new RandomMatrix(format, shape.Rows, shape.Columns));
+                _sources.Add(NewSource(format, shape));
+                FileBytes = _sources[0].ByteLength;
                 long packed = backend.UploadBytes(_sources[0]);
                 WeightBytes = packed > 0 ? packed : fileBytes;
                 long wanted = Math.Min(Math.Clamp(2 * runner._bandwidth.CacheBytes, LeastBytes, MostBytes), available / 4);
@@ -161,7 +164,7 @@ internal sealed class KernelRunner : IDisposable
                 {
                     runner._cancellation.ThrowIfCancellationRequested();
                     // Packed matrices have memory of their own, others are read where their source has them.
-                    if (packed == 0 && i > 0) _sources.Add(_sources[0].Copy());
+                    if (packed == 0 && i > 0) _sources.Add(_sources[0] is RandomMatrix matrix ? matrix.Copy() : NewSource(format, shape));
                     _weights.Add(backend.Upload(_sources[^1]));
                     backend.Prepare(_weights[i]);
                 }
@@ -175,9 +178,15 @@ internal sealed class KernelRunner : IDisposable
 
         public KernelShape Shape { get; }
 
+        public long FileBytes { get; }
+
         public long WeightBytes { get; }
 
         public int Count => _weights.Count;
+
+        private static IWeightSource NewSource(BlockFormat format, KernelShape shape) => RandomEncodings.Find(format.Name, shape.Columns, shape.Rows) is { } encoding
+            ? RandomEncodings.Create(encoding)
+            : new RandomMatrix(format, shape.Rows, shape.Columns);
 
         public Weight Next()
         {
@@ -189,7 +198,7 @@ internal sealed class KernelRunner : IDisposable
         public void Dispose()
         {
             foreach (Weight weight in _weights) weight.Dispose();
-            foreach (RandomMatrix source in _sources) source.Dispose();
+            foreach (IDisposable source in _sources.OfType<IDisposable>()) source.Dispose();
         }
     }
 }

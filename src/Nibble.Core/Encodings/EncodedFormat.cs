@@ -4,6 +4,19 @@ using Nibble.Core.Formats;
 
 namespace Nibble.Core.Encodings;
 
+/// <summary>What the codes of an encoding are.</summary>
+public enum CodeUse
+{
+    /// <summary>Whole numbers.</summary>
+    Whole,
+
+    /// <summary>Places in a table.</summary>
+    Table,
+
+    /// <summary>Floats.</summary>
+    Float,
+}
+
 /// <summary>
 /// The format that an encoded tensor has beside those of plain ones: a name for reports, the same for all tensors of one <see cref="TensorEncoding.Title"/>, and the bits of its codes. There are no blocks:
 /// scales lie elsewhere, so that values come from <see cref="IWeightSource.CopyRow"/> alone and nothing is encoded or decoded here.
@@ -11,23 +24,24 @@ namespace Nibble.Core.Encodings;
 /// <remarks><see cref="BlockFormat.BlockValues"/> and <see cref="BlockFormat.BlockBytes"/> are those of codes that fill whole bytes, without scales.</remarks>
 public sealed class EncodedFormat : BlockFormat
 {
-    private static readonly ConcurrentDictionary<(string Name, int Bits, bool IsFloat), EncodedFormat> s_known = new();
+    private static readonly ConcurrentDictionary<(string Name, int Bits, CodeUse Use), EncodedFormat> s_known = new();
 
-    private EncodedFormat(string name, int bits, bool isFloat)
+    private EncodedFormat(string name, int bits, CodeUse use)
         : base(name, uint.MaxValue, bits == 3 ? 8 : 8 / bits, bits == 3 ? 3 : 1)
     {
-        IsFloat = isFloat;
+        Use = use;
     }
 
-    /// <summary>Whether codes are floats, not whole numbers or places in a table.</summary>
-    public bool IsFloat { get; }
+    /// <summary>What codes are.</summary>
+    public CodeUse Use { get; }
 
     /// <summary>The format of an encoding.</summary>
     /// <param name="encoding">The encoding.</param>
     public static EncodedFormat Of(TensorEncoding encoding)
     {
         ArgumentNullException.ThrowIfNull(encoding);
-        return s_known.GetOrAdd((encoding.Title.Replace(' ', '_'), encoding.BitsPerCode, encoding is Float8Encoding), key => new EncodedFormat(key.Name, key.Bits, key.IsFloat));
+        CodeUse use = encoding is Float8Encoding ? CodeUse.Float : encoding is TableEncoding ? CodeUse.Table : CodeUse.Whole;
+        return s_known.GetOrAdd((encoding.Title.Replace(' ', '_'), encoding.BitsPerCode, use), key => new EncodedFormat(key.Name, key.Bits, key.Use));
     }
 
     /// <inheritdoc/>

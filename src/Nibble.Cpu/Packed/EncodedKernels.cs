@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Nibble.Core.Encodings;
@@ -8,6 +9,9 @@ namespace Nibble.Cpu.Packed;
 /// <summary>Chooses the kernels of encoded weights.</summary>
 internal static class EncodedKernels
 {
+    // A load asks for a weight's kernels several times, and its table is looked for once.
+    private static readonly ConditionalWeakTable<EncodedTensor, StrongBox<TableBytes?>> s_tables = [];
+
     /// <summary>The kernel of a weight on a path, or null where it has no packed order: fewer than 32 columns share a scale, or 8 bits do not hold its table.</summary>
     /// <param name="path">Name of one of <see cref="CpuPaths.All"/>.</param>
     /// <param name="weight">The weight.</param>
@@ -18,7 +22,7 @@ internal static class EncodedKernels
         TableBytes table = new(default, 1);
         if (weight.Encoding is TableEncoding)
         {
-            if (TableBytes.Of(weight) is not { } found) return null;
+            if (s_tables.GetValue(weight, tensor => new StrongBox<TableBytes?>(TableBytes.Of(tensor))).Value is not { } found) return null;
             table = found;
         }
 

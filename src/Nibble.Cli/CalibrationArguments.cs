@@ -1,10 +1,12 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using Nibble.Core.Formats;
 using Nibble.Llm.Sessions;
 using Nibble.Llm.Tokenizers;
 using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Quantization;
 
 namespace Nibble.Cli;
 
@@ -34,27 +36,44 @@ internal sealed class CalibrationArguments
     /// <summary>Checks that there is a text where one is needed, and none where none is.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="needs">What methods need of activations, or null.</param>
-    /// <exception cref="UsageException">There is none, or one too many.</exception>
-    public void Check(ParseResult parsed, StatisticKinds? needs)
+    /// <param name="recipe">The recipe that is followed, or null.</param>
+    /// <returns>What a recipe says of the text, or null where none is needed.</returns>
+    /// <exception cref="UsageException">There is none, or one too many, or not the recipe's.</exception>
+    public RecipeText? Check(ParseResult parsed, StatisticKinds? needs, QuantizationRecipe? recipe)
     {
         FileInfo? text = parsed.GetValue(_text);
         if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
         if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
-        if (text is { Exists: false }) throw new UsageException($"there is no file '{text.FullName}' (--text).");
+        if (text is null) return null;
+        if (!text.Exists) throw new UsageException($"there is no file '{text.FullName}' (--text).");
+        RecipeText used = new(Hash(text), parsed.GetValue(_chunk), parsed.GetValue(_chunks));
+        if (recipe is null) return used;
+        if (recipe.Text is not { } wanted) throw new UsageException("the recipe names no text, but a method of it looks at activations; it was changed by hand. Name the text's SHA-256, chunk and chunks in it.");
+        foreach (Option option in (Option[])[_chunk, _chunks])
+            if (parsed.GetResult(option) is { Implicit: false }) throw new UsageException($"--recipe says how the text is cut; leave out {option.Name}.");
+        return wanted.Sha256 == used.Sha256 ? wanted : throw new UsageException($"'{text.Name}' (--text) is not the text of the recipe: its SHA-256 is {used.Sha256}, not {wanted.Sha256}.");
+    }
+
+    /// <summary>The SHA-256 of a file, as recipes have it.</summary>
+    public static string Hash(FileInfo file)
+    {
+        using FileStream stream = file.OpenRead();
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
 
     /// <summary>Loads the model and prepares to look at its activations.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="path">The model.</param>
     /// <param name="needs">What methods need.</param>
+    /// <param name="cut">How the text is cut: what <see cref="Check"/> gave.</param>
     /// <param name="threads">Threads; 0 for one a core.</param>
     /// <param name="progress">Told of each chunk.</param>
     /// <param name="cancellation">Looked at between layers.</param>
-    public CalibrationRun Open(ParseResult parsed, string path, StatisticKinds needs, int threads, IProgress<CalibrationProgress> progress, CancellationToken cancellation)
+    public CalibrationRun Open(ParseResult parsed, string path, StatisticKinds needs, RecipeText cut, int threads, IProgress<CalibrationProgress> progress, CancellationToken cancellation)
     {
         FileInfo textFile = parsed.GetValue(_text)!;
         string content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
-        int chunkTokens = parsed.GetValue(_chunk);
+        int chunkTokens = cut.ChunkTokens;
         LoadOptions options = new()
         {
             Device = parsed.GetValue(_device)!,
@@ -67,7 +86,7 @@ internal sealed class CalibrationArguments
         {
             Tokenizer tokenizer = model.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
-            CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null).Spread(parsed.GetValue(_chunks));
+            CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null).Spread(cut.Chunks);
             CalibrationOptions calibration = new() { Kinds = needs, CacheFolder = parsed.GetValue(_statistics)?.FullName };
             WarnOfText(model, text, content, ids, calibration.KvFormat, cancellation);
             if ((long)text.Chunks.Count * chunkTokens < CalibrationText.FewSamples)

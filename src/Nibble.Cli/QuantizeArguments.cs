@@ -13,9 +13,9 @@ internal sealed class QuantizeArguments
     private const int BestRefineRounds = 4, HqqGroup = 64;
 
     private readonly Option<string?> _type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M." };
-    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), nf4, fp4, int8 (LLM.int8)." };
+    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), smooth (8 bits a row, or a tensor with --group tensor, after channels of large inputs were made smaller; needs --text), nf4, fp4, int8 (LLM.int8)." };
     private readonly Option<int?> _bits = new("--bits") { Description = "Bits of the integers of --method: 3, 4 (the default) or 8." };
-    private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default; of hqq 64), or row for whole rows." };
+    private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default; of hqq 64), or row for whole rows; with 8 bits tensor for whole matrices." };
     private readonly Option<bool> _asym = new("--asym") { Description = "A zero for each group beside its scale." };
     private readonly Option<bool> _actOrder = new("--act-order") { Description = "With gptq: columns with the largest inputs first." };
     private readonly Option<bool> _double = new("--double") { Description = "With nf4 and fp4: the scales in 8 bits, too." };
@@ -27,10 +27,12 @@ internal sealed class QuantizeArguments
 
     private readonly Option<string?> _search = new("--search") { Description = "best: look longer. Blocks have less weighted error, and gptq goes over codes and scales again; the formats are the same." };
 
+    private readonly Option<FileInfo?> _recipe = new("--recipe") { Description = "A recipe (JSON) that says what each tensor becomes and how, in place of --type and --method." };
+
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
-        _method.AcceptOnlyFromAmong("rtn", "gptq", "awq", "hqq", "nf4", "fp4", "int8");
+        _method.AcceptOnlyFromAmong("rtn", "gptq", "awq", "hqq", "smooth", "nf4", "fp4", "int8");
         _search.AcceptOnlyFromAmong("best");
         command.Add(_type);
         command.Add(_method);
@@ -42,6 +44,19 @@ internal sealed class QuantizeArguments
         command.Add(_tensor);
         command.Add(_pure);
         command.Add(_search);
+        command.Add(_recipe);
+    }
+
+    /// <summary>The recipe that was given, or null.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <exception cref="UsageException">Another option says what tensors become, too.</exception>
+    public QuantizationRecipe? Recipe(ParseResult parsed)
+    {
+        if (parsed.GetValue(_recipe) is not { } file) return null;
+        Option[] others = [_type, _method, _bits, _group, _asym, _actOrder, _double, _pure, _tensor, _search];
+        foreach (Option other in others)
+            if (parsed.GetResult(other) is { Implicit: false }) throw new UsageException($"--recipe says what every tensor becomes; leave out {other.Name}.");
+        return QuantizationRecipe.Read(file.FullName);
     }
 
     /// <summary>What the options ask for.</summary>
@@ -53,11 +68,11 @@ internal sealed class QuantizeArguments
     {
         string? typeName = parsed.GetValue(_type), method = parsed.GetValue(_method);
         FileType? type = typeName is null ? null : FileType.Find(typeName) ?? throw new UsageException($"'{typeName}' is no type of file (--type); use one of {string.Join(", ", FileType.All)}.");
-        if (type is null && method is null) throw new UsageException("neither --type nor --method says what the weights become; --type Q4_K_M makes a file that llama.cpp reads, too.");
+        if (type is null && method is null) throw new UsageException("neither --type nor --method nor --recipe says what the weights become; --type Q4_K_M makes a file that llama.cpp reads, too.");
         if (type is null && parsed.GetValue(_pure)) throw new UsageException("--pure speaks of the mix of a --type; leave it out.");
         bool isBest = parsed.GetValue(_search) is not null;
         Refuse(parsed.GetValue(_actOrder) && method != "gptq", "--act-order", "only --method gptq has");
-        Refuse(isBest && method is "awq" or "hqq", "--search best", "rounding to nearest and gptq have");
+        Refuse(isBest && method is "awq" or "hqq" or "smooth", "--search best", "rounding to nearest and gptq have");
         RoundingMethod rounding = method switch
         {
             "gptq" => new GptqRounding { IsSorted = parsed.GetValue(_actOrder), RefineRounds = isBest ? BestRefineRounds : 0, Threads = threads },
@@ -65,13 +80,13 @@ internal sealed class QuantizeArguments
             "hqq" => new HqqRounding(),
             _ => new RoundToNearest { IsBest = isBest },
         };
-        if (type is not null && method is not ("nf4" or "fp4" or "int8") && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or leave out --method.");
+        if (type is not null && method is not ("nf4" or "fp4" or "int8" or "smooth") && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or leave out --method.");
         return new PlanOptions
         {
             Type = type,
             Target = Target(parsed, type, method),
             Method = rounding,
-            Transform = method == "awq" ? new AwqScaling() : null,
+            Transform = method is "awq" or "smooth" ? RoundingMethods.FindTransform(method) : null,
             IsPure = parsed.GetValue(_pure),
             HasImportance = hasImportance,
             Overrides = [.. (parsed.GetValue(_tensor) ?? []).Select(Override)],
@@ -80,17 +95,18 @@ internal sealed class QuantizeArguments
 
     private TensorTarget? Target(ParseResult parsed, FileType? type, string? method)
     {
-        bool isInteger = type is null && method is "rtn" or "gptq" or "awq" or "hqq", isTable = type is null && method is "nf4" or "fp4";
-        Refuse(parsed.GetValue(_bits) is not null && !isInteger, "--bits", "only integers (--method rtn, gptq, awq or hqq without --type) have");
-        Refuse(parsed.GetValue(_group) is not null && !isInteger, "--group", "only integers (--method rtn, gptq, awq or hqq without --type) have");
-        Refuse(parsed.GetValue(_asym) && (!isInteger || method == "hqq"), "--asym", "only integers of --method rtn, gptq and awq without --type have");
+        bool isInteger = type is null && method is "rtn" or "gptq" or "awq" or "hqq" or "smooth", isTable = type is null && method is "nf4" or "fp4";
+        Refuse(parsed.GetValue(_bits) is not null && !isInteger, "--bits", "only integers (--method rtn, gptq, awq, hqq or smooth without --type) have");
+        Refuse(parsed.GetValue(_group) is not null && !isInteger, "--group", "only integers (--method rtn, gptq, awq, hqq or smooth without --type) have");
+        Refuse(parsed.GetValue(_asym) && (!isInteger || method == "hqq"), "--asym", "only integers of --method rtn, gptq, awq and smooth without --type have");
         Refuse(parsed.GetValue(_double) && !isTable, "--double", "only --method nf4 and fp4 have");
-        if (type is not null && method is "nf4" or "fp4" or "int8") throw new UsageException($"--type {type} and --method {method} name two formats; leave one out.");
+        if (type is not null && method is "nf4" or "fp4" or "int8" or "smooth") throw new UsageException($"--type {type} and --method {method} name two formats; leave one out.");
         if (type is not null) return null;
         return method switch
         {
             "nf4" or "fp4" => new TableTarget(method) { IsDouble = parsed.GetValue(_double) },
             "int8" => new Int8Target(),
+            "smooth" => new GroupTarget(Bits(parsed, 8), Group(parsed, 0)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
             "hqq" => new GroupTarget(Bits(parsed), Group(parsed, HqqGroup)) { Zero = GroupZero.Float },
             _ => new GroupTarget(Bits(parsed), Group(parsed, GroupTarget.UsualGroup)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
         };
@@ -101,9 +117,9 @@ internal sealed class QuantizeArguments
         if (isWrong) throw new UsageException($"{option} is what {reason}; leave it out, or choose another method.");
     }
 
-    private int Bits(ParseResult parsed) => parsed.GetValue(_bits) switch
+    private int Bits(ParseResult parsed, int usual = 4) => parsed.GetValue(_bits) switch
     {
-        null => 4,
+        null => usual,
         int bits and (3 or 4 or 8) => bits,
         int other => throw new UsageException($"--bits is {other}; 3, 4 and 8 are possible."),
     };
@@ -112,8 +128,9 @@ internal sealed class QuantizeArguments
     {
         null => usual,
         "row" or "-1" => 0,
+        "tensor" when (parsed.GetValue(_method), parsed.GetValue(_bits)) is ("rtn", 8) or ("smooth", 8 or null) => GroupTarget.WholeTensor,
         string text when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int group) && group > 0 => group,
-        string other => throw new UsageException($"--group is '{other}'; it is a number of columns, such as 64, or row."),
+        string other => throw new UsageException($"--group is '{other}'; it is a number of columns, such as 64, or row, or with 8 bits of rtn and smooth tensor."),
     };
 
     private static (Regex Pattern, TensorTarget Target) Override(string text)

@@ -114,6 +114,8 @@ public sealed class QuantizeTests : IDisposable
     [Theory]
     [InlineData("int4:g64:asym", "gptq:act-order", "--method", "gptq", "--bits", "4", "--group", "64", "--asym", "--act-order")]
     [InlineData("Q4_0", "gptq:refine=4", "--method", "gptq", "--type", "Q4_0", "--pure", "--search", "best")]
+    [InlineData("int8:row", "rtn", "--method", "smooth")]
+    [InlineData("int8:tensor:asym", "rtn", "--method", "smooth", "--group", "tensor", "--asym")]
     [InlineData("int3:g32", "awq", "--method", "awq", "--bits", "3", "--group", "32")]
     public void A_method_that_looks_at_activations_does_so_on_a_text(string target, string method, params string[] options)
     {
@@ -132,6 +134,42 @@ public sealed class QuantizeTests : IDisposable
     }
 
     [Fact]
+    public void A_recipe_gives_the_same_file_again_and_only_with_the_same_text()
+    {
+        Synth();
+        string text = Path.Combine(_folder, "text.txt"), other = Path.Combine(_folder, "other.txt"), again = Path.Combine(_folder, "again.gguf"), recipe = Path.Combine(_folder, "recipe.json");
+        File.WriteAllText(text, string.Join(' ', Enumerable.Range(0, 400).Select(i => $"word{i % 37}")));
+        File.WriteAllText(other, File.ReadAllText(text) + "!");
+        Cli.Run("quantize", Model, Output, "--method", "gptq", "--group", "64", "--text", text, "--chunk", "32", "--chunks", "5", "--tensor", "attn_v=int8:row", "--tensor", "token_embd=Q8_0", "--save-recipe", recipe).Succeeded();
+        Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", text).Succeeded();
+        Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
+        Fails("is not the text of the recipe", "--text", other);
+        Fails("give it a text of what");
+        Fails("leave out --chunk", "--text", text, "--chunk", "32");
+        Fails("leave out --type", "--text", text, "--type", "Q4_0");
+        string content = File.ReadAllText(recipe);
+        Changed("\"int8:row\"", "\"int9\"", "tensors[", "is \"int9\"");
+        Changed("\"gptq\"", "\"hqq\"", "it does not make int4:g64");
+        Changed("blk.0.attn_q", "blk.7.attn_q", "names 'blk.7.attn_q.weight', which the model does not have");
+        Changed("\"nibble_recipe\": 1", "\"nibble_recipe\": 2", "nibble_recipe is 2; a whole number from 1 to 1 is needed");
+        Changed("{", "", "it is no JSON");
+
+        void Changed(string from, string to, params string[] messages)
+        {
+            File.WriteAllText(recipe, content.Replace(from, to, StringComparison.Ordinal));
+            foreach (string message in messages) Fails(message, "--text", text);
+        }
+
+        void Fails(string message, params string[] options)
+        {
+            Cli.Result result = Cli.Run(["quantize", Model, again + "x", "--recipe", recipe, .. options]);
+            Assert.NotEqual(0, result.ExitCode);
+            Assert.Contains(message, result.Error, StringComparison.Ordinal);
+            Assert.False(File.Exists(again + "x"));
+        }
+    }
+
+    [Fact]
     public void A_group_that_does_not_divide_the_columns_is_refused_with_those_that_do()
     {
         Cli.Run("synth", Model, "--type", "F16", "--width", "96", "--layers", "1", "--heads", "4", "--kv-heads", "2", "--head-size", "32", "--ffn", "256", "--vocab", "300").Succeeded();
@@ -146,12 +184,14 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("'Q9' is no format of weights (--tensor)", "--type", "Q4_0", "--tensor", "ffn=Q9")]
     [InlineData("'ffn' is no expression and format (--tensor)", "--type", "Q4_0", "--tensor", "ffn")]
     [InlineData("no regular expression that can be used (--tensor)", "--type", "Q4_0", "--tensor", "(=Q8_0")]
-    [InlineData("neither --type nor --method")]
+    [InlineData("neither --type nor --method nor --recipe")]
     [InlineData("--group is 'x'", "--method", "rtn", "--group", "x")]
     [InlineData("--bits is 5; 3, 4 and 8", "--method", "rtn", "--bits", "5")]
     [InlineData("--double is what only --method nf4", "--method", "rtn", "--double")]
     [InlineData("--group is what only integers", "--method", "nf4", "--group", "64")]
     [InlineData("name two formats", "--method", "nf4", "--type", "Q4_0")]
+    [InlineData("--group is 'tensor'", "--method", "rtn", "--group", "tensor", "--bits", "4")]
+    [InlineData("name two formats", "--method", "smooth", "--type", "Q8_0")]
     [InlineData("--pure speaks of the mix", "--method", "nf4", "--pure")]
     [InlineData("give it a text of what the model will be used for with --text", "--method", "gptq", "--group", "64")]
     [InlineData("--act-order is what only --method gptq has", "--method", "rtn", "--act-order")]

@@ -19,6 +19,7 @@ internal static class QuantizeCommand
         Argument<FileInfo> output = new("out") { Description = "The GGUF file to write; an existing one is replaced when all is done." };
         QuantizeArguments what = new();
         CalibrationArguments calibration = new();
+        Option<FileInfo?> saved = new("--save-recipe") { Description = "Write what was done as a recipe, which --recipe does again, bit for bit." };
         Option<FileInfo?> importance = new("--importance") { Description = "Importance matrix (imatrix) of the model: what the columns of its weights meet." };
         Option<int> threads = new("--threads", "-t") { Description = "Threads; 0 for one a core.", DefaultValueFactory = _ => 0 };
         threads.Validators.Add(result => ModelArguments.CheckRange(result, 0, 1024));
@@ -27,6 +28,7 @@ internal static class QuantizeCommand
         what.AddTo(command);
         command.Add(importance);
         calibration.AddTo(command);
+        command.Add(saved);
         command.Add(threads);
         command.Add(json);
         command.SetAction((parsed, _) =>
@@ -36,18 +38,22 @@ internal static class QuantizeCommand
             if (Path.GetDirectoryName(to) is { Length: > 0 } folder && !Directory.Exists(folder)) throw new UsageException($"there is no folder '{folder}'; make it first.");
             if (string.Equals(from, to, StringComparison.Ordinal)) throw new UsageException($"'{to}' is the file that is read; name another to write.");
             FileInfo? matrix = parsed.GetValue(importance);
-            PlanOptions asked = what.Read(parsed, matrix is not null, parsed.GetValue(threads));
+            QuantizationRecipe? recipe = what.Recipe(parsed);
+            PlanOptions? asked = recipe is null ? what.Read(parsed, matrix is not null, parsed.GetValue(threads)) : null;
+            string? matrixHash = matrix is null ? null : CalibrationArguments.Hash(matrix);
+            if (recipe is not null && recipe.ImportanceSha256 != matrixHash)
+                throw new UsageException(recipe.ImportanceSha256 is { } wanted ? $"the recipe was made with an importance matrix of SHA-256 {wanted}; give it with --importance." : "the recipe was made without an importance matrix; leave out --importance.");
             using Interruption interruption = new();
             using GgufFile file = GgufFile.Open(from);
             ImportanceMatrix? importances = matrix is null ? null : ImportanceMatrix.Open(matrix.FullName);
-            QuantizationPlan plan = QuantizationPlan.Create(file, asked);
-            calibration.Check(parsed, plan.Needs);
+            QuantizationPlan plan = recipe?.Plan(file) ?? QuantizationPlan.Create(file, asked!);
+            RecipeText? cut = calibration.Check(parsed, plan.Needs, recipe);
             WarnOfCodes(plan);
             NoteFallbacks(plan);
-            if (asked.Type is null) NoteKept(plan);
+            if (plan.Type is null) NoteKept(plan);
             Stopwatch watch = Stopwatch.StartNew();
             Reporter reporter = new(watch, plan.Needs is not null);
-            using CalibrationRun? run = plan.Needs is { } needs ? calibration.Open(parsed, from, needs, parsed.GetValue(threads), reporter, interruption.Token) : null;
+            using CalibrationRun? run = plan.Needs is { } needs ? calibration.Open(parsed, from, needs, cut!, parsed.GetValue(threads), reporter, interruption.Token) : null;
             ModelQuantizer quantizer = new(file, plan, importances, matrix?.Name) { Threads = parsed.GetValue(threads), Statistics = run?.Feed };
             QuantizationResult result = Terminal.Progress("Quantizing", report =>
             {
@@ -56,6 +62,7 @@ internal static class QuantizeCommand
             });
             if (result.Nearest.Count > 0) Terminal.Note($"Rounded to nearest, since the text never reached them: {string.Join(", ", result.Nearest)}.");
             if (result.Unweighted.Count > 0) Terminal.Note($"Without importances, since the matrix has none for them: {string.Join(", ", result.Unweighted)}.");
+            if (parsed.GetValue(saved) is { } save) OutputFile.Write(save.FullName, QuantizationRecipe.Of(plan, cut, matrixHash).Write);
             if (parsed.GetValue(json)) WriteJson(file, result, to, watch.Elapsed);
             else WriteTable(file, result, to, watch.Elapsed);
             return Task.FromResult(0);
@@ -69,7 +76,8 @@ internal static class QuantizeCommand
             "nibble quantize model-bf16.gguf model-int4.gguf --method rtn --bits 4 --group 64 --asym --tensor token_embd=Q8_0",
             "nibble quantize model-bf16.gguf model-nf4.gguf --method nf4 --double",
             "nibble quantize model-bf16.gguf model-q4_k_m.gguf --method gptq --type Q4_K_M --act-order --text calibration.txt",
-            "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt");
+            "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt --save-recipe recipe.json",
+            "nibble quantize model-bf16.gguf model-again.gguf --recipe recipe.json --text calibration.txt");
         return command;
     }
 
@@ -122,6 +130,7 @@ internal static class QuantizeCommand
         writer.WriteStartObject();
         writer.WriteString("file", path);
         writer.WriteString("type", result.Plan.Type?.Name);
+        writer.WriteString("transform", result.Plan.Transform?.Name);
         writer.WriteNumber("bytes_before", file.FileBytes);
         writer.WriteNumber("bytes", result.FileBytes);
         writer.WriteNumber("weights", result.Plan.ValueCount);

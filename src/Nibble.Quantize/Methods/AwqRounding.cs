@@ -21,7 +21,7 @@ public sealed class AwqRounding : RoundingMethod
     public override StatisticKinds? Needs => StatisticKinds.Hessian;
 
     /// <inheritdoc/>
-    public override bool Supports(TensorTarget target) => target is GroupTarget { Zero: not GroupZero.Float };
+    public override bool Supports(TensorTarget target) => target is GroupTarget { Zero: not GroupZero.Float, IsWhole: false };
 
     /// <inheritdoc/>
     public override RoundedMatrix Round(RoundingTask task, CancellationToken cancellation)

@@ -43,7 +43,7 @@ public sealed class GptqRounding : RoundingMethod
     /// <inheritdoc/>
     public override bool Supports(TensorTarget target) => target switch
     {
-        GroupTarget group => group.Zero != GroupZero.Float,
+        GroupTarget group => group.Zero != GroupZero.Float && !group.IsWhole,
         TableTarget => true,
         BlockTarget blocks => BlockGrid.Supports(blocks.Format),
         _ => false,

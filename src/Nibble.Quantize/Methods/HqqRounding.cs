@@ -19,7 +19,7 @@ public sealed class HqqRounding : RoundingMethod
     public override string Name => Word;
 
     /// <inheritdoc/>
-    public override bool Supports(TensorTarget target) => target is GroupTarget { Zero: GroupZero.Float };
+    public override bool Supports(TensorTarget target) => target is GroupTarget { Zero: GroupZero.Float, IsWhole: false };
 
     /// <inheritdoc/>
     public override RoundedMatrix Round(RoundingTask task, CancellationToken cancellation)

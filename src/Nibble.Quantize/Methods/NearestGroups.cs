@@ -12,18 +12,14 @@ internal static class NearestGroups
     /// <summary>Rounds a matrix.</summary>
     public static RoundedMatrix Round(RoundingTask task, GroupTarget target)
     {
-        int group = target.GroupOf(task.Columns), groups = task.Columns / group;
-        byte[] codes = new byte[task.Weights.Length], zeros = new byte[task.Rows * groups];
-        float[] scales = new float[task.Rows * groups];
-        Parallel.For(0, task.Rows, row =>
+        int size = target.IsWhole ? task.Weights.Length : target.GroupOf(task.Columns), groups = task.Weights.Length / size;
+        byte[] codes = new byte[task.Weights.Length], zeros = new byte[groups];
+        float[] scales = new float[groups];
+        Parallel.For(0, groups, g =>
         {
-            for (int g = 0; g < groups; g++)
-            {
-                int start = (row * task.Columns) + (g * group), at = (row * groups) + g;
-                ReadOnlySpan<float> values = task.Weights.AsSpan(start, group);
-                (scales[at], zeros[at]) = Range(values, target.Bits, target.Zero == GroupZero.Middle);
-                Codes(values, scales[at], zeros[at], target.Bits, codes.AsSpan(start, group));
-            }
+            ReadOnlySpan<float> values = task.Weights.AsSpan(g * size, size);
+            (scales[g], zeros[g]) = Range(values, target.Bits, target.Zero == GroupZero.Middle);
+            Codes(values, scales[g], zeros[g], target.Bits, codes.AsSpan(g * size, size));
         });
         return Parts(task, target, codes, scales, zeros);
     }

@@ -35,7 +35,17 @@ public static class RoundingMethods
 {
     /// <summary>The transform of a name, or null.</summary>
     /// <param name="name">What <see cref="LayerTransform.Name"/> gives.</param>
-    public static LayerTransform? FindTransform(string name) => name == AwqScaling.Word ? new AwqScaling() : null;
+    public static LayerTransform? FindTransform(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        string[] words = name.ToLowerInvariant().Split(':');
+        return words[0] switch
+        {
+            AwqScaling.Word when words.Length == 1 => new AwqScaling(),
+            SmoothScaling.Word => SmoothScaling.Read(words.AsSpan(1)),
+            _ => null,
+        };
+    }
 
     /// <summary>The method of a name with its settings, or null.</summary>
     /// <param name="name">What <see cref="RoundingMethod.Name"/> gives.</param>

@@ -12,7 +12,7 @@ public abstract record TensorTarget
     public abstract string Name { get; }
 
     /// <summary>Targets whose names <see cref="Find"/> reads beside those of block formats, for people.</summary>
-    public static string Spellings => "int3, int4 and int8 with :g32, :g64, :g128 or :row and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8";
+    public static string Spellings => "int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8";
 
     /// <summary>Blocks of a format.</summary>
     /// <param name="format">The format.</param>
@@ -62,13 +62,13 @@ public abstract record TensorTarget
     private static GroupTarget? FindGroup(int bits, HashSet<string> flags)
     {
         GroupZero zero = flags.Remove("asym") ? GroupZero.Integer : flags.Remove("float") ? GroupZero.Float : GroupZero.Middle;
-        int group = flags.Remove("row") ? 0 : -1;
+        int group = flags.Remove("row") ? 0 : flags.Remove("tensor") ? GroupTarget.WholeTensor : -1;
         foreach (string flag in flags)
         {
-            if (group >= 0 || flag.Length < 2 || flag[0] != 'g' || !int.TryParse(flag.AsSpan(1), NumberStyles.None, CultureInfo.InvariantCulture, out group) || group == 0) return null;
+            if (group != -1 || flag.Length < 2 || flag[0] != 'g' || !int.TryParse(flag.AsSpan(1), NumberStyles.None, CultureInfo.InvariantCulture, out group) || group == 0) return null;
         }
 
-        return new GroupTarget(bits, group < 0 ? GroupTarget.UsualGroup : group) { Zero = zero };
+        return new GroupTarget(bits, group == -1 ? GroupTarget.UsualGroup : group) { Zero = zero };
     }
 }
 
@@ -144,18 +144,24 @@ public enum GroupZero
 
 /// <summary>Whole numbers with a float16 scale for each group of columns.</summary>
 /// <param name="Bits">Bits of a code: 2, 3, 4 or 8.</param>
-/// <param name="Group">Columns of a group; 0 for the whole row.</param>
+/// <param name="Group">Columns of a group; 0 for the whole row, <see cref="WholeTensor"/> for all of a matrix.</param>
 public sealed record GroupTarget(int Bits, int Group) : EncodingTarget
 {
     /// <summary>The group that is taken where none is named.</summary>
     public const int UsualGroup = 128;
+
+    /// <summary>A <see cref="Group"/> that is all of a matrix.</summary>
+    public const int WholeTensor = -2;
+
+    /// <summary>Whether a matrix has one scale, which no method but nearest makes.</summary>
+    public bool IsWhole => Group == WholeTensor;
 
     /// <summary>What stands for 0.</summary>
     public GroupZero Zero { get; init; }
 
     /// <inheritdoc/>
     public override string Name =>
-        string.Create(CultureInfo.InvariantCulture, $"int{Bits}:{(Group == 0 ? "row" : $"g{Group}")}{Zero switch { GroupZero.Integer => ":asym", GroupZero.Float => ":float", _ => string.Empty }}");
+        string.Create(CultureInfo.InvariantCulture, $"int{Bits}:{(IsWhole ? "tensor" : Group == 0 ? "row" : $"g{Group}")}{Zero switch { GroupZero.Integer => ":asym", GroupZero.Float => ":float", _ => string.Empty }}");
 
     /// <summary>Columns of a group of a matrix.</summary>
     /// <param name="columns">The matrix's columns.</param>
@@ -169,7 +175,8 @@ public sealed record GroupTarget(int Bits, int Group) : EncodingTarget
         {
             Matrices = source.Matrices,
             Bits = Bits,
-            Group = GroupOf(source.Columns),
+            Group = IsWhole ? (int)Math.Min(int.MaxValue, (long)source.Rows * source.Columns) : GroupOf(source.Columns),
+            IsFlat = IsWhole,
             ZeroFormat = Zero switch { GroupZero.Integer => BlockFormats.I8, GroupZero.Float => BlockFormats.F16, _ => null },
             Zero = Zero == GroupZero.Middle ? 1 << (Bits - 1) : 0,
         };

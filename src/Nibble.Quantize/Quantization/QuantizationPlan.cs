@@ -132,7 +132,7 @@ public sealed class QuantizationPlan
     }
 
     // An encoding has no place among formats; float32 holds all its values.
-    private static BlockFormat Kept(IWeightSource tensor) => tensor.IsStored ? tensor.Format : BlockFormats.F32;
+    internal static BlockFormat Kept(IWeightSource tensor) => tensor.IsStored ? tensor.Format : BlockFormats.F32;
 
     private static TensorTarget Fitting(IWeightSource tensor, TensorTarget wanted)
     {

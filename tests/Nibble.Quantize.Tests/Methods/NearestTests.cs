@@ -84,6 +84,7 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
     [InlineData("int4:g32:asym")]
     [InlineData("int3:g64:asym")]
     [InlineData("int8:row")]
+    [InlineData("int8:tensor")]
     [InlineData("nf4")]
     [InlineData("fp4:double")]
     [InlineData("llm.int8")]
@@ -103,7 +104,7 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
             "int4:g32" => largest / 7,
             "int4:g32:asym" => 0.1f / 15,
             "int3:g64:asym" => 0.1f / 7,
-            "int8:row" or "llm.int8" => largest / 127,
+            "int8:row" or "int8:tensor" or "llm.int8" => largest / 127,
             "nf4" => largest * 0.304f,
             _ => largest / 3 * 1.1f,
         };
@@ -116,6 +117,7 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
     [InlineData("int4:g64:asym")]
     [InlineData("int3:g32")]
     [InlineData("int8:row:float")]
+    [InlineData("int8:tensor:asym")]
     [InlineData("nf4:double")]
     [InlineData("fp4")]
     [InlineData("llm.int8")]

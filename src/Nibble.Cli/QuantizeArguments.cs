@@ -72,7 +72,8 @@ internal sealed class QuantizeArguments
         if (type is null && parsed.GetValue(_pure)) throw new UsageException("--pure speaks of the mix of a --type; leave it out.");
         bool isBest = parsed.GetValue(_search) is not null;
         Refuse(parsed.GetValue(_actOrder) && method != "gptq", "--act-order", "only --method gptq has");
-        Refuse(isBest && method is "awq" or "hqq" or "smooth", "--search best", "rounding to nearest and gptq have");
+        bool hasBlocks = type is not null || (parsed.GetValue(_tensor) ?? []).Length > 0;
+        Refuse(isBest && method != "gptq" && (!hasBlocks || method is "awq" or "hqq" or "smooth"), "--search best", "rounding to nearest into GGUF's blocks, and gptq, have");
         RoundingMethod rounding = method switch
         {
             "gptq" => new GptqRounding { IsSorted = parsed.GetValue(_actOrder), RefineRounds = isBest ? BestRefineRounds : 0, Threads = threads },

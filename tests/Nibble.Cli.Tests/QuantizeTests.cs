@@ -101,6 +101,7 @@ public sealed class QuantizeTests : IDisposable
         Synth();
         Cli.Result result = Cli.Run(["quantize", Model, Output, "--json", "--tensor", "ffn_down=Q8_0", .. options]).Succeeded();
         Assert.Contains("As they are: output.weight (F16), token_embd.weight (F16)", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("does not make", result.Error, StringComparison.Ordinal);
         JsonElement json = JsonDocument.Parse(result.Output).RootElement;
         Assert.Equal(JsonValueKind.Null, json.GetProperty("type").ValueKind);
         Dictionary<string, JsonElement> tensors = json.GetProperty("tensors").EnumerateArray().ToDictionary(tensor => tensor.GetProperty("name").GetString()!);
@@ -143,6 +144,9 @@ public sealed class QuantizeTests : IDisposable
         Cli.Run("quantize", Model, Output, "--method", "gptq", "--group", "64", "--text", text, "--chunk", "32", "--chunks", "5", "--tensor", "attn_v=int8:row", "--tensor", "token_embd=Q8_0", "--save-recipe", recipe).Succeeded();
         Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", text).Succeeded();
         Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
+        Cli.Result told = Cli.Run("quantize", Model, again, "--method", "gptq", "--group", "64", "--text", text, "--chunk", "32", "--chunks", "5", "--tensor", "attn_v=llm.int8", "--tensor", "token_embd=Q8_0").Succeeded();
+        Assert.Contains("By rtn, since gptq does not make llm.int8: 2 tensors", told.Error, StringComparison.Ordinal);
+        Assert.Contains("By rtn, since gptq is for linear layers: token_embd.weight (Q8_0)", told.Error, StringComparison.Ordinal);
         Fails("is not the text of the recipe", "--text", other);
         Fails("give it a text of what");
         Fails("leave out --chunk", "--text", text, "--chunk", "32");
@@ -192,6 +196,7 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("name two formats", "--method", "nf4", "--type", "Q4_0")]
     [InlineData("--group is 'tensor'", "--method", "rtn", "--group", "tensor", "--bits", "4")]
     [InlineData("name two formats", "--method", "smooth", "--type", "Q8_0")]
+    [InlineData("--search best is what", "--method", "nf4", "--search", "best")]
     [InlineData("--pure speaks of the mix", "--method", "nf4", "--pure")]
     [InlineData("give it a text of what the model will be used for with --text", "--method", "gptq", "--group", "64")]
     [InlineData("--act-order is what only --method gptq has", "--method", "rtn", "--act-order")]

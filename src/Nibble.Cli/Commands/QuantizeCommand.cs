@@ -48,7 +48,10 @@ internal static class QuantizeCommand
             ImportanceMatrix? importances = matrix is null ? null : ImportanceMatrix.Open(matrix.FullName);
             QuantizationPlan plan = recipe?.Plan(file) ?? QuantizationPlan.Create(file, asked!);
             RecipeText? cut = calibration.Check(parsed, plan.Needs, recipe);
+            if (matrix is not null && plan.Tensors.All(tensor => tensor.IsKept || tensor.Target is not BlockTarget || tensor.Method is not RoundToNearest))
+                throw new UsageException($"nothing is rounded to nearest into GGUF's blocks, so that --importance '{matrix.Name}' would change nothing; leave it out.");
             WarnOfCodes(plan);
+            if (asked is not null) NoteNearest(plan, asked.Method);
             NoteFallbacks(plan);
             if (plan.Type is null) NoteKept(plan);
             Stopwatch watch = Stopwatch.StartNew();
@@ -92,6 +95,14 @@ internal static class QuantizeCommand
     {
         foreach (IGrouping<(int Columns, TensorTarget Wanted, TensorTarget Target), PlannedTensor> group in plan.Tensors.Where(tensor => tensor.IsFallback).GroupBy(tensor => (tensor.Source.Columns, tensor.Wanted, tensor.Target)))
             Terminal.Note($"{group.Count()} tensors have rows of {group.Key.Columns} values, no multiple of the {((BlockTarget)group.Key.Wanted).Format.BlockValues} of {group.Key.Wanted}: they become {group.Key.Target}, as with llama-quantize.");
+    }
+
+    private static void NoteNearest(QuantizationPlan plan, RoundingMethod method)
+    {
+        foreach (IGrouping<TensorTarget, PlannedTensor> group in plan.Tensors.Where(tensor => !tensor.IsKept && tensor.Method.Name != method.Name).GroupBy(tensor => tensor.Target))
+            Terminal.Note(group.All(tensor => method.Supports(tensor.Target))
+                ? $"By {group.First().Method}, since {method} is for linear layers: {string.Join(", ", group.Select(tensor => tensor.Source.Name))} ({group.Key})."
+                : $"By {group.First().Method}, since {method} does not make {group.Key}: {group.Count()} tensors.");
     }
 
     private static void NoteKept(QuantizationPlan plan)

@@ -9,7 +9,7 @@ namespace Nibble.Methods;
 /// <param name="Options">The plan.</param>
 internal sealed record MethodLine(string Title, PlanOptions Options)
 {
-    private static readonly string[] s_blocks = ["Q8_0", "Q6_K", "Q5_K", "Q4_K", "IQ4_XS", "IQ4_NL", "Q4_1", "Q4_0", "Q3_K", "Q2_K"];
+    private static readonly string[] s_blocks = ["Q6_K", "Q5_K", "Q4_K", "IQ4_XS", "Q4_0", "Q3_K", "Q2_K"];
 
     private static readonly int[] s_groups = [128, 64, 32];
 
@@ -20,12 +20,11 @@ internal sealed record MethodLine(string Title, PlanOptions Options)
         .. Groups("nearest", "rtn", "int4"), .. Groups("nearest", "rtn", "int4", ":asym"), .. Groups("nearest", "rtn", "int3", ":asym"),
         Of("nearest", "rtn", "nf4"), Of("nearest", "rtn", "nf4:double"), Of("nearest", "rtn", "fp4"),
         .. Groups("HQQ", "hqq", "int4", ":float"), .. Groups("AWQ", "awq", "int4"), .. Groups("AWQ", "awq", "int4", ":asym"),
-        .. Groups("GPTQ", "gptq", "int4"), .. Groups("GPTQ, act-order", "gptq:act-order", "int4"), .. Groups("GPTQ, act-order", "gptq:act-order", "int4", ":asym"), .. Groups("GPTQ, act-order", "gptq:act-order", "int3"),
-        .. Groups("GPTQ, act-order, refined", "gptq:act-order:refine=4", "int4", ":asym"), .. Groups("GPTQ, act-order, refined", "gptq:act-order:refine=4", "int3", ":asym"),
+        Of("GPTQ", "gptq", "int4:g128"), Of("GPTQ", "gptq", "int4:g128:asym"),
+        .. Groups("GPTQ, act-order", "gptq:act-order", "int4"), .. Groups("GPTQ, act-order", "gptq:act-order", "int4", ":asym"), Of("GPTQ, act-order", "gptq:act-order", "int3:g128"),
+        Of("GPTQ, act-order, refined", "gptq:act-order:refine=4", "int4:g128:asym"), Of("GPTQ, act-order, refined", "gptq:act-order:refine=4", "int3:g128"),
         Of("GPTQ, act-order", "gptq:act-order", "nf4"), Of("GPTQ, act-order", "gptq:act-order", "fp4"),
-        .. s_blocks.Select(block => Of("blocks as llama-quantize", "rtn", block)),
-        .. s_blocks.Select(block => Of("GPTQ, act-order", "gptq:act-order", block)),
-        .. s_blocks.Select(block => Of("GPTQ, act-order, refined", "gptq:act-order:refine=4", block)),
+        .. s_blocks.SelectMany(block => new[] { Of("blocks as llama-quantize", "rtn", block), Of("blocks, GPTQ, act-order", "gptq:act-order", block), Of("blocks, GPTQ, act-order, refined", "gptq:act-order:refine=4", block) }),
     ];
 
     private static IEnumerable<MethodLine> Groups(string title, string method, string codes, string zero = "") => s_groups.Select(group => Of(title, method, $"{codes}:g{group}{zero}"));

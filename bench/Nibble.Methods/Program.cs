@@ -33,7 +33,7 @@ try
     Console.WriteLine("|---|---|---|---|---|---|---|");
     foreach (MethodLine line in MethodLine.All)
     {
-        if (args.Length > 3 && !args.Skip(3).Any(word => line.Title.Contains(word, StringComparison.OrdinalIgnoreCase))) continue;
+        if (args.Length > 3 && !args.Skip(3).Any(word => $"{line.Title} {line.Options.Target}".Contains(word, StringComparison.OrdinalIgnoreCase))) continue;
         QuantizationPlan plan;
         try
         {

@@ -34,7 +34,7 @@ public static class Gptq
         for (int i = 0; i < weights.Length; i++)
             if (!float.IsFinite(weights[i]))
                 throw new ArgumentException($"The weight in row {i / columns}, column {i % columns} is {weights[i].ToString(CultureInfo.InvariantCulture)}; weights must be finite.", nameof(weights));
-        int[] order = [.. hessian.Factor.Order];
+        int[] order = [.. hessian.Order];
         float[] upper = hessian.Upper, importance = hessian.Importance, result = new float[weights.Length];
         int parts = (grid.Rows + RowsAtOnce - 1) / RowsAtOnce;
         if (refineRounds > 0) Refinement.Prepare(hessian, grid.Shape);

@@ -11,8 +11,7 @@ public sealed class LayerHessian
     // What is added to the diagonal of a group's own part of H, as a share of the mean diagonal.
     private const double GroupDamp = 1e-5;
 
-    private readonly Lazy<HessianFactor> _factor;
-    private readonly Lazy<(float[] Upper, float[] Importance)> _spread;
+    private readonly Lazy<Spreading> _spread;
     private readonly Dictionary<int, GroupFactors> _groups = [];
     private readonly Dictionary<int, HessianPieces> _pieces = [];
 
@@ -28,8 +27,7 @@ public sealed class LayerHessian
         if (columns <= 0 || values.Length != (long)columns * columns)
             throw new ArgumentException($"A Hessian of {columns} columns needs {(long)columns * columns} values, not {values.Length}.", nameof(values));
         (Values, Columns) = (values, columns);
-        _factor = new(() => HessianFactor.Create(values, columns, damp, sort));
-        _spread = new(Spread);
+        _spread = new(() => Spread(HessianFactor.Create(values, columns, damp, sort)));
     }
 
     /// <summary>[columns x columns].</summary>
@@ -38,9 +36,9 @@ public sealed class LayerHessian
     /// <summary>Columns.</summary>
     public int Columns { get; }
 
-    /// <summary>The factor that errors are spread with.</summary>
-    /// <exception cref="HessianException">There is none: see <see cref="HessianFactor.Create"/>.</exception>
-    public HessianFactor Factor => _factor.Value;
+    /// <summary>The column that is rounded at each place.</summary>
+    /// <exception cref="HessianException">There is no factor: see <see cref="HessianFactor.Create"/>.</exception>
+    public IReadOnlyList<int> Order => _spread.Value.Order;
 
     /// <summary>[columns] what an error in a column costs when later columns make up for it: 1/U²ⱼⱼ.</summary>
     public float[] Importance => _spread.Value.Importance;
@@ -132,9 +130,9 @@ public sealed class LayerHessian
         return sum;
     }
 
-    private (float[] Upper, float[] Importance) Spread()
+    // The factor itself, in double precision, is not kept.
+    private Spreading Spread(HessianFactor factor)
     {
-        HessianFactor factor = _factor.Value;
         float[] upper = new float[Columns * Columns], importance = new float[Columns];
         for (int place = 0; place < Columns; place++)
         {
@@ -144,8 +142,10 @@ public sealed class LayerHessian
             importance[factor.Order[place]] = (float)(1 / (row[place] * row[place]));
         }
 
-        return (upper, importance);
+        return new Spreading([.. factor.Order], upper, importance);
     }
+
+    private sealed record Spreading(int[] Order, float[] Upper, float[] Importance);
 }
 
 /// <summary>The diagonal blocks of a Hessian, each by itself, so that one fits into a cache.</summary>

@@ -36,7 +36,6 @@ public sealed class HqqRounding : RoundingMethod
             foreach (float value in values) (low, high) = (MathF.Min(low, value), MathF.Max(high, value));
             inverses[g] = high > low ? MathF.Min(highest / (high - low), MostInverseScale) : Same(low);
             zeros[g] = -low * inverses[g];
-            if (target.Bits == 4) zeros[g] = MathF.Round(zeros[g]);
         });
 
         // All groups stop together, when the mean error of the matrix no longer falls.

@@ -166,6 +166,36 @@ public sealed class GgufWriter
     {
         ArgumentNullException.ThrowIfNull(stream);
         GgufOutput output = new(stream);
+        WriteHead(output);
+        for (int i = 0; i < _tensors.Count; i++)
+        {
+            PendingTensor tensor = _tensors[i];
+            output.Pad(Alignment);
+            output.BeginTensor(tensor.Name, tensor.ByteLength);
+            tensor.WriteData(output);
+            output.EndTensor();
+        }
+
+        if (PadEnd) output.Pad(Alignment);
+        output.Flush();
+    }
+
+    /// <summary>Bytes of the file that <see cref="Write(Stream)"/> writes; no tensor's data is asked for.</summary>
+    public long FileBytes
+    {
+        get
+        {
+            using GgufOutput output = new(Stream.Null);
+            WriteHead(output);
+            long bytes = output.Position;
+            foreach (PendingTensor tensor in _tensors)
+                bytes = checked(GgufLimits.Pad(bytes, Alignment) + tensor.ByteLength);
+            return PadEnd ? GgufLimits.Pad(bytes, Alignment) : bytes;
+        }
+    }
+
+    private void WriteHead(GgufOutput output)
+    {
         output.Write("GGUF"u8);
         output.WriteUInt32(Version);
         output.WriteUInt64((ulong)_tensors.Count);
@@ -182,18 +212,6 @@ public sealed class GgufWriter
             output.WriteUInt64((ulong)dataOffset);
             dataOffset = GgufLimits.Pad(checked(dataOffset + tensor.ByteLength), Alignment);
         }
-
-        for (int i = 0; i < _tensors.Count; i++)
-        {
-            PendingTensor tensor = _tensors[i];
-            output.Pad(Alignment);
-            output.BeginTensor(tensor.Name, tensor.ByteLength);
-            tensor.WriteData(output);
-            output.EndTensor();
-        }
-
-        if (PadEnd) output.Pad(Alignment);
-        output.Flush();
     }
 
     private static void WriteEntry(GgufOutput output, string key, GgufValue value)

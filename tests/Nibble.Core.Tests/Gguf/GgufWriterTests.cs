@@ -24,10 +24,12 @@ public class GgufWriterTests : GgufTestBase
             .AddTensor("second", BlockFormats.Q8_0, [32, 1, 2], stream => stream.Write(Sequence(68)));
         Assert.Equal(64u, writer.Alignment);
         Assert.Equal(expected.Build(), Written(writer));
+        Assert.Equal(expected.Build().Length, writer.FileBytes);
 
         writer.PadEnd = false;
         expected.Data = expected.Data[..^60];
         Assert.Equal(expected.Build(), Written(writer));
+        Assert.Equal(expected.Build().Length, writer.FileBytes);
     }
 
     [Fact]

@@ -14,16 +14,6 @@ public sealed record GradientOptions
 
     /// <summary>Bytes that the states of all tokens between the layers may take in memory; above, they lie in a temporary file.</summary>
     public long MemoryBytes { get; init; } = 1L << 30;
-
-    /// <summary>Chunks spread evenly over a text, its first and last among them.</summary>
-    /// <param name="chunks">All chunks.</param>
-    /// <param name="count">How many at most, 1 or more.</param>
-    public static IReadOnlyList<int[]> Spread(IReadOnlyList<int[]> chunks, int count)
-    {
-        ArgumentNullException.ThrowIfNull(chunks);
-        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
-        return count >= chunks.Count || count == 1 ? [.. chunks.Take(count)] : [.. Enumerable.Range(0, count).Select(i => chunks[(int)((long)i * (chunks.Count - 1) / (count - 1))])];
-    }
 }
 
 /// <summary>How far a gradient pass is.</summary>

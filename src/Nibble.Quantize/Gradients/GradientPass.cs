@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Gguf;
 using Nibble.Core.Memory;
 using Nibble.Llm.Models;
@@ -164,14 +165,14 @@ public sealed class GradientPass
 
     private void Embed(StateStore store)
     {
-        GgufTensor table = _file.Find(_decoder.Embedding.Weight)!;
+        IWeightSource table = _file.Weights.Find(_decoder.Embedding.Weight)!;
         for (int c = 0; c < _chunks.Count; c++)
         {
             Span<float> state = State(c, 0);
             for (int t = 0; t < _chunks[c].Length; t++)
             {
                 Span<float> row = state.Slice(t * _decoder.Width, _decoder.Width);
-                table.Format.Decode(table.Row(_chunks[c][t]), row);
+                table.CopyRow(_chunks[c][t], row);
                 if (_decoder.EmbeddingScale != 1) RowMath.Scale(row, _decoder.EmbeddingScale, row);
             }
 

@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Gguf;
 using Nibble.Core.Memory;
 using Nibble.Llm.Models;
@@ -21,8 +22,8 @@ internal sealed unsafe class LinearGradient : IDisposable
         Rows = linear.Rows;
         Columns = linear.Columns;
         _values = new NativeBuffer((long)Rows * Columns * sizeof(float), isZeroed: false);
-        GgufTensor tensor = file.Find(linear.Weight)!;
-        Parallel.For(0, Rows, row => tensor.Format.Decode(tensor.Row(row), new Span<float>(Values + ((long)row * Columns), Columns)));
+        IWeightSource tensor = file.Weights.Find(linear.Weight)!;
+        Parallel.For(0, Rows, row => tensor.CopyRow(row, new Span<float>(Values + ((long)row * Columns), Columns)));
         _bias = linear.Bias is null ? null : Vector(file, linear.Bias);
         _forward = new NativeBuffer(MatrixProduct.PanelFloats(Columns, Rows) * sizeof(float), isZeroed: false);
         _backward = new NativeBuffer(MatrixProduct.PanelFloats(Rows, Columns) * sizeof(float), isZeroed: false);
@@ -44,9 +45,9 @@ internal sealed unsafe class LinearGradient : IDisposable
     /// <summary>A vector of a file in float32.</summary>
     public static float[] Vector(GgufFile file, string name)
     {
-        GgufTensor tensor = file.Find(name)!;
+        IWeightSource tensor = file.Weights.Find(name)!;
         float[] values = new float[tensor.Columns];
-        tensor.Format.Decode(tensor.Row(0), values);
+        tensor.CopyRow(0, values);
         return values;
     }
 

@@ -45,10 +45,10 @@ public sealed record SizeBudget(long? Bytes, double? BitsPerWeight)
         return new SizeBudget(null, bits);
     }
 
-    /// <summary>Bytes that the tensors may take.</summary>
-    /// <param name="overhead">Bytes of the file that are no tensor's own: metadata, names, alignment that does not depend on the choice.</param>
+    /// <summary>Bytes that the tensors which something is chosen for may take.</summary>
+    /// <param name="overhead">Bytes of everything else: for a file's size its other tensors, metadata and names, for bits its other tensors.</param>
     /// <param name="values">Values of all tensors.</param>
-    public long TensorBytes(long overhead, long values) => Bytes is { } bytes ? bytes - overhead : (long)Math.Floor(BitsPerWeight!.Value * values / 8);
+    public long TensorBytes(long overhead, long values) => (Bytes ?? (long)Math.Floor(BitsPerWeight!.Value * values / 8)) - overhead;
 
     /// <inheritdoc/>
     public override string ToString() =>

@@ -109,6 +109,27 @@ public sealed class ModelQuantizer
         return new QuantizationResult(_plan, resumed, unweighted, maker.Nearest, bytes);
     }
 
+    /// <summary>Bytes of the file that <see cref="Write"/> makes.</summary>
+    /// <exception cref="ArgumentException">The metadata cannot be written.</exception>
+    public long FileBytes
+    {
+        get
+        {
+            Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
+            foreach (PlannedTensor tensor in _plan.Tensors)
+                if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
+            GgufWriter writer = Writer(encodings);
+            foreach (PlannedTensor tensor in _plan.Tensors)
+            {
+                if (encodings.TryGetValue(tensor, out TensorEncoding? encoding))
+                    foreach (EncodedPartShape part in encoding.Parts()) writer.AddTensor(EncodedTensors.PartName(encoding.Name, part.Part), part.Format, part.Dimensions, _ => { });
+                else writer.AddTensor(tensor.Source.Name, tensor.Format!, tensor.Source.Dimensions.AsSpan(), _ => { });
+            }
+
+            return writer.FileBytes;
+        }
+    }
+
     // Metadata in llama-quantize's order: what the input has, then what it sets anew.
     private GgufWriter Writer(Dictionary<PlannedTensor, TensorEncoding> encodings)
     {

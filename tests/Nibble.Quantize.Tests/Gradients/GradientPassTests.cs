@@ -251,15 +251,6 @@ public sealed unsafe class GradientPassTests
         void Run(List<int[]> chunks) => GradientPass.Run(chain.Decoder, chain.Model.File, chunks, new GradientOptions(), (_, _) => { }, null, TestContext.Current.CancellationToken);
     }
 
-    [Fact]
-    public void Chunks_are_spread_from_the_first_to_the_last()
-    {
-        List<int[]> chunks = [.. Enumerable.Range(0, 10).Select(i => new[] { i })];
-        Assert.Equal([0, 3, 6, 9], GradientOptions.Spread(chunks, 4).Select(chunk => chunk[0]));
-        Assert.Equal(10, GradientOptions.Spread(chunks, 12).Count);
-        Assert.Equal([0], GradientOptions.Spread(chunks, 1).Select(chunk => chunk[0]));
-    }
-
     private static void Check(string what, double slope, Func<int, double> loss)
     {
         double difference = (loss(1) - loss(-1)) / 2;

@@ -41,11 +41,11 @@ internal sealed class CalibrationArguments
     /// <exception cref="UsageException">There is none, or one too many, or not the recipe's.</exception>
     public RecipeText? Check(ParseResult parsed, StatisticKinds? needs, QuantizationRecipe? recipe)
     {
+        CheckText(parsed);
         FileInfo? text = parsed.GetValue(_text);
         if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
         if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
         if (text is null) return null;
-        if (!text.Exists) throw new UsageException($"there is no file '{text.FullName}' (--text).");
         RecipeText used = new(Hash(text), parsed.GetValue(_chunk), parsed.GetValue(_chunks));
         if (recipe is null) return used;
         if (recipe.Text is not { } wanted) throw new UsageException("the recipe names no text, but a method of it looks at activations; it was changed by hand. Name the text's SHA-256, chunk and chunks in it.");
@@ -59,6 +59,21 @@ internal sealed class CalibrationArguments
     {
         using FileStream stream = file.OpenRead();
         return Convert.ToHexStringLower(SHA256.HashData(stream));
+    }
+
+    /// <summary>Checks that the text exists where one is named.</summary>
+    /// <exception cref="UsageException">It does not.</exception>
+    public void CheckText(ParseResult parsed)
+    {
+        if (parsed.GetValue(_text) is { Exists: false } text) throw new UsageException($"there is no file '{text.FullName}' (--text).");
+    }
+
+    /// <summary>Checks that there is a text to see what errors cost on.</summary>
+    /// <exception cref="UsageException">There is none.</exception>
+    public void CheckPlanned(ParseResult parsed)
+    {
+        if (parsed.GetValue(_text) is null) throw new UsageException("what errors of a tensor cost is seen on a text; give it one of what the model will be used for with --text.");
+        CheckText(parsed);
     }
 
     /// <summary>Loads the model and prepares to look at its activations.</summary>
@@ -98,6 +113,39 @@ internal sealed class CalibrationArguments
             model.Dispose();
             throw;
         }
+    }
+
+    /// <summary>The folder that keeps what was measured, or null.</summary>
+    public DirectoryInfo? Statistics(ParseResult parsed) => parsed.GetValue(_statistics);
+
+    /// <summary>Loads a model of which everything is computed in float32.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="path">The model.</param>
+    /// <param name="threads">Threads; 0 for one a core.</param>
+    public Model Load(ParseResult parsed, string path, int threads)
+    {
+        if (parsed.GetValue(_exact)) throw new UsageException("gradients are computed in float32 anyhow; leave out --exact.");
+        LoadOptions options = new() { Device = parsed.GetValue(_device)!, DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true }, BatchTokens = parsed.GetValue(_chunk) };
+        return Terminal.Progress("Loading", report => Model.Load(path, options, null));
+    }
+
+    /// <summary>Reads the text.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="model">The model that will read it.</param>
+    /// <param name="recipe">Ids of a chunk and chunks at most, where a recipe says them; else the options do.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    /// <returns>The chunks, and what they were cut by.</returns>
+    /// <exception cref="UsageException">There is no text, or an option says what the recipe says.</exception>
+    public (IReadOnlyList<int[]> Chunks, int ChunkTokens, int MaxChunks) Read(ParseResult parsed, Model model, (int ChunkTokens, int MaxChunks)? recipe, CancellationToken cancellation)
+    {
+        if (recipe is not null && (PlanArguments.IsGiven(parsed, _chunk) || PlanArguments.IsGiven(parsed, _chunks))) throw new UsageException("how the text is cut stands in the recipe; leave out --chunk and --chunks.");
+        (int chunkTokens, int maxChunks) = recipe ?? (parsed.GetValue(_chunk), parsed.GetValue(_chunks));
+        FileInfo file = parsed.GetValue(_text)!;
+        string content = Utf8Text.Read(File.ReadAllBytes(file.FullName), file.FullName).TrimStart('\uFEFF');
+        int[] ids = model.Tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
+        CalibrationText text = CalibrationText.Cut(ids, chunkTokens, model.Tokenizer.Vocabulary.AddBos ? model.Tokenizer.Vocabulary.Special.Bos : null).Spread(maxChunks);
+        WarnOfText(model, text, content, ids, BlockFormats.F32, cancellation);
+        return (text.Chunks, chunkTokens, maxChunks);
     }
 
     /// <summary>Tells how well a text suits a model.</summary>

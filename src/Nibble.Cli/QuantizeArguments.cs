@@ -29,6 +29,9 @@ internal sealed class QuantizeArguments
 
     private readonly Option<FileInfo?> _recipe = new("--recipe") { Description = "A recipe (JSON) that says what each tensor becomes and how, in place of --type and --method." };
 
+    // What a plan decides.
+    private IEnumerable<Option> Chosen => [_type, _method, _bits, _group, _asym, _actOrder, _double, _pure, _search];
+
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
@@ -46,6 +49,9 @@ internal sealed class QuantizeArguments
         command.Add(_search);
         command.Add(_recipe);
     }
+
+    /// <summary>The recipe's file, or null.</summary>
+    public FileInfo? RecipeFile(ParseResult parsed) => parsed.GetValue(_recipe);
 
     /// <summary>The recipe that was given, or null.</summary>
     /// <param name="parsed">The command line.</param>
@@ -90,8 +96,23 @@ internal sealed class QuantizeArguments
             Transform = method is "awq" or "smooth" ? RoundingMethods.FindTransform(method) : null,
             IsPure = parsed.GetValue(_pure),
             HasImportance = hasImportance,
-            Overrides = [.. (parsed.GetValue(_tensor) ?? []).Select(Override)],
+            Overrides = Overrides(parsed),
         };
+    }
+
+    /// <summary>Targets of single tensors.</summary>
+    /// <exception cref="UsageException">One is wrong.</exception>
+    public IReadOnlyList<(Regex Pattern, TensorTarget Target)> Overrides(ParseResult parsed) => [.. (parsed.GetValue(_tensor) ?? []).Select(Override)];
+
+    /// <summary>Checks that nothing says what the planner chooses.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="isRecipe">Whether a recipe says it all.</param>
+    /// <exception cref="UsageException">An option does.</exception>
+    public void CheckPlanned(ParseResult parsed, bool isRecipe)
+    {
+        Option? given = Chosen.FirstOrDefault(option => PlanArguments.IsGiven(parsed, option));
+        if (given is null && isRecipe && PlanArguments.IsGiven(parsed, _tensor)) given = _tensor;
+        if (given is not null) throw new UsageException($"{given.Name} says what {(isRecipe ? "the recipe (--recipe) says" : "--bpw and --size choose themselves")}; leave it out.");
     }
 
     private TensorTarget? Target(ParseResult parsed, FileType? type, string? method)

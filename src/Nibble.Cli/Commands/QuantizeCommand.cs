@@ -4,6 +4,7 @@ using System.Globalization;
 using Nibble.Core.Gguf;
 using Nibble.Quantize.Calibration;
 using Nibble.Quantize.Methods;
+using Nibble.Quantize.Planning;
 using Nibble.Quantize.Quantization;
 using Spectre.Console;
 
@@ -18,6 +19,7 @@ internal static class QuantizeCommand
         Argument<FileInfo> input = new("in") { Description = "The GGUF file to read; its weights may be of any format." };
         Argument<FileInfo> output = new("out") { Description = "The GGUF file to write; an existing one is replaced when all is done." };
         QuantizeArguments what = new();
+        PlanArguments plans = new();
         CalibrationArguments calibration = new();
         Option<FileInfo?> saved = new("--save-recipe") { Description = "Write what was done as a recipe, which --recipe does again, bit for bit." };
         Option<FileInfo?> importance = new("--importance") { Description = "Importance matrix (imatrix) of the model: what the columns of its weights meet." };
@@ -26,6 +28,7 @@ internal static class QuantizeCommand
         Option<bool> json = new("--json") { Description = "Write what was done as JSON." };
         Command command = new("quantize", "Write a model with its weights in fewer bits: in GGUF's formats as llama-quantize does, or by another method. A run that was stopped goes on where it was.") { input, output };
         what.AddTo(command);
+        plans.AddTo(command);
         command.Add(importance);
         calibration.AddTo(command);
         command.Add(saved);
@@ -38,6 +41,26 @@ internal static class QuantizeCommand
             if (Path.GetDirectoryName(to) is { Length: > 0 } folder && !Directory.Exists(folder)) throw new UsageException($"there is no folder '{folder}'; make it first.");
             if (string.Equals(from, to, StringComparison.Ordinal)) throw new UsageException($"'{to}' is the file that is read; name another to write.");
             FileInfo? matrix = parsed.GetValue(importance);
+            FileInfo? recipeFile = what.RecipeFile(parsed);
+            if (plans.IsAsked(parsed, recipeFile))
+            {
+                SizeBudget? budget = plans.Budget(parsed, recipeFile);
+                what.CheckPlanned(parsed, budget is null);
+                if (matrix is not null) throw new UsageException("--importance is what columns meet on a text; --bpw, --size and --recipe see more of that themselves. Leave it out.");
+                if (budget is null && parsed.GetValue(saved) is not null) throw new UsageException("--save-recipe would write down what --recipe says already; leave it out.");
+                calibration.CheckPlanned(parsed);
+                using Interruption stop = new();
+                PlannedQuantization planned = new(from, to, parsed.GetValue(threads), stop.Token);
+                (PlanReport report, bool isSame) = budget is null
+                    ? planned.Run(parsed, recipeFile!, calibration)
+                    : (planned.Run(parsed, budget, plans.Seed(parsed), calibration, what, parsed.GetValue(saved)), true);
+                if (parsed.GetValue(json)) report.WriteJson();
+                else report.WriteTables();
+                if (!isSame) Terminal.Error($"the file's bytes are not those that the recipe was written for: another version of Nibble, or a processor with other float arithmetic. '{to}' is whole and as good.");
+                return Task.FromResult(isSame ? 0 : Program.Failed);
+            }
+
+            plans.CheckUnplanned(parsed);
             QuantizationRecipe? recipe = what.Recipe(parsed);
             PlanOptions? asked = recipe is null ? what.Read(parsed, matrix is not null, parsed.GetValue(threads)) : null;
             string? matrixHash = matrix is null ? null : CalibrationArguments.Hash(matrix);
@@ -80,7 +103,9 @@ internal static class QuantizeCommand
             "nibble quantize model-bf16.gguf model-nf4.gguf --method nf4 --double",
             "nibble quantize model-bf16.gguf model-q4_k_m.gguf --method gptq --type Q4_K_M --act-order --text calibration.txt",
             "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt --save-recipe recipe.json",
-            "nibble quantize model-bf16.gguf model-again.gguf --recipe recipe.json --text calibration.txt");
+            "nibble quantize model-bf16.gguf model-again.gguf --recipe recipe.json --text calibration.txt",
+            "nibble quantize model-bf16.gguf model-4.5.gguf --bpw 4.5 --text calibration.txt",
+            "nibble quantize model-bf16.gguf model-3gib.gguf --size 3GiB --text calibration.txt --tensor attn_v=Q8_0");
         return command;
     }
 

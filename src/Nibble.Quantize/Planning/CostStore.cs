@@ -16,7 +16,7 @@ public sealed class CostStore
     private const string IdentityKey = "nibble.costs.identity";
     private const string RowsKey = "nibble.costs.rows";
     private const string FirstRowsKey = "nibble.costs.first_rows";
-    private const string DoneFile = "done.json";
+    private const string DoneFile = "complete";
     private const string LossFile = "losses.jsonl";
 
     private readonly string _folder;
@@ -46,7 +46,7 @@ public sealed class CostStore
     {
         ArgumentNullException.ThrowIfNull(cost);
         GgufWriter writer = new();
-        writer.Set(IdentityKey, Identity).Set("general.name", cost.Name).Set(RowsKey, (uint)cost.Rows).Set(FirstRowsKey, GgufValue.Array([.. cost.Terms.Select(term => (uint)term.FirstRow)]));
+        writer.Set(IdentityKey, Identity).Set("general.name", cost.Name).Set(RowsKey, (uint)cost.Rows).Set(FirstRowsKey, GgufValue.Array(cost.Terms.Select(term => (uint)term.FirstRow).ToArray()));
         for (int i = 0; i < cost.Terms.Length; i++)
         {
             CostTerm term = cost.Terms[i];
@@ -62,7 +62,7 @@ public sealed class CostStore
     public void Complete()
     {
         Directory.CreateDirectory(_folder);
-        File.WriteAllText(Path.Combine(_folder, DoneFile), JsonSerializer.Serialize(new Dictionary<string, string> { ["identity"] = Identity }));
+        File.WriteAllText(Path.Combine(_folder, DoneFile), Identity + "\n");
     }
 
     /// <summary>Whether a tensor has a cost.</summary>
@@ -114,7 +114,7 @@ public sealed class CostStore
     {
         _losses[(tensor, target, method)] = loss;
         Directory.CreateDirectory(_folder);
-        File.AppendAllText(Path.Combine(_folder, LossFile), JsonSerializer.Serialize(new Measured(tensor, target, method, loss)) + "\n");
+        File.AppendAllText(Path.Combine(_folder, LossFile), JsonSerializer.Serialize(new MeasuredLoss(tensor, target, method, loss), PlanningJson.Line.MeasuredLoss) + "\n");
     }
 
     /// <summary>Deletes everything of this identity.</summary>
@@ -151,7 +151,7 @@ public sealed class CostStore
         {
             try
             {
-                if (JsonSerializer.Deserialize<Measured>(line) is { } measured) _losses[(measured.Tensor, measured.Target, measured.Method)] = measured.Loss;
+                if (JsonSerializer.Deserialize(line, PlanningJson.Line.MeasuredLoss) is { } measured) _losses[(measured.Tensor, measured.Target, measured.Method)] = measured.Loss;
             }
             catch (JsonException)
             {
@@ -159,6 +159,4 @@ public sealed class CostStore
             }
         }
     }
-
-    private sealed record Measured(string Tensor, string Target, string Method, double Loss);
 }

@@ -63,7 +63,9 @@ public static class CostSurvey
     /// <param name="store">The store.</param>
     /// <param name="progress">Told of each layer and chunk, or null.</param>
     /// <param name="cancellation">Looked at between chunks.</param>
-    /// <inheritdoc cref="GradientPass.Run" path="/exception"/>
+    /// <exception cref="Calibration.CalibrationException">The loss or a gradient is no finite number.</exception>
+    /// <exception cref="IOException">There is no place for states or costs.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static void Run(
         PlainDecoder decoder, GgufFile file, IReadOnlyList<int[]> chunks, GradientOptions options, CostStore store, IProgress<GradientProgress>? progress, CancellationToken cancellation)
     {

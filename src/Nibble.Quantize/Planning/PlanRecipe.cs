@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Nibble.Core.Compute;
@@ -17,28 +16,21 @@ namespace Nibble.Quantize.Planning;
 /// <param name="Method">How, with all settings; null where it stays as it is.</param>
 /// <param name="Bytes">Its bytes in the new file.</param>
 /// <param name="Loss">What it was estimated to cost, nats a token; null where that is not known.</param>
-public sealed record RecipeTensor(string Name, string Target, string? Method, long Bytes, double? Loss);
+public sealed record PlanRecipeTensor(string Name, string Target, string? Method, long Bytes, double? Loss);
 
 /// <summary>
 /// Everything that a mixed file follows from: the model and the text by their hashes, how costs were measured, and each tensor's target and method. On the same kind of processor it makes the same bytes, which
 /// <see cref="FileHash"/> tells.
 /// </summary>
-public sealed record Recipe
+public sealed record PlanRecipe
 {
     /// <summary>The version of recipes that is written and read.</summary>
     public const int CurrentVersion = 1;
 
-    private static readonly JsonSerializerOptions s_json = new()
-    {
-        WriteIndented = true,
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    };
+    private const string VersionKey = "nibble_plan";
 
     /// <summary>The version.</summary>
-    [JsonPropertyName("nibble_recipe")]
+    [JsonPropertyName(VersionKey)]
     public required int Version { get; init; }
 
     /// <summary>The version of Nibble that wrote it.</summary>
@@ -75,20 +67,35 @@ public sealed record Recipe
     public string? FileHash { get; init; }
 
     /// <summary>Every tensor, in the order of the file.</summary>
-    public required ImmutableArray<RecipeTensor> Tensors { get; init; }
+    public required ImmutableArray<PlanRecipeTensor> Tensors { get; init; }
 
     /// <summary>How gradients are made.</summary>
     [JsonIgnore]
     public GradientOptions Gradients => new() { Seed = Seed, RowGroups = RowGroups };
 
-    /// <summary>Reads a recipe.</summary>
+    /// <summary>Whether a text is such a recipe, of whatever version.</summary>
     /// <param name="json">The text.</param>
-    /// <exception cref="FormatException">It is none that this version reads; the message says where and why.</exception>
-    public static Recipe Parse(string json)
+    public static bool IsOne(string json)
     {
         try
         {
-            Recipe recipe = JsonSerializer.Deserialize<Recipe>(json, s_json) ?? throw new FormatException("it is null.");
+            using JsonDocument document = JsonDocument.Parse(json);
+            return document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty(VersionKey, out _);
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Reads a recipe.</summary>
+    /// <param name="json">The text.</param>
+    /// <exception cref="FormatException">It is none that this version reads; the message says where and why.</exception>
+    public static PlanRecipe Parse(string json)
+    {
+        try
+        {
+            PlanRecipe recipe = JsonSerializer.Deserialize(json, PlanningJson.Indented.PlanRecipe) ?? throw new FormatException("it is null.");
             if (recipe.Version != CurrentVersion) throw new FormatException($"it is of version {recipe.Version}; {CurrentVersion} is read.");
             if (recipe.Tensors.IsDefaultOrEmpty) throw new FormatException("it names no tensor (tensors).");
             if (recipe.ChunkTokens < 4) throw new FormatException($"chunk_tokens is {recipe.ChunkTokens}; it must be 4 or more.");
@@ -103,7 +110,7 @@ public sealed record Recipe
     }
 
     /// <summary>The recipe as JSON.</summary>
-    public string ToJson() => JsonSerializer.Serialize(this, s_json) + "\n";
+    public string ToJson() => JsonSerializer.Serialize(this, PlanningJson.Indented.PlanRecipe) + "\n";
 
     /// <summary>The plan that the recipe describes.</summary>
     /// <param name="file">The model that it was made for.</param>
@@ -114,7 +121,7 @@ public sealed record Recipe
     {
         ArgumentNullException.ThrowIfNull(file);
         List<PlannedTensor> planned = [];
-        foreach (RecipeTensor tensor in Tensors)
+        foreach (PlanRecipeTensor tensor in Tensors)
         {
             IWeightSource source = file.Weights.Find(tensor.Name) ?? throw new QuantizationException($"the recipe names tensor '{tensor.Name}', which the model does not have.");
             TensorTarget target = TensorTarget.Find(tensor.Target) ?? throw new QuantizationException($"tensor '{tensor.Name}' of the recipe is to become '{tensor.Target}', which is not known.");
@@ -129,7 +136,7 @@ public sealed record Recipe
         return QuantizationPlan.Of(null, planned);
     }
 
-    private static RoundingMethod Method(RecipeTensor tensor, CostStore costs, int threads)
+    private static RoundingMethod Method(PlanRecipeTensor tensor, CostStore costs, int threads)
     {
         if (tensor.Method is null) return new RoundToNearest();
         if (CostRounding.Find(tensor.Method) is { } gptq) return new CostRounding(new GptqRounding { IsSorted = gptq.IsSorted, Damp = gptq.Damp, RefineRounds = gptq.RefineRounds, Threads = threads }, costs);

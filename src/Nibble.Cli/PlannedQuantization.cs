@@ -1,0 +1,138 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+using Nibble.Core.Gguf;
+using Nibble.Llm.Models;
+using Nibble.Quantize.Calibration;
+using Nibble.Quantize.Gradients;
+using Nibble.Quantize.Methods;
+using Nibble.Quantize.Planning;
+using Nibble.Quantize.Quantization;
+
+namespace Nibble.Cli;
+
+/// <summary><c>nibble quantize</c> with <c>--bpw</c>, <c>--size</c> or <c>--recipe</c>: what errors cost, what each candidate costs, the best mix, the file and its recipe.</summary>
+/// <param name="from">The model.</param>
+/// <param name="to">The file to write.</param>
+/// <param name="threads">Threads; 0 for one a core.</param>
+/// <param name="cancellation">Stops it; what was measured and made stays for the next run.</param>
+internal sealed class PlannedQuantization(string from, string to, int threads, CancellationToken cancellation)
+{
+    private const int RefineRounds = 4;
+
+    private readonly Stopwatch _watch = Stopwatch.StartNew();
+
+    // Beside the file that is being written, so that a stopped run finds it; deleted when all is done.
+    private string CostFolder(DirectoryInfo? statistics) => statistics?.FullName ?? to + ".partial.costs";
+
+    /// <summary>Plans and writes.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="budget">How large the file may become.</param>
+    /// <param name="seed">Of the drawn tokens.</param>
+    /// <param name="calibration">The text.</param>
+    /// <param name="what">Targets of single tensors.</param>
+    /// <param name="saved">Where the recipe is written; null for beside the file.</param>
+    /// <returns>What was done.</returns>
+    public PlanReport Run(ParseResult parsed, SizeBudget budget, ulong seed, CalibrationArguments calibration, QuantizeArguments what, FileInfo? saved)
+    {
+        GradientOptions options = new() { Seed = seed, Threads = threads };
+        GptqRounding gptq = new() { IsSorted = true, RefineRounds = RefineRounds, Threads = threads };
+        using GgufFile file = GgufFile.Open(from);
+        using Model model = calibration.Load(parsed, from, threads);
+        (IReadOnlyList<int[]> chunks, int chunkTokens, int maxChunks) = calibration.Read(parsed, model, null, cancellation);
+        string modelHash = CostSurvey.ModelHash(file), textHash = CostSurvey.TextHash(chunks);
+        CostStore costs = new(CostFolder(calibration.Statistics(parsed)), CostSurvey.Identity(modelHash, textHash, options));
+        Survey(model, file, chunks, options, costs);
+        MixPlanner planner = new(file, costs, gptq, what.Overrides(parsed));
+        IReadOnlyList<MixTensor> tensors = Terminal.Progress("Measuring", report => planner.Measure(new Telling<PlanProgress>(value => report(value.Share, $"candidates of {value.Tensor}")), cancellation));
+        Mix mix = planner.Solve(tensors, budget);
+        QuantizationPlan plan = planner.Plan(tensors, mix);
+        QuantizationResult result = Write(file, plan);
+        Dictionary<string, double> losses = tensors.Select((tensor, i) => (tensor.Name, tensor.Candidates[mix.Choices[i]].Loss)).ToDictionary();
+        PlanPlanRecipe recipe = new()
+        {
+            Version = PlanRecipe.CurrentVersion,
+            Program = typeof(PlanRecipe).Assembly.GetName().Version!.ToString(3),
+            ModelHash = modelHash,
+            TextHash = textHash,
+            ChunkTokens = chunkTokens,
+            MaxChunks = maxChunks,
+            Seed = seed,
+            RowGroups = options.RowGroups,
+            Budget = budget.ToString(),
+            Loss = mix.Loss,
+            FileBytes = result.FileBytes,
+            FileHash = FileHash(to),
+            Tensors = [.. plan.Tensors.Select(tensor => new PlanRecipeTensor(
+                tensor.Source.Name, tensor.Target.Name, tensor.IsKept ? null : tensor.Method.Name, tensor.ByteLength, losses.TryGetValue(tensor.Source.Name, out double loss) ? loss : null))],
+        };
+        string recipePath = saved?.FullName ?? to + ".recipe.json";
+        File.WriteAllText(recipePath, recipe.ToJson());
+        if (calibration.Statistics(parsed) is null) Directory.Delete(CostFolder(null), recursive: true);
+        long overhead = result.FileBytes - mix.Bytes;
+        return new PlanReport(file.FileBytes, result, recipe, recipePath, tensors, mix, [.. MixSolver.Curve(tensors).Select(one => (one.Bytes + overhead, one.Loss))], to, _watch.Elapsed);
+    }
+
+    /// <summary>Writes the file of a recipe.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="recipeFile">The recipe.</param>
+    /// <param name="calibration">The text.</param>
+    /// <returns>What was done, and whether the file has the recipe's bytes.</returns>
+    public (PlanReport Report, bool IsSame) Run(ParseResult parsed, FileInfo recipeFile, CalibrationArguments calibration)
+    {
+        PlanRecipe recipe;
+        try
+        {
+            recipe = PlanRecipe.Parse(File.ReadAllText(recipeFile.FullName));
+        }
+        catch (FormatException error)
+        {
+            throw new UsageException($"'{recipeFile.FullName}' is no recipe (--recipe): {error.Message}");
+        }
+
+        using GgufFile file = GgufFile.Open(from);
+        string modelHash = CostSurvey.ModelHash(file);
+        if (modelHash != recipe.ModelHash) throw new UsageException($"the recipe is for a model with SHA-256 {recipe.ModelHash}; that of '{from}' is {modelHash}.");
+        using Model model = calibration.Load(parsed, from, threads);
+        (IReadOnlyList<int[]> chunks, _, _) = calibration.Read(parsed, model, (recipe.ChunkTokens, recipe.MaxChunks), cancellation);
+        string textHash = CostSurvey.TextHash(chunks);
+        if (textHash != recipe.TextHash) throw new UsageException($"the recipe is for a text whose ids have the SHA-256 {recipe.TextHash}; those of --text have {textHash}.");
+        GradientOptions options = recipe.Gradients with { Threads = threads };
+        CostStore costs = new(CostFolder(calibration.Statistics(parsed)), CostSurvey.Identity(modelHash, textHash, options));
+        QuantizationPlan plan = recipe.Plan(file, costs, threads);
+        Survey(model, file, chunks, options, costs);
+        QuantizationResult result = Write(file, plan);
+        if (calibration.Statistics(parsed) is null) Directory.Delete(CostFolder(null), recursive: true);
+        return (new PlanReport(file.FileBytes, result, recipe, recipeFile.FullName, [], null, [], to, _watch.Elapsed), recipe.FileHash is null || recipe.FileHash == FileHash(to));
+    }
+
+    private static string FileHash(string path)
+    {
+        using FileStream stream = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
+    }
+
+    private void Survey(Model model, GgufFile file, IReadOnlyList<int[]> chunks, GradientOptions options, CostStore costs)
+    {
+        if (!PlainDecoder.TryDescribe(model.Language, chunks.Max(chunk => chunk.Length), out PlainDecoder? decoder, out string? refusal))
+            throw new QuantizationException($"gradients of this model cannot be computed ({refusal}), so nobody knows what errors of its tensors cost. Choose formats with --type and --tensor.");
+        Terminal.Progress("Measuring", report =>
+        {
+            CostSurvey.Run(decoder, file, chunks, options, costs, new Telling<GradientProgress>(value => report(
+                value.Share, string.Create(CultureInfo.InvariantCulture, $"{(value.IsBackward ? "gradients" : "states")} of layer {value.Layer}"))), cancellation);
+            return 0;
+        });
+    }
+
+    private QuantizationResult Write(GgufFile file, QuantizationPlan plan)
+    {
+        ModelQuantizer quantizer = new(file, plan, null, null) { Threads = threads };
+        return Terminal.Progress("Quantizing", report => quantizer.Write(to, new Telling<QuantizationProgress>(value => report(value.Share, value.Tensor)), cancellation));
+    }
+
+    private sealed class Telling<T>(Action<T> tell) : IProgress<T>
+    {
+        public void Report(T value) => tell(value);
+    }
+}

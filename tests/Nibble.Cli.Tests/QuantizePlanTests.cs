@@ -1,0 +1,82 @@
+using System.Text.Json;
+
+namespace Nibble.Cli.Tests;
+
+/// <summary><c>nibble quantize</c> with a budget, and by a recipe.</summary>
+public sealed class QuantizePlanTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("nibble-plan-").FullName;
+
+    private string Model => Path.Combine(_folder, "model.gguf");
+
+    private string Text => Path.Combine(_folder, "text.txt");
+
+    private string Output => Path.Combine(_folder, "out.gguf");
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void A_budget_makes_a_file_a_table_a_curve_and_a_recipe_that_makes_the_same_file()
+    {
+        Synth();
+        Cli.Result result = Cli.Run("quantize", Model, Output, "--bpw", "4.6", "--text", Text, "--chunk", "64", "--chunks", "4", "--seed", "3", "--tensor", "blk.0.attn_v=Q8_0").Succeeded();
+        Assert.Contains(result.Output.Split('\n'), row => row.Contains("blk.0.ffn_up.weight", StringComparison.Ordinal) && row.Contains('*', StringComparison.Ordinal));
+        Assert.Contains("the best files by size", result.Output, StringComparison.Ordinal);
+        Assert.Contains("estimated KL", result.Error, StringComparison.Ordinal);
+        string recipe = Output + ".recipe.json", again = Path.Combine(_folder, "again.gguf");
+        JsonElement json = JsonDocument.Parse(File.ReadAllText(recipe)).RootElement;
+        JsonElement[] tensors = [.. json.GetProperty("tensors").EnumerateArray()];
+        Assert.Equal("Q8_0", tensors.Single(tensor => tensor.GetProperty("name").GetString() == "blk.0.attn_v.weight").GetProperty("target").GetString());
+        Assert.Equal(new FileInfo(Output).Length, json.GetProperty("file_bytes").GetInt64());
+        Assert.Equal(["model.gguf", "out.gguf", "out.gguf.recipe.json", "text.txt"], Directory.GetFileSystemEntries(_folder).Select(Path.GetFileName).Order());
+        Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", Text).Succeeded();
+        Assert.Contains("--chunk", Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", Text, "--chunk", "64").Error, StringComparison.Ordinal);
+        Assert.Contains("leave it out", Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", Text, "--type", "Q4_0").Error, StringComparison.Ordinal);
+        Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
+        Cli.Run("run", Output, "--prompt", "hello", "--raw", "--ids", "-n", "3", "--temp", "0").Succeeded();
+
+        // A size to the byte, with what was measured kept in a folder.
+        long size = new FileInfo(Output).Length - 1;
+        JsonElement told = JsonDocument.Parse(Cli.Run("quantize", Model, again, "--size", $"{size}", "--text", Text, "--chunk", "64", "--chunks", "4", "--statistics", Path.Combine(_folder, "kept"), "--json").Succeeded().Output).RootElement;
+        Assert.InRange(told.GetProperty("bytes").GetInt64(), size * 9 / 10, size);
+        Assert.Equal(new FileInfo(again).Length, told.GetProperty("bytes").GetInt64());
+        Assert.NotEmpty(told.GetProperty("curve").EnumerateArray());
+        Assert.NotEmpty(Directory.GetFiles(Path.Combine(_folder, "kept"), "*", SearchOption.AllDirectories));
+    }
+
+    [Theory]
+    [InlineData("--bpw and --size choose themselves", "--bpw", "4.5", "--type", "Q4_K_M")]
+    [InlineData("--search says what --bpw", "--bpw", "4.5", "--search", "best")]
+    [InlineData("give one of them", "--bpw", "4.5", "--size", "1MB")]
+    [InlineData("'3 gigs' is no size", "--size", "3 gigs")]
+    [InlineData("it must be above 0", "--bpw", "0")]
+    [InlineData("is no number of bits", "--bpw", "many")]
+    [InlineData("only --bpw and --size have", "--type", "Q4_0", "--seed", "3")]
+    [InlineData("give one of them", "--bpw", "4.5", "--recipe", "text.txt")]
+    [InlineData("--exact", "--bpw", "4.5", "--exact")]
+    public void What_excludes_or_makes_no_sense_is_refused(string part, params string[] arguments)
+    {
+        Synth();
+        string[] named = [.. arguments.Select(argument => argument == "text.txt" ? Text : argument)];
+        Cli.Result result = Cli.Run(["quantize", Model, Output, "--text", Text, .. named]);
+        Assert.NotEqual(0, result.ExitCode);
+        Assert.Contains(part, result.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(Output));
+    }
+
+    [Fact]
+    public void A_text_is_needed_and_a_budget_that_is_too_small_names_the_least()
+    {
+        Synth();
+        Assert.Contains("--text", Cli.Run("quantize", Model, Output, "--bpw", "4.5").Error, StringComparison.Ordinal);
+        Cli.Result result = Cli.Run("quantize", Model, Output, "--size", "10000", "--text", Text, "--chunk", "64", "--chunks", "2");
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("the smallest that can be made has", result.Error, StringComparison.Ordinal);
+    }
+
+    private void Synth()
+    {
+        Cli.Run("synth", Model, "--type", "F32", "--width", "256", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--head-size", "64", "--ffn", "256", "--vocab", "300").Succeeded();
+        File.WriteAllText(Text, string.Concat(Enumerable.Range(0, 200).Select(i => $"The {i} birds flew over the river and sat down in the trees. ")));
+    }
+}

@@ -8,6 +8,9 @@ public abstract class RoundingMethod
     /// <summary>The method and its settings, as a recipe has them: equal texts give equal bytes for equal tasks. <see cref="RoundingMethods.Find"/> reads them.</summary>
     public abstract string Name { get; }
 
+    /// <summary>All that a matrix's bytes follow from beside its task: the name, and what a method was given that does not stand there.</summary>
+    public virtual string Identity => Name;
+
     /// <summary>What it needs of activations; null where it needs none.</summary>
     public virtual StatisticKinds? Needs => null;
 

@@ -14,6 +14,9 @@ public sealed class CostRounding(GptqRounding gptq, CostStore costs) : RoundingM
     /// <inheritdoc/>
     public override string Name => $"{Word}-{gptq.Name}";
 
+    /// <inheritdoc/>
+    public override string Identity => $"{Name} {costs.Identity}";
+
     /// <summary>The settings of a name that <see cref="Name"/> gave, or null.</summary>
     /// <param name="name">The name.</param>
     public static GptqRounding? Find(string name)

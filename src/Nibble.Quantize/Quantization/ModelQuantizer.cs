@@ -165,7 +165,7 @@ public sealed class ModelQuantizer
         writer.Write(stream);
         foreach (PlannedTensor tensor in _plan.Tensors)
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"\n{tensor.Source} -> {tensor.Target} {(tensor.IsKept ? string.Empty : tensor.Method.Name)} "));
+            hash.AppendData(Encoding.UTF8.GetBytes($"\n{tensor.Source} -> {tensor.Target} {(tensor.IsKept ? string.Empty : tensor.Method.Identity)} "));
             if (_importance?.Means(tensor.Source) is { } means) hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes(means.AsSpan()));
         }
 

@@ -34,6 +34,7 @@ public sealed class MixPlannerTests : IDisposable
         ImmutableArray<MixTensor> tensors = planner.Measure(null, TestContext.Current.CancellationToken);
         Assert.Equal(file.Tensors.Where(tensor => tensor.Rows > 1).Select(tensor => tensor.Name).Order(), tensors.Select(tensor => tensor.Name).Order());
         Assert.All(tensors, tensor => Assert.True(tensor.Candidates[^1].Loss < tensor.Candidates[0].Loss / 20, tensor.Name));
+        Assert.Contains(costs.Identity, planner.Method.Identity, StringComparison.Ordinal);
         ImmutableArray<Mix> curve = MixSolver.Curve(tensors);
         long smallest = planner.FileBytes(tensors, curve[0]), largest = planner.FileBytes(tensors, curve[^1]);
         string[] hashes = [.. new[] { smallest, smallest + 1, (smallest + largest) / 2, largest }.Select(bytes =>

@@ -64,11 +64,12 @@ public sealed class MixPlannerTests : IDisposable
     }
 
     [Theory]
-    [InlineData("llama.yarn")]
+    [InlineData("gemma3")]
     [InlineData("qwen3")]
     public void The_estimated_loss_is_near_the_divergence_that_is_measured(string name)
     {
-        using GgufFile file = Write(name);
+        // An epsilon beside which states are small: their norms then hardly amplify, and the loss is quadratic as far as rounding reaches.
+        using GgufFile file = Write(new Specimen(name, ("attention.layer_norm_rms_epsilon", 1f)));
         CostStore costs = Survey(file);
         MixPlanner planner = new(file, costs, Gptq, []);
         ImmutableArray<MixTensor> tensors = planner.Measure(null, TestContext.Current.CancellationToken);
@@ -169,10 +170,12 @@ public sealed class MixPlannerTests : IDisposable
         return costs;
     }
 
-    private GgufFile Write(string name)
+    private GgufFile Write(string name) => Write(Specimens.All.Single(specimen => specimen.Name == name));
+
+    private GgufFile Write(Specimen specimen)
     {
         string path = _folder.File("model.gguf");
-        SpecimenFile.Describe(Specimens.All.Single(specimen => specimen.Name == name)).Write(path, Specimen.Seed);
+        SpecimenFile.Describe(specimen).Write(path, Specimen.Seed);
         return GgufFile.Open(path);
     }
 }

@@ -50,7 +50,7 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
         QuantizationPlan plan = planner.Plan(tensors, mix);
         QuantizationResult result = Write(file, plan);
         Dictionary<string, double> losses = tensors.Select((tensor, i) => (tensor.Name, tensor.Candidates[mix.Choices[i]].Loss)).ToDictionary();
-        PlanPlanRecipe recipe = new()
+        PlanRecipe recipe = new()
         {
             Version = PlanRecipe.CurrentVersion,
             Program = typeof(PlanRecipe).Assembly.GetName().Version!.ToString(3),

@@ -41,11 +41,11 @@ internal sealed class CalibrationArguments
     /// <exception cref="UsageException">There is none, or one too many, or not the recipe's.</exception>
     public RecipeText? Check(ParseResult parsed, StatisticKinds? needs, QuantizationRecipe? recipe)
     {
-        CheckText(parsed);
         FileInfo? text = parsed.GetValue(_text);
         if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
         if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
         if (text is null) return null;
+        CheckText(parsed);
         RecipeText used = new(Hash(text), parsed.GetValue(_chunk), parsed.GetValue(_chunks));
         if (recipe is null) return used;
         if (recipe.Text is not { } wanted) throw new UsageException("the recipe names no text, but a method of it looks at activations; it was changed by hand. Name the text's SHA-256, chunk and chunks in it.");

@@ -63,13 +63,11 @@ public sealed class MixPlannerTests : IDisposable
         Assert.Contains("bits a weight", Assert.Throws<QuantizationException>(() => planner.Solve(tensors, SizeBudget.OfBits(2))).Message, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("gemma3")]
-    [InlineData("qwen3")]
-    public void The_estimated_loss_is_near_the_divergence_that_is_measured(string name)
+    [Fact]
+    public void The_estimated_loss_is_near_the_divergence_that_is_measured()
     {
         // An epsilon beside which states are small: their norms then hardly amplify, and the loss is quadratic as far as rounding reaches.
-        using GgufFile file = Write(new Specimen(name, ("attention.layer_norm_rms_epsilon", 1f)));
+        using GgufFile file = Write(new Specimen("qwen3", ("attention.layer_norm_rms_epsilon", 1f)));
         CostStore costs = Survey(file);
         MixPlanner planner = new(file, costs, Gptq, []);
         ImmutableArray<MixTensor> tensors = planner.Measure(null, TestContext.Current.CancellationToken);

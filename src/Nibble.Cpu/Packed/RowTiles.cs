@@ -61,7 +61,7 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
     {
         new Span<float>(results, 16 * count).Clear();
         TBytes table = TFormat.Table<TLanes, TBytes, TVector>(own);
-        int tileBytes = PackedTiles.Bytes<TFormat>();
+        int tileBytes = PackedTiles.Bytes<TFormat>(), share = tileBytes / (TFormat.Columns / 32);
         long rowBytes = (long)blocks * tileBytes, toNext = next - tiles;
         for (; blocks > 0; blocks--, tiles += tileBytes)
         {
@@ -74,7 +74,7 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
                 for (int row = 0; row < count; row++, tile += rowBytes, ahead += step)
                 {
                     byte* codes = tile + TFormat.HeadBytes + (run * TFormat.RunBytes);
-                    ReadAhead.Of(codes + ahead, TFormat.RunBytes + (TFormat.HeadBytes * 32 / TFormat.Columns));
+                    ReadAhead.Of(tile + (run * share) + ahead, TFormat.RunBytes + (TFormat.HeadBytes * 32 / TFormat.Columns));
                     for (int lane = 0; lane < 16; lane += TLanes.Count / 4, sums += TLanes.Count / 4)
                         TLanes.Store(Run(tile, codes + (4 * lane), run, lane, x, table, TLanes.Load(sums)), sums);
                 }

@@ -63,9 +63,10 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
-            TBytes s0 = TLanes.Zero, s1 = TLanes.Zero, s2 = TLanes.Zero, s3 = TLanes.Zero, s4 = TLanes.Zero, s5 = TLanes.Zero, s6 = TLanes.Zero, s7 = TLanes.Zero;
-            byte* codes = panel, a = x;
-            for (int g = 0; g < 8; g++, codes += 64, a += group)
+            TBytes first = TLanes.Load(panel);
+            TBytes s0 = TLanes.PairProducts(first, TLanes.Repeat(x + 0)), s1 = TLanes.PairProducts(first, TLanes.Repeat(x + 4)), s2 = TLanes.PairProducts(first, TLanes.Repeat(x + 8)), s3 = TLanes.PairProducts(first, TLanes.Repeat(x + 12)), s4 = TLanes.PairProducts(first, TLanes.Repeat(x + 16)), s5 = TLanes.PairProducts(first, TLanes.Repeat(x + 20)), s6 = TLanes.PairProducts(first, TLanes.Repeat(x + 24)), s7 = TLanes.PairProducts(first, TLanes.Repeat(x + 28));
+            byte* codes = panel + 64, a = x + group;
+            for (int g = 1; g < 8; g++, codes += 64, a += group)
             {
                 TBytes w = TLanes.Load(codes);
                 s0 = TLanes.Add16(s0, TLanes.PairProducts(w, TLanes.Repeat(a + 0)));

@@ -18,7 +18,7 @@ internal sealed class ModelArguments
     /// <summary>The model.</summary>
     public Argument<string?> Model { get; } = ModelArgument();
 
-    private readonly Option<string> _device = new("--device") { Description = "auto, cpu, reference, cuda[:i] or opencl[:i].", DefaultValueFactory = _ => "auto" };
+    private readonly Option<string> _device = new("--device") { Description = "auto, cpu, reference, opencl[:i] or cuda[:i]; 'nibble devices' lists them.", DefaultValueFactory = _ => "auto" };
     private readonly Option<int> _threads = new("--threads", "-t") { Description = "Threads of the CPU; 0 for one a core.", DefaultValueFactory = _ => 0 };
     private readonly Option<int> _batch = new("--batch", "-b") { Description = "Tokens of a prompt that are evaluated together.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _context = new("--context", "-c") { Description = "Positions of the context; 0 for the model's own, at most 8192.", DefaultValueFactory = _ => 0 };

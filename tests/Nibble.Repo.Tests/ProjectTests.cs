@@ -9,10 +9,11 @@ public class ProjectTests
     {
         ["Nibble.Core"] = ([], []),
         ["Nibble.Cpu"] = (["Nibble.Core"], []),
+        ["Nibble.Gpu"] = (["Nibble.Core"], []),
         ["Nibble.Llm"] = (["Nibble.Core"], []),
         ["Nibble.Quantize"] = (["Nibble.Core", "Nibble.Llm"], []),
-        ["Nibble"] = (["Nibble.Core", "Nibble.Cpu", "Nibble.Llm", "Nibble.Quantize"], []),
-        ["Nibble.Cli"] = (["Nibble", "Nibble.Core", "Nibble.Cpu", "Nibble.Llm", "Nibble.Quantize"], ["Spectre.Console", "System.CommandLine"]),
+        ["Nibble"] = (["Nibble.Core", "Nibble.Cpu", "Nibble.Gpu", "Nibble.Llm", "Nibble.Quantize"], []),
+        ["Nibble.Cli"] = (["Nibble", "Nibble.Core", "Nibble.Cpu", "Nibble.Gpu", "Nibble.Llm", "Nibble.Quantize"], ["Spectre.Console", "System.CommandLine"]),
     };
 
     /// <summary>The names of the projects in src/.</summary>

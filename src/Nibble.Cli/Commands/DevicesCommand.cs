@@ -3,6 +3,7 @@ using System.Text.Json;
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Cpu;
+using Nibble.Gpu;
 using Spectre.Console;
 
 namespace Nibble.Cli.Commands;
@@ -26,6 +27,8 @@ internal static class DevicesCommand
         return command;
     }
 
+    private static bool HasOpenCl() => Devices.All.Any(device => device.IsUsable && device.Name.StartsWith("opencl", StringComparison.Ordinal));
+
     private static void WriteTables(Backend cpu)
     {
         Table devices = new Table().AddColumns("device", "usable", "what it is");
@@ -38,9 +41,16 @@ internal static class DevicesCommand
             paths.AddRow(path.Name, path.IsSupported ? "yes" : "no", Markup.Escape(path.Reason));
         Terminal.Output.Write(paths);
 
+        bool hasOpenCl = HasOpenCl();
         Table kernels = new Table().AddColumns("format", "bits/weight", "matmul kernel on cpu");
+        if (hasOpenCl) kernels.AddColumn("on opencl");
         foreach (BlockFormat format in BlockFormats.All)
-            kernels.AddRow(format.Name, format.BitsPerWeight.ToString("0.0###", System.Globalization.CultureInfo.InvariantCulture), Markup.Escape(cpu.KernelName(Operation.MatMul, format)));
+        {
+            List<string> row = [format.Name, format.BitsPerWeight.ToString("0.0###", System.Globalization.CultureInfo.InvariantCulture), Markup.Escape(cpu.KernelName(Operation.MatMul, format))];
+            if (hasOpenCl) row.Add(Markup.Escape(GpuBackend.NameOf(Operation.MatMul, format)));
+            kernels.AddRow([.. row]);
+        }
+
         Terminal.Output.Write(kernels);
     }
 
@@ -71,6 +81,7 @@ internal static class DevicesCommand
             }
 
             writer.WriteEndArray();
+            bool hasOpenCl = HasOpenCl();
             writer.WriteStartArray("kernels");
             foreach (BlockFormat format in BlockFormats.All)
             {
@@ -78,6 +89,7 @@ internal static class DevicesCommand
                 writer.WriteString("format", format.Name);
                 writer.WriteNumber("bits_per_weight", format.BitsPerWeight);
                 writer.WriteString("matmul", cpu.KernelName(Operation.MatMul, format));
+                if (hasOpenCl) writer.WriteString("matmul_opencl", GpuBackend.NameOf(Operation.MatMul, format));
                 writer.WriteEndObject();
             }
 

@@ -89,13 +89,14 @@ internal static class KernelsCommand
         }
     }
 
-    // Of the devices that a model runs on only the CPU has kernels.
+    // Of the devices that a model runs on only the CPU's kernels can be compared with a measured peak.
     private static void CheckDevice(string name)
     {
         if (name is "auto" or "cpu") return;
-        DeviceInfo? device = Devices.All.FirstOrDefault(known => known.Name == name.Split(':')[0]);
+        DeviceInfo? device = Devices.All.FirstOrDefault(known => known.Name.Split(':')[0] == name.Split(':')[0]);
         string why = device is null ? $"there is no device '{name}' (--device)"
-            : device.IsUsable ? $"device '{name}' (--device) has no kernels to measure"
+            : device.Name == "reference" ? $"device '{name}' (--device) has no kernels to measure"
+            : device.IsUsable ? $"device '{name}' (--device) is not measured by this version"
             : $"device '{name}' (--device) cannot be used: {device.Description}";
         throw new UsageException($"{why}; use auto or cpu.");
     }

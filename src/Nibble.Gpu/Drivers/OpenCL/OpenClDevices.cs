@@ -1,0 +1,100 @@
+using System.Text;
+
+namespace Nibble.Gpu.Drivers.OpenCL;
+
+/// <summary>The devices that OpenCL's loader knows.</summary>
+internal static unsafe class OpenClDevices
+{
+    /// <summary>A device with its handles.</summary>
+    /// <param name="Platform">cl_platform_id.</param>
+    /// <param name="Device">cl_device_id.</param>
+    /// <param name="Info">What it says of itself.</param>
+    public readonly record struct Entry(nint Platform, nint Device, GpuDeviceInfo Info);
+
+    /// <summary>All devices, platform by platform.</summary>
+    /// <param name="problem">Why there are none, or null.</param>
+    public static List<Entry> All(out string? problem)
+    {
+        List<Entry> entries = [];
+        if (!OpenClLibrary.TryLoad(out problem)) return entries;
+        uint count = 0;
+        int error = OpenClApi.GetPlatformIDs(0, null, &count);
+        if (error != OpenClApi.Success || count == 0)
+        {
+            problem = error is OpenClApi.Success or OpenClApi.PlatformNotFound ? "the OpenCL library knows no platform; no driver is installed" : $"clGetPlatformIDs failed with {OpenClError.Name(error)}";
+            return entries;
+        }
+
+        nint[] platforms = new nint[count];
+        fixed (nint* pointer = platforms)
+            OpenClError.Check(OpenClApi.GetPlatformIDs(count, pointer, null), "all", "clGetPlatformIDs");
+        foreach (nint platform in platforms)
+        {
+            uint devices = 0;
+            if (OpenClApi.GetDeviceIDs(platform, OpenClApi.DeviceTypeAll, 0, null, &devices) != OpenClApi.Success || devices == 0) continue;
+            nint[] ids = new nint[devices];
+            fixed (nint* pointer = ids)
+                OpenClError.Check(OpenClApi.GetDeviceIDs(platform, OpenClApi.DeviceTypeAll, devices, pointer, null), "all", "clGetDeviceIDs");
+            foreach (nint id in ids)
+                entries.Add(new Entry(platform, id, Describe(platform, id, entries.Count)));
+        }
+
+        if (entries.Count == 0) problem = "the OpenCL library knows no device";
+        return entries;
+    }
+
+    private static GpuDeviceInfo Describe(nint platform, nint device, int index)
+    {
+        string version = Text(device, OpenClApi.DeviceVersion), language = Text(device, OpenClApi.DeviceLanguageVersion);
+        return new GpuDeviceInfo
+        {
+            Driver = "opencl",
+            Index = index,
+            Name = Text(device, OpenClApi.DeviceName),
+            Platform = $"{PlatformText(platform, OpenClApi.PlatformName)}, {PlatformText(platform, OpenClApi.PlatformVersion)}",
+            DriverVersion = Text(device, OpenClApi.DriverVersion),
+            LanguageVersion = language,
+            IsProcessor = ((ulong)Number(device, OpenClApi.DeviceType) & OpenClApi.DeviceTypeCpu) != 0,
+            MemoryBytes = Number(device, OpenClApi.DeviceGlobalMemSize),
+            MaxBufferBytes = Number(device, OpenClApi.DeviceMaxMemAllocSize),
+            LocalBytes = Number(device, OpenClApi.DeviceLocalMemSize),
+            MaxGroupItems = (int)Math.Min(int.MaxValue, Number(device, OpenClApi.DeviceMaxWorkGroupSize)),
+            ComputeUnits = (int)Number(device, OpenClApi.DeviceMaxComputeUnits),
+            Extensions = Text(device, OpenClApi.DeviceExtensions),
+            Problem =
+                Number(device, OpenClApi.DeviceAvailable) == 0 ? "it is not available (CL_DEVICE_AVAILABLE)"
+                : Number(device, OpenClApi.DeviceCompilerAvailable) == 0 ? "it has no compiler (CL_DEVICE_COMPILER_AVAILABLE)"
+                : Number(device, OpenClApi.DeviceEndianLittle) == 0 ? "it stores numbers with the high byte first, and weights are made the other way"
+                : IsOlder(version) ? $"it has {version}; OpenCL 1.2 or newer is needed"
+                : null,
+        };
+    }
+
+    // "OpenCL 1.2 vendor's own text"
+    private static bool IsOlder(string version) => version.Split(' ') is [_, var number, ..] && number is "1.0" or "1.1";
+
+    private static string Text(nint device, uint name)
+    {
+        nuint size = 0;
+        if (OpenClApi.GetDeviceInfo(device, name, 0, null, &size) != OpenClApi.Success) return "unknown";
+        byte[] bytes = new byte[size];
+        fixed (byte* pointer = bytes)
+            return OpenClApi.GetDeviceInfo(device, name, size, pointer, null) == OpenClApi.Success ? Encoding.UTF8.GetString(bytes).TrimEnd('\0').Trim() : "unknown";
+    }
+
+    private static string PlatformText(nint platform, uint name)
+    {
+        nuint size = 0;
+        if (OpenClApi.GetPlatformInfo(platform, name, 0, null, &size) != OpenClApi.Success) return "unknown";
+        byte[] bytes = new byte[size];
+        fixed (byte* pointer = bytes)
+            return OpenClApi.GetPlatformInfo(platform, name, size, pointer, null) == OpenClApi.Success ? Encoding.UTF8.GetString(bytes).TrimEnd('\0').Trim() : "unknown";
+    }
+
+    // Numbers of 4 bytes leave the upper half 0: devices are little-endian, or refused, and hosts of .NET are.
+    private static long Number(nint device, uint name)
+    {
+        long value = 0;
+        return OpenClApi.GetDeviceInfo(device, name, 8, &value, null) == OpenClApi.Success ? value : 0;
+    }
+}

@@ -1,0 +1,142 @@
+using Nibble.Core.Compute;
+using Nibble.Gpu.Drivers;
+using Nibble.Gpu.Weights;
+
+namespace Nibble.Gpu;
+
+/// <content>Products, keys and values, attention.</content>
+public sealed partial class GpuBackend
+{
+    private readonly GpuModule?[] _kvModules = new GpuModule?[4];
+    private readonly Dictionary<(PlaneFormat Planes, int Tokens, int Split), GpuKernel> _products = [];
+
+    // Positions that a part of attention has at least, so that putting parts together stays cheap.
+    private const int LeastPart = 128;
+
+    /// <inheritdoc/>
+    public override void MatMul(Tensor x, Weight weight, Tensor y)
+    {
+        Shapes.CheckMatMul(x, weight, y);
+        Multiply(x, weight, y, null, x.Rows, 1);
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>An expert that is not there makes its products NaN.</remarks>
+    public override void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y)
+    {
+        Shapes.CheckMatMulExperts(x, weight, experts, y);
+        Multiply(x, weight, y, experts, y.Rows, x.Rows == experts.Rows ? experts.Columns : 1);
+    }
+
+    /// <inheritdoc/>
+    public override void StoreKv(Tensor keys, Tensor values, KvCache cache, int layer, int firstPosition)
+    {
+        Shapes.CheckStoreKv(keys, values, cache, layer, firstPosition);
+        GpuKvCache memory = GpuKvCache.Of(cache, _device);
+        Store(keys, false);
+        Store(values, true);
+
+        void Store(Tensor x, bool isValues)
+        {
+            int units = x.Columns / cache.Format.BlockValues, size = isValues ? cache.Layers[layer].ValueSize : cache.Layers[layer].KeySize;
+            GpuBuffer source = cache.IsRotated ? Rotated(cache, x, size) : GpuTensorBuffer.Of(x);
+            KvKernel(cache, "store_kv").With(source).With(cache.IsRotated ? 0L : x.Offset).With(cache.IsRotated ? x.Columns : x.Stride)
+                .With(memory.Memory(layer, isValues)).With(cache.RowBytes(layer, isValues)).With(cache.Rows(layer)).With(firstPosition).With(units)
+                .Run(new Extent(Groups(units, _elementItems), x.Rows), new Extent(_elementItems));
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Attention(Tensor queries, KvCache cache, int layer, int firstPosition, in AttentionOptions options, Tensor y)
+    {
+        Shapes.CheckAttention(queries, cache, layer, firstPosition, options, y);
+        if (queries.Rows == 0) return;
+        GpuKvCache memory = GpuKvCache.Of(cache, _device);
+        KvLayer shape = cache.Layers[layer];
+        int heads = options.Heads, last = firstPosition + queries.Rows - 1, visible = last + 1 - shape.FirstVisible(last);
+        int parts = _options.AttentionParts > 0 ? _options.AttentionParts : PartsOf(heads * (long)queries.Rows, visible);
+        int local = (shape.KeySize + shape.ValueSize + (2 * _attentionItems)) * 4;
+        if (local > _device.Info.LocalBytes)
+            throw new GpuException($"attention with keys of {shape.KeySize} and values of {shape.ValueSize} takes {local} bytes of local memory; device '{_device.Info.Name}' has {_device.Info.LocalBytes}.");
+        GpuBuffer sinks = options.Sinks is null ? _none : GpuWeight.Of(options.Sinks, _device).Vector;
+        int hasSinks = options.Sinks is null ? 0 : 1;
+        GpuBuffer left = parts == 1 ? _none : _parts.Reserve((long)queries.Rows * heads * parts * (shape.ValueSize + 2) * 4);
+        GpuBuffer source = cache.IsRotated ? Rotated(cache, queries, shape.KeySize) : GpuTensorBuffer.Of(queries);
+        GpuKernel kernel = KvKernel(cache, "attention").With(source).With(cache.IsRotated ? 0L : queries.Offset).With(cache.IsRotated ? queries.Columns : queries.Stride)
+            .With(memory.Memory(layer, false)).With(cache.RowBytes(layer, false)).With(memory.Memory(layer, true)).With(cache.RowBytes(layer, true)).With(cache.Rows(layer))
+            .With(firstPosition).With(shape.Window).With(shape.IsChunked ? 1 : 0).With(heads).With(shape.Heads).With(shape.KeySize).With(shape.ValueSize)
+            .With((int)cache.Format.RowBytes(shape.KeySize)).With((int)cache.Format.RowBytes(shape.ValueSize))
+            .With(options.Scale).With(options.SoftCap).With(options.AlibiBias).With(options.Temperature.Scale).With(options.Temperature.Interval).With(options.Temperature.Offset)
+            .With(sinks).With(hasSinks).With(left);
+        Input(kernel, y).WithLocal(local).Run(new Extent(heads, queries.Rows, parts), new Extent(_attentionItems));
+        if (parts > 1)
+        {
+            int items = Math.Min(_elementItems, 64);
+            Input(KvKernel(cache, "attention_merge").With(left).With(parts).With(heads).With(shape.ValueSize).With(sinks).With(hasSinks), y)
+                .Run(new Extent(Groups(shape.ValueSize, items), heads, queries.Rows), new Extent(items));
+        }
+
+        // The rotation is its own inverse.
+        if (cache.IsRotated) Rotate(cache, GpuTensorBuffer.Of(y), y.Offset, y.Stride, y.Rows, heads, shape.ValueSize);
+    }
+
+    // A copy of heads, rotated.
+    private GpuBuffer Rotated(KvCache cache, Tensor x, int size)
+    {
+        GpuBuffer copy = _rotated.Reserve((long)x.Rows * x.Columns * 4);
+        Input(Elements("change"), x).With(copy).With(0L).With(x.Columns).With(x.Columns).With((int)Change.Copy).With(0f)
+            .Run(new Extent(Groups(x.Columns, _elementItems), x.Rows), new Extent(_elementItems));
+        Rotate(cache, copy, 0, x.Columns, x.Rows, x.Columns / size, size);
+        return copy;
+    }
+
+    private void Rotate(KvCache cache, GpuBuffer memory, long offset, int stride, int rows, int heads, int size) =>
+        KvKernel(cache, "rotate_heads").With(memory).With(offset).With(stride).With(size).With(WalshHadamard.Block(size)).WithLocal(size * 4).Run(new Extent(heads, rows), new Extent(_normItems));
+
+    private GpuKernel KvKernel(KvCache cache, string name)
+    {
+        int number = KvNumber(cache.Format);
+        return (_kvModules[number] ??= _kernels.Module("attention", $"KV={number}")).Kernel(name).Start();
+    }
+
+    // As many groups as keep the device busy.
+    private int PartsOf(long groups, int visible)
+    {
+        long wanted = _device.Info.IsProcessor ? _device.Info.ComputeUnits : 4L * _device.Info.ComputeUnits;
+        return (int)Math.Clamp(wanted / groups, 1, Math.Clamp(visible / LeastPart, 1, 64));
+    }
+
+    private void Multiply(Tensor x, Weight weight, Tensor y, Tensor? experts, int rows, int share)
+    {
+        GpuWeight own = GpuWeight.Of(weight, _device);
+        own.Pack();
+        if (rows == 0) return;
+        int tokens = experts is not null || rows == 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : 8;
+        bool isProcessor = _device.Info.IsProcessor;
+        int split = _options.ColumnSplit != 0 ? _options.ColumnSplit : isProcessor ? 1 : tokens < 8 ? 8 : 2;
+        int items = isProcessor ? 1 : 128 / (8 * split) * 8;
+        split = Math.Min(split, PowerOfTwo(_device.Info.MaxGroupItems));
+        items = Math.Max(1, Math.Min(items, _device.Info.MaxGroupItems / split));
+        GpuKernel kernel = Product(own.Reader!.Planes, tokens, split);
+        foreach (WeightPart part in own.Parts)
+        {
+            int padded = PlaneFormat.Padded(part.Rows);
+            kernel.Start().With(part.Memory).With(part.MatrixBytes);
+            for (int plane = 1; plane < PlaneFormat.PlaneCount; plane++)
+                kernel.With(part.Starts[plane]);
+            kernel.With(own.Table!).With(own.Scales!).With(part.Rows).With(padded).With(weight.Columns).With(part.FirstRow);
+            Input(Input(kernel, x), y).With(rows);
+            if (experts is { } ids) Input(kernel, ids).With(ids.Columns);
+            else kernel.With(_none).With(0L).With(0).With(0);
+            kernel.With(share).With(weight.Matrices).WithLocal(Math.Max(16, split == 1 ? 0 : items * split * tokens * _rowVector * 4))
+                .Run(new Extent(Groups(padded / _rowVector, items), 1, Groups(rows, tokens)), new Extent(items, split));
+        }
+    }
+
+    private GpuKernel Product(PlaneFormat planes, int tokens, int split)
+    {
+        if (_products.TryGetValue((planes, tokens, split), out GpuKernel? known)) return known;
+        return _products[(planes, tokens, split)] =
+            _kernels.Module("matmul", [.. planes.Defines, $"V={_rowVector}", $"T={tokens}", $"SPLIT={split}"]).Kernel("matmul");
+    }
+}

@@ -1,0 +1,20 @@
+namespace Nibble.Gpu;
+
+/// <summary>How a <see cref="GpuBackend"/> computes. What is left out follows from the device.</summary>
+public sealed record GpuOptions
+{
+    /// <summary>Rows of a matrix that a work-item has, 4, 8 or 16; 0 for the device's own choice.</summary>
+    public int RowVector { get; init; }
+
+    /// <summary>Work-items that share the columns of a row, 1 to 16; 0 for the device's own choice.</summary>
+    public int ColumnSplit { get; init; }
+
+    /// <summary>Parts into which attention cuts a context, 1 to 64; 0 for the device's own choice.</summary>
+    public int AttentionParts { get; init; }
+
+    /// <summary>Bytes of a buffer at most, below the device's own limit; larger matrices are cut. 0 for the device's own limit.</summary>
+    public long MaxBufferBytes { get; init; }
+
+    /// <summary>Whether built programs are kept on disk.</summary>
+    public bool CachePrograms { get; init; } = true;
+}

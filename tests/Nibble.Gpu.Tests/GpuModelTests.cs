@@ -1,0 +1,132 @@
+using System.Text.Json;
+using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
+using Nibble.Llm.Models;
+using Nibble.Llm.Sessions;
+
+namespace Nibble.Gpu.Tests;
+
+/// <summary>Whole models on an OpenCL device, against other programs' results.</summary>
+public class GpuModelTests
+{
+    private const double Bound = 1e-7;
+
+    private static readonly string s_smolLm2 = Path.Combine(Fixtures.Root, "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
+
+    private static readonly JsonElement s_golden = JsonDocument.Parse(File.ReadAllText(Fixtures.Golden("smollm2", "golden.json"))).RootElement;
+
+    [Fact]
+    public void The_default_model_gives_the_answers_of_transformers()
+    {
+        using GpuBackend backend = TestDevice.Backend();
+        using LanguageModel model = Load(s_smolLm2, backend);
+        using Session session = model.NewSession(new SessionOptions { Context = 512, KvFormat = BlockFormats.F32 });
+        foreach (JsonElement answer in s_golden.GetProperty("greedy").EnumerateArray())
+            Assert.Equal(Ints(answer.GetProperty("ids")), Greedy(session, Ints(answer.GetProperty("prompt_ids")), 48, 2));
+    }
+
+    [Theory]
+    [InlineData("F32", Bound)]
+    [InlineData("F16", 1e-4)]
+    [InlineData("Q8_0", 1e-2)]
+    public void The_default_model_gives_the_logits_of_transformers(string kv, double bound)
+    {
+        using GpuBackend backend = TestDevice.Backend();
+        using LanguageModel model = Load(s_smolLm2, backend);
+        JsonElement positions = JsonDocument.Parse(File.ReadAllText(Fixtures.Golden("smollm2", "positions.json"))).RootElement;
+        foreach (string prompt in new[] { "france", "code" })
+        {
+            int[] ids = Ints(s_golden.GetProperty("logits").GetProperty(prompt).GetProperty("ids")), kept = Ints(positions.GetProperty(prompt));
+            float[] theirs = Nmse.ReadFloats(Fixtures.Golden("smollm2", prompt + ".logits.f32"));
+            using Session session = model.NewSession(new SessionOptions { Context = ids.Length, KvFormat = BlockFormats.Find(kv)! });
+            float[] ours = Logits(session, ids);
+            int vocabulary = model.VocabularySize;
+            for (int i = 0; i < kept.Length; i++)
+            {
+                double nmse = Nmse.Of(ours.AsSpan(kept[i] * vocabulary, vocabulary), theirs.AsSpan(i * vocabulary, vocabulary));
+                Assert.True(nmse < bound, $"{prompt}, position {kept[i]}: NMSE {nmse:E3}");
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("gemma2-dense")]
+    [InlineData("gemma3-dense")]
+    [InlineData("gpt-oss-moe")]
+    [InlineData("granite-dense")]
+    [InlineData("llama-dense")]
+    [InlineData("llama-moe")]
+    [InlineData("mistral3-dense")]
+    [InlineData("phi3-dense")]
+    [InlineData("qwen2-dense")]
+    [InlineData("qwen3-dense")]
+    [InlineData("qwen3moe-moe")]
+    [InlineData("smollm3-dense")]
+    public void An_architecture_gives_the_logits_of_llama_cpp(string name)
+    {
+        using GpuBackend backend = TestDevice.Backend();
+        using LanguageModel model = Load(Fixtures.Shared("fixtures", "architectures", name + ".gguf"), backend);
+        using Session session = model.NewSession(new SessionOptions { Context = 512, KvFormat = BlockFormats.F32 });
+        int[] ids = Ids(File.ReadAllText(Fixtures.Golden("architectures", "tokens.txt")));
+        float[] theirs = Nmse.ReadFloats(Fixtures.Shared("fixtures", "architectures", name + ".logits.f32")), ours = Logits(session, ids);
+        Assert.InRange(Nmse.Of(ours, theirs), 0, Bound);
+        string line = File.ReadLines(Fixtures.Shared("fixtures", "architectures", "greedy.txt")).Single(text => text.StartsWith(name + " ", StringComparison.Ordinal));
+        int[] expected = Ids(line[name.Length..]);
+        Assert.Equal(expected, Greedy(session, ids[..16], expected.Length));
+    }
+
+    [Fact]
+    public void Sessions_leave_no_buffer_behind()
+    {
+        using GpuBackend backend = TestDevice.Backend();
+        int[] ids = Ids(File.ReadAllText(Fixtures.Golden("architectures", "tokens.txt")));
+        int after = 0;
+        for (int cycle = 0; cycle < 20; cycle++)
+        {
+            using (LanguageModel model = Load(Fixtures.Golden("architectures", "llama-dense.gguf"), backend))
+            {
+                using Session session = model.NewSession(new SessionOptions { Context = 64, KvFormat = BlockFormats.F16 });
+                Greedy(session, ids.AsSpan(0, 16), 3);
+                Assert.InRange(backend.LiveBuffers, 20, 1000);
+            }
+
+            // The first cycle makes what the backend keeps: its scratch memory, and a rotation of each model.
+            if (cycle == 0) after = backend.LiveBuffers;
+        }
+
+        Assert.InRange(backend.LiveBuffers, 1, after + 19);
+    }
+
+    private static LanguageModel Load(string path, Backend backend) => LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = 512 });
+
+    private static float[] Logits(Session session, int[] ids)
+    {
+        int vocabulary = session.Model.VocabularySize;
+        float[] all = new float[ids.Length * vocabulary];
+        session.Evaluate(ids, 0, (position, logits) => logits.CopyTo(all.AsSpan(position * vocabulary)), TestContext.Current.CancellationToken);
+        return all;
+    }
+
+    private static List<int> Greedy(Session session, ReadOnlySpan<int> prompt, int count, params ReadOnlySpan<int> ends)
+    {
+        List<int> ids = [];
+        session.Prefill(prompt, TestContext.Current.CancellationToken);
+        while (ids.Count < count)
+        {
+            int best = 0;
+            ReadOnlySpan<float> logits = session.Logits;
+            for (int i = 1; i < logits.Length; i++)
+                if (logits[i] > logits[best]) best = i;
+            ids.Add(best);
+            if (ends.Contains(best)) break;
+            if (ids.Count < count) session.Evaluate([best], TestContext.Current.CancellationToken);
+        }
+
+        return ids;
+    }
+
+    private static int[] Ids(string text) => [.. text.Split([',', ' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries).Select(part => int.Parse(part, System.Globalization.CultureInfo.InvariantCulture))];
+
+    private static int[] Ints(JsonElement array) => [.. array.EnumerateArray().Select(element => element.GetInt32())];
+}

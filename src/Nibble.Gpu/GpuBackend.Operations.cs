@@ -48,8 +48,9 @@ public sealed partial class GpuBackend
     {
         int size = Shapes.CheckNorm(x, options, gain, bias, y);
         if (x.Rows == 0 || x.Columns == 0) return;
+        int items = Fitting(Kernel("norm", "norm"), _normItems);
         GpuKernel kernel = Input(Input(Kernel("norm", "norm"), x), y).With(size).With((int)options.Kind).With(options.Epsilon);
-        Vector(Vector(kernel, gain, size), bias, size).WithLocal(_normItems * 4).Run(new Extent(x.Columns / size, x.Rows), new Extent(_normItems));
+        Vector(Vector(kernel, gain, size), bias, size).WithLocal(items * 4).Run(new Extent(x.Columns / size, x.Rows), new Extent(items));
 
         GpuKernel Vector(GpuKernel target, Weight? vector, int group) => vector is null
             ? target.With(_none).With(0)

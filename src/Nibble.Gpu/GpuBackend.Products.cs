@@ -55,7 +55,7 @@ public sealed partial class GpuBackend
         KvLayer shape = cache.Layers[layer];
         int heads = options.Heads, last = firstPosition + queries.Rows - 1, visible = last + 1 - shape.FirstVisible(last);
         int parts = _options.AttentionParts > 0 ? _options.AttentionParts : PartsOf(heads * (long)queries.Rows, visible);
-        int local = (shape.KeySize + shape.ValueSize + (2 * _attentionItems)) * 4;
+        int attentionItems = Fitting(KvKernel(cache, "attention"), _attentionItems), local = (shape.KeySize + shape.ValueSize + (2 * attentionItems)) * 4;
         if (local > _device.Info.LocalBytes)
             throw new GpuException($"attention with keys of {shape.KeySize} and values of {shape.ValueSize} takes {local} bytes of local memory; device '{_device.Info.Name}' has {_device.Info.LocalBytes}.");
         GpuBuffer sinks = options.Sinks is null ? _none : GpuWeight.Of(options.Sinks, _device).Vector;
@@ -68,7 +68,7 @@ public sealed partial class GpuBackend
             .With((int)cache.Format.RowBytes(shape.KeySize)).With((int)cache.Format.RowBytes(shape.ValueSize))
             .With(options.Scale).With(options.SoftCap).With(options.AlibiBias).With(options.Temperature.Scale).With(options.Temperature.Interval).With(options.Temperature.Offset)
             .With(sinks).With(hasSinks).With(left);
-        Input(kernel, y).WithLocal(local).Run(new Extent(heads, queries.Rows, parts), new Extent(_attentionItems));
+        Input(kernel, y).WithLocal(local).Run(new Extent(heads, queries.Rows, parts), new Extent(attentionItems));
         if (parts > 1)
         {
             int items = Math.Min(_elementItems, 64);
@@ -99,6 +99,9 @@ public sealed partial class GpuBackend
         return (_kvModules[number] ??= _kernels.Module("attention", $"KV={number}")).Kernel(name).Start();
     }
 
+    // Items of a group: a power of two that the kernel can have.
+    private static int Fitting(GpuKernel kernel, int items) => items <= kernel.MaxGroupItems ? items : PowerOfTwo(Math.Max(1, kernel.MaxGroupItems));
+
     // As many groups as keep the device busy.
     private int PartsOf(long groups, int visible)
     {
@@ -114,10 +117,10 @@ public sealed partial class GpuBackend
         int tokens = experts is not null || rows == 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : 8;
         bool isProcessor = _device.Info.IsProcessor;
         int split = _options.ColumnSplit != 0 ? _options.ColumnSplit : isProcessor ? 1 : tokens < 8 ? 8 : 2;
-        int items = isProcessor ? 1 : 128 / (8 * split) * 8;
         split = Math.Min(split, PowerOfTwo(_device.Info.MaxGroupItems));
-        items = Math.Max(1, Math.Min(items, _device.Info.MaxGroupItems / split));
         GpuKernel kernel = Product(own.Reader!.Planes, tokens, split);
+        if (kernel.MaxGroupItems < split) kernel = Product(own.Reader!.Planes, tokens, split = PowerOfTwo(Math.Max(1, kernel.MaxGroupItems)));
+        int items = Math.Clamp(kernel.MaxGroupItems / split, 1, isProcessor ? 1 : Math.Max(8, 128 / split));
         foreach (WeightPart part in own.Parts)
         {
             int padded = PlaneFormat.Padded(part.Rows);

@@ -19,7 +19,7 @@ internal sealed class EncodedPlanes : PlaneReader
     public override float[] Table { get; }
 
     /// <summary>The reader of a tensor, or null where it has columns in another order, outliers, runs that are no multiple of 8, or floats of 8 bits.</summary>
-    public static EncodedPlanes? Find(EncodedTensor tensor)
+    public static PlaneReader? Find(EncodedTensor tensor)
     {
         int bits = tensor.Encoding.BitsPerCode, table = tensor.CodeValues.Length;
         if (!tensor.ColumnOrder.IsEmpty || !tensor.OutlierColumns.IsEmpty || tensor.ScaleRun % 8 != 0 || (bits > 4 && bits != 8) || (table > 0 && (table != 16 || bits != 4))) return null;

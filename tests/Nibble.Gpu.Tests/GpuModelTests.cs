@@ -75,7 +75,7 @@ public class GpuModelTests
         Assert.InRange(Nmse.Of(ours, theirs), 0, Bound);
         string line = File.ReadLines(Fixtures.Shared("fixtures", "architectures", "greedy.txt")).Single(text => text.StartsWith(name + " ", StringComparison.Ordinal));
         int[] expected = Ids(line[name.Length..]);
-        Assert.Equal(expected, Greedy(session, ids[..16], expected.Length));
+        Assert.Equal(expected, Greedy(session, ids.AsSpan(0, 16), expected.Length));
     }
 
     [Fact]

@@ -5,6 +5,8 @@ namespace Nibble.Gpu.Drivers.OpenCL;
 /// <summary>The devices that OpenCL's loader knows.</summary>
 internal static unsafe class OpenClDevices
 {
+    private static readonly Lock s_lock = new();
+
     /// <summary>A device with its handles.</summary>
     /// <param name="Platform">cl_platform_id.</param>
     /// <param name="Device">cl_device_id.</param>
@@ -14,6 +16,13 @@ internal static unsafe class OpenClDevices
     /// <summary>All devices, platform by platform.</summary>
     /// <param name="problem">Why there are none, or null.</param>
     public static List<Entry> All(out string? problem)
+    {
+        // Drivers find their devices when they are first asked; PoCL 3.1 tells a second thread meanwhile that there are none.
+        lock (s_lock)
+            return AllOf(out problem);
+    }
+
+    private static List<Entry> AllOf(out string? problem)
     {
         List<Entry> entries = [];
         if (!OpenClLibrary.TryLoad(out problem)) return entries;

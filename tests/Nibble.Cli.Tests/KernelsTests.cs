@@ -97,6 +97,14 @@ public sealed class KernelsTests : IDisposable
     }
 
     [Fact]
+    public void Rows_of_a_table_are_as_long_as_its_title_whatever_the_names()
+    {
+        string[] lines = Cli.Run("kernels", "-f", "int3_g128_zeros,Q4_0", "-s", "48x256", "-n", "1", "-r", "1").Succeeded().Output.Split('\n');
+        Assert.Equal(["int3_g128_zeros", "Q4_0"], lines.Skip(2).Take(2).Select(line => Cells(line)[1]));
+        Assert.All(lines.Take(4), line => Assert.Equal(lines[0].Length, line.Length));
+    }
+
+    [Fact]
     public void Csv_holds_the_same_fields()
     {
         string[] lines = Cli.Run("kernels", "-f", "Q6_K", "-s", "32x256", "-n", "1,2", "-r", "1", "-o", "csv").Succeeded().Output.Split('\n');

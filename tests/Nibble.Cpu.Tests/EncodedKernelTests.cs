@@ -1,7 +1,6 @@
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
-using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Packed;
 
 namespace Nibble.Cpu.Tests;
@@ -128,31 +127,51 @@ public unsafe class EncodedKernelTests
                 for (int tile = 0; tile < rowTiles; tile++)
                     Assert.True(kernel.Pack(source, tile * 16, Math.Min(16, rows - (tile * 16)), tiles.Pointer + (tile * blocks * kernel.TileBytes)));
                 using PackedMatrix orders = new(kernel, columns, rows, 1, source);
-                using GuardedMemory<float> x = new(Values.Random(new Random(1), tokens * columns), side), y = new(tokens * rows, side);
-                using GuardedMemory<int> numbers = new([.. Enumerable.Range(0, tokens)], side);
-                using Scratch forms = new(), own = new();
-                PackedMatMulJob job = new([own]);
-                job.Begin(x.Pointer, columns, columns);
-                job.AddTarget(new PackedTarget
+                Assert.All(GuardedProduct.Of(kernel, tiles.Pointer, rows, columns, tokens, side, orders), value => Assert.True(value != 0 && float.IsFinite(value)));
+            }
+        }
+    }
+
+    /// <summary>Sums that 32 bits do not hold, of the largest codes: what is summed in integers is short enough, whatever the row.</summary>
+    [Theory]
+    [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]
+    public void Long_rows_of_the_largest_codes_and_activations_do_not_overflow(string path)
+    {
+        const int Columns = 1 << 17, Rows = 3;
+        TableEncoding table = new("w", Columns, Rows) { Block = 64 };
+        foreach (TensorEncoding encoding in (TensorEncoding[])
+            [
+                new GroupEncoding("w", Columns, Rows) { Bits = 8, Group = Columns, ScaleFormat = BlockFormats.F32 },
+                new GroupEncoding("w", Columns, Rows) { Bits = 8, Group = 128, ScaleFormat = BlockFormats.F32, Zero = 255 },
+                new GroupEncoding("w", Columns, Rows) { Bits = 4, Group = 32, ScaleFormat = BlockFormats.F32 },
+                new Int8Encoding("w", Columns, Rows),
+                table,
+            ])
+        {
+            EncodedData data = EncodedSamples.Data(encoding, 1);
+            bool isTable = encoding == table;
+            foreach (byte code in (byte[])[encoding is Int8Encoding ? (byte)127 : (byte)255, isTable || encoding is Int8Encoding ? (byte)0x80 : (byte)0])
+            {
+                byte[] codes = new byte[encoding.Parts()[0].ByteLength];
+                codes.AsSpan().Fill(code);
+                float[] scales = new float[encoding.Parts()[1].ByteLength / sizeof(float)];
+                scales.AsSpan().Fill(1);
+                EncodedTensor source = new(encoding, data.Set(EncodedPart.Codes, codes).Set<float>(EncodedPart.Scales, scales));
+                float[] row = new float[Columns];
+                source.DecodeRow(1, row);
+                using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 1 });
+                using Weight weight = backend.Upload(source);
+                foreach (int tokens in (int[])[1, 5])
                 {
-                    Kernel = kernel,
-                    Tiles = tiles.Pointer,
-                    Blocks = blocks,
-                    Rows = rows,
-                    Scale = 1,
-                    Y = y.Pointer,
-                    YStride = rows,
-                    Inputs = numbers.Pointer,
-                    Outputs = numbers.Pointer,
-                    Count = tokens,
-                    Columns = orders.Columns is { } order ? (int*)order.Pointer : null,
-                    Outliers = orders.Outliers,
-                });
-                job.Prepare(forms);
-                for (int unit = 0; unit < job.Tokens.Units; unit++)
-                    job.Tokens.Run(unit, job.Tokens.Units, 0);
-                job.Run(0, 1, 0);
-                Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+                    float[] x = new float[tokens * Columns], y;
+                    for (int i = 0; i < x.Length; i++)
+                        x[i] = i / Columns % 2 == 0 ? 127 : -127;
+                    y = EncodedTests.Product(backend, x, weight, tokens);
+                    Assert.NotNull(CpuWeight.Of(weight).Packed);
+                    double sum = row.Sum(value => (double)value), size = row.Sum(value => Math.Abs((double)value)) + (128.0 * Columns);
+                    for (int i = 0; i < y.Length; i++)
+                        Assert.InRange(y[i] - (x[i / Rows * Columns] * sum), -127 * 0.001 * size, 127 * 0.001 * size);
+                }
             }
         }
     }

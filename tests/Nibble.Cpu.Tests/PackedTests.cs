@@ -1,7 +1,6 @@
 using Nibble.Core.Formats;
 using Nibble.Core.Memory;
 using Nibble.Cpu.Caching;
-using Nibble.Cpu.Jobs;
 using Nibble.Cpu.Kernels;
 using Nibble.Cpu.Packed;
 
@@ -124,28 +123,7 @@ public unsafe class PackedTests
                     Assert.True(kernel.Pack(addresses, blocks, tiles.Pointer + (tile * blocks * kernel.TileBytes)));
                 }
 
-                using GuardedMemory<float> x = new(Values.Random(new Random(1), tokens * columns), side), y = new(tokens * rows, side);
-                using GuardedMemory<int> numbers = new([.. Enumerable.Range(0, tokens)], side);
-                using Scratch forms = new(), own = new();
-                PackedMatMulJob job = new([own]);
-                job.Begin(x.Pointer, columns, columns);
-                job.AddTarget(new PackedTarget
-                {
-                    Kernel = kernel,
-                    Tiles = tiles.Pointer,
-                    Blocks = blocks,
-                    Rows = rows,
-                    Scale = 1,
-                    Y = y.Pointer,
-                    YStride = rows,
-                    Inputs = numbers.Pointer,
-                    Outputs = numbers.Pointer,
-                    Count = tokens,
-                });
-                job.Prepare(forms);
-                job.Tokens.Run(0, 1, 0);
-                job.Run(0, 1, 0);
-                Assert.All(y.Span.ToArray(), value => Assert.True(value != 0 && float.IsFinite(value)));
+                Assert.All(GuardedProduct.Of(kernel, tiles.Pointer, rows, columns, tokens, side), value => Assert.True(value != 0 && float.IsFinite(value)));
             }
         }
     }

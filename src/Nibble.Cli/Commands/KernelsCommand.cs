@@ -41,7 +41,7 @@ internal static class KernelsCommand
             foreach (BlockFormat format in plan.Formats)
                 foreach (KernelShape shape in plan.Shapes)
                     shape.Check(format);
-            ResultOutput<KernelResult> writer = KernelOutput.Create(parsed.GetValue(output)!);
+            ResultOutput<KernelResult> writer = KernelOutput.Create(parsed.GetValue(output)!, plan.Formats);
             string? picture = parsed.GetValue(svg);
             if (picture is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(picture))))
                 throw new UsageException($"'{picture}' (--svg) is in a folder that does not exist; make the folder first.");

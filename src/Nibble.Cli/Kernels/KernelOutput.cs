@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Nibble.Cli.Bench;
+using Nibble.Core.Formats;
 
 namespace Nibble.Cli.Kernels;
 
@@ -41,10 +42,11 @@ internal static class KernelOutput
 
     /// <summary>The writer of a format of <see cref="Formats"/>.</summary>
     /// <param name="format">Its name.</param>
+    /// <param name="weights">The formats of weights that will be measured.</param>
     /// <exception cref="UsageException">There is no such format.</exception>
-    public static ResultOutput<KernelResult> Create(string format) => format switch
+    public static ResultOutput<KernelResult> Create(string format, IEnumerable<BlockFormat> weights) => format switch
     {
-        "md" => new Markdown(),
+        "md" => new Markdown(weights.Max(one => one.Name.Length)),
         "json" => new JsonOutput<KernelResult>(Write),
         "csv" => new CsvOutput<KernelResult>(Fields.Select(field => field.Name), result => Fields.Select(field => FieldValues.Text(field.Value(result)))),
         _ => throw new UsageException($"'{format}' is no output format (--output); use {string.Join(", ", Formats)}."),
@@ -69,19 +71,19 @@ internal static class KernelOutput
         writer.WriteEndObject();
     }
 
-    private sealed class Markdown() : MarkdownOutput<KernelResult>(Columns)
+    private sealed class Markdown(int longestName) : MarkdownOutput<KernelResult>(Columns(Math.Max(longestName, 7)))
     {
-        private static readonly (string Title, int Width, Func<KernelResult, string> Value)[] Columns =
+        private static (string Title, int Width, Func<KernelResult, string> Value)[] Columns(int nameWidth) =>
         [
             ("cpu path", -9, result => result.Path),
-            ("format", -7, result => result.Format.Name),
+            ("format", -nameWidth, result => result.Format.Name),
             ("instructions", -22, result => result.Instructions),
             ("shape", 11, result => result.Shape.ToString()),
             ("tokens", 6, result => result.Tokens.ToString(CultureInfo.InvariantCulture)),
             ("GMAC/s", 8, result => (result.MacsPerSecond / 1e9).ToString("F2", CultureInfo.InvariantCulture)),
             ("GB/s", 8, result => (result.BytesPerSecond / 1e9).ToString("F2", CultureInfo.InvariantCulture)),
             ("of peak", 7, result => string.Create(CultureInfo.InvariantCulture, $"{100 * result.Share:F0} %")),
-            ("nearest bound", -15, result => Bound(result) + (result.IsFromMemory ? string.Empty : " (cached)")),
+            ("nearest bound", -16, result => Bound(result) + (result.IsFromMemory ? string.Empty : " (cached)")),
         ];
 
         public override void End()

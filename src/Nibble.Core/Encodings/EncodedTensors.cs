@@ -67,12 +67,11 @@ public static class EncodedTensors
     {
         ArgumentNullException.ThrowIfNull(file);
         List<EncodedTensor> tensors = [];
-        HashSet<string> parts = new(StringComparer.Ordinal);
         foreach (GgufEntry entry in file.Metadata)
         {
             if (!entry.Key.StartsWith(KeyPrefix, StringComparison.Ordinal)) continue;
             if (tensors.Count == 0) CheckVersion(file.Metadata);
-            tensors.Add(ReadOne(file, entry.Key, parts));
+            tensors.Add(ReadOne(file, entry.Key));
         }
 
         return tensors;
@@ -93,10 +92,14 @@ public static class EncodedTensors
         if (version != Version) throw metadata.Error(VersionKey, $"it is {version}; version {Version} can be read{(version > Version ? ": the file may be newer than this program" : "")}.");
     }
 
-    private static EncodedTensor ReadOne(GgufFile file, string key, HashSet<string> parts)
+    // Two encoded tensors share no part, since a part's name is theirs up to the last point.
+    private static EncodedTensor ReadOne(GgufFile file, string key)
     {
         string name = key[KeyPrefix.Length..];
-        if (name.Length == 0) throw file.Metadata.Error(key, "no tensor's name follows.");
+        int bytes = System.Text.Encoding.UTF8.GetByteCount(name), most = GgufLimits.MaxTensorNameBytes - PartName(string.Empty, EncodedPart.Codes).Length;
+        if (bytes == 0 || bytes > most) throw file.Metadata.Error(key, $"the tensor's name has {bytes} bytes; 1 to {most} are possible.");
+        foreach (char c in name)
+            if (char.IsControl(c)) throw file.Metadata.Error(key, $"the tensor's name holds the control character U+{(int)c:X4}.");
         if (file.Find(name) is not null) throw file.Metadata.Error(key, $"there is a plain tensor of this name, too; a tensor is encoded or plain.");
         TensorEncoding encoding;
         try
@@ -121,7 +124,6 @@ public static class EncodedTensors
                     $"tensor {GgufException.Quote(partName)} is {tensor.Format} [{string.Join(" x ", tensor.Dimensions)}]; {part.Format} [{string.Join(" x ", part.Dimensions)}] is needed.");
             }
 
-            if (!parts.Add(partName)) throw file.Metadata.Error(key, $"tensor {GgufException.Quote(partName)} is a part of another encoded tensor already.");
             data.Set(part.Part, tensor);
         }
 

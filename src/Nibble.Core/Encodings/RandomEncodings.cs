@@ -26,15 +26,6 @@ public static class RandomEncodings
         ("fp8_128x128", (columns, rows) => new Float8Encoding(TensorName, columns, rows)),
     ];
 
-    // The values of the two tables of 4 bits: NF4 (Dettmers et al., QLoRA, arXiv 2305.14314, appendix E), and the E2M1-like one of bitsandbytes 0.50.2, in its order, in twelfths.
-    private static readonly float[] s_nf4 =
-    [
-        -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f, -0.09105003625154495f, 0.0f,
-        0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f,
-    ];
-
-    private static readonly float[] s_fp4 = [0, 0.0625f, 8, 12, 4, 6, 2, 3, -0f, -0.0625f, -8, -12, -4, -6, -2, -3];
-
     /// <summary>The names that <see cref="Find"/> knows: those of their formats.</summary>
     public static ImmutableArray<string> Names { get; } = [.. s_known.Select(one => one.Name)];
 
@@ -60,7 +51,7 @@ public static class RandomEncodings
         encoding.Check();
         SplitMix64 random = new((ulong)seed);
 
-        float[] table = encoding is TableEncoding { TableName: "nf4" } ? s_nf4 : [.. s_fp4.Select(value => value / 12)];
+        ImmutableArray<float> table = encoding is TableEncoding { TableName: "nf4" } ? TableEncoding.NormalFloat : TableEncoding.Float4;
 
         // The mean square of what codes stand for. Zeros are the middle, one less or one more; a code that would be NaN becomes the one before.
         double square = encoding switch

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Nibble.Core.Formats;
 
 namespace Nibble.Core.Encodings;
@@ -13,6 +14,17 @@ namespace Nibble.Core.Encodings;
 public sealed record TableEncoding(string Name, int Columns, int Rows) : TensorEncoding(Name, Columns, Rows)
 {
     internal const string KindName = "table4";
+
+    /// <summary>Values of NF4 by code: quantiles of a normal distribution, with an exact zero.</summary>
+    /// <remarks>Dettmers et al., QLoRA, arXiv 2305.14314, appendix E.</remarks>
+    public static ImmutableArray<float> NormalFloat { get; } =
+    [
+        -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f, -0.09105003625154495f, 0.0f,
+        0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f,
+    ];
+
+    /// <summary>Values of FP4 by code, as bitsandbytes 0.50.2 has them: the highest bit is the sign, but of the second zero.</summary>
+    public static ImmutableArray<float> Float4 { get; } = [.. ((float[])[0, 0.0625f, 8, 12, 4, 6, 2, 3, 0, -0.0625f, -8, -12, -4, -6, -2, -3]).Select(value => value / 12)];
 
     /// <summary>Values that share a scale.</summary>
     public int Block { get; init; } = 64;

@@ -27,7 +27,8 @@ public sealed class AwqRounding : RoundingMethod
     public override RoundedMatrix Round(RoundingTask task, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(task);
-        if (task.Target is not GroupTarget { Zero: not GroupZero.Float } target) throw NoTarget(task);
+        if (!Supports(task.Target)) throw NoTarget(task);
+        GroupTarget target = (GroupTarget)task.Target;
         ActivationStatistics statistics = task.Statistics ?? throw new ArgumentException($"AWQ needs the Hessian of what '{task.Name}' is multiplied with.", nameof(task));
         if (s_unclipped.Any(name => task.Name.EndsWith(name, StringComparison.Ordinal))) return NearestGroups.Round(task, target);
         int size = target.GroupOf(task.Columns), groups = task.Columns / size;
@@ -72,6 +73,7 @@ public sealed class AwqRounding : RoundingMethod
         for (int i = 0; i < size; i++)
         {
             ReadOnlySpan<float> row = statistics.HessianRow(task.Matrix, start + i).Slice(start, size);
+            HessianFactor.CheckRow(row, start + i, start);
             for (int j = 0; j < size; j++) part[(i * size) + j] = task.InputDivisors is { } divisors ? row[j] / divisors[start + i] / divisors[start + j] : row[j];
         }
 

@@ -17,6 +17,8 @@ public sealed class AwqScaling : LayerTransform
     private const int Ratios = 20, WeightGroup = 128;
     private const float Least = 1e-4f;
 
+    private static readonly RoundingMethod s_nearest = new RoundToNearest(), s_fractions = new HqqRounding();
+
     /// <inheritdoc/>
     public override string Name => Word;
 
@@ -77,7 +79,7 @@ public sealed class AwqScaling : LayerTransform
             if (factors is not null)
                 for (int i = 0; i < scaled.Length; i++) scaled[i] *= factors[i % columns];
             RoundingTask task = RoundingTask.Of(new FloatMatrix(matrix.Name, scaled, matrix.Rows, columns), 0, target);
-            float[] error = target.Decode(new RoundToNearest().Round(task, CancellationToken.None), task);
+            float[] error = target.Decode((s_nearest.Supports(target) ? s_nearest : s_fractions).Round(task, CancellationToken.None), task);
             for (int i = 0; i < error.Length; i++) error[i] = (factors is null ? error[i] : error[i] / factors[i % columns]) - matrix.Values[i];
             loss += HessianCost.Of(hessian.Values, columns, error);
         }

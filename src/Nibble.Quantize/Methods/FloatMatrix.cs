@@ -31,6 +31,22 @@ public sealed class FloatMatrix(string name, float[] values, int rows, int colum
     /// <inheritdoc/>
     public ReadOnlySpan<byte> Row(long row) => System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan(checked((int)(row * columns)), columns));
 
+    /// <summary>Reads rows.</summary>
+    /// <param name="source">The tensor.</param>
+    /// <param name="first">The first row, counted through all matrices.</param>
+    /// <param name="count">How many.</param>
+    /// <returns>[count x columns].</returns>
+    /// <exception cref="InsufficientMemoryException">They have more values than an array can hold.</exception>
+    public static float[] Read(IWeightSource source, long first, long count)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        int columns = source.Columns;
+        if (count * columns > Array.MaxLength) throw new InsufficientMemoryException($"{count:N0} rows of '{source.Name}' have {count * columns:N0} values; {Array.MaxLength:N0} can be held together.");
+        float[] values = new float[count * columns];
+        Parallel.For(0, (int)count, row => source.CopyRow(first + row, values.AsSpan(row * columns, columns)));
+        return values;
+    }
+
     /// <summary>A copy of some of a matrix's rows, at equal distances.</summary>
     /// <param name="most">How many at most.</param>
     public FloatMatrix Sample(int most)

@@ -97,7 +97,7 @@ internal sealed class FoldedScales
         foreach (string maker in Makers)
         {
             FloatMatrix matrix = change.Open(_layer.Tensors[maker]);
-            bool isVector = matrix.Rows == 1;
+            bool isVector = matrix.Values.Length == factors.Length;
             for (int i = 0; i < matrix.Values.Length; i++) matrix.Values[i] /= factors[isVector ? i : i / matrix.Columns];
         }
 

@@ -53,7 +53,6 @@ public sealed class GptqRounding : RoundingMethod
     public override RoundedMatrix Round(RoundingTask task, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(task);
-        if (!Supports(task.Target)) throw NoTarget(task);
         ActivationStatistics statistics = task.Statistics ?? throw new ArgumentException($"GPTQ needs the Hessian of what '{task.Name}' is multiplied with.", nameof(task));
         return Round(task, Hessian(statistics, task.Matrix, task.InputDivisors), cancellation);
     }
@@ -62,18 +61,21 @@ public sealed class GptqRounding : RoundingMethod
     /// <param name="task">The matrix.</param>
     /// <param name="hessian">The Hessian, with its own order and damping.</param>
     /// <param name="cancellation">Stops between rows.</param>
+    /// <exception cref="HessianException">The Hessian cannot be used.</exception>
+    /// <exception cref="ArgumentException">Not a target that <see cref="Supports"/> knows, or its blocks do not divide the columns.</exception>
     public RoundedMatrix Round(RoundingTask task, LayerHessian hessian, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(hessian);
+        if (!Supports(task.Target)) throw NoTarget(task);
         ParallelOptions options = new() { MaxDegreeOfParallelism = Threads == 0 ? -1 : Threads, CancellationToken = cancellation };
         switch (task.Target)
         {
-            case BlockTarget { Format: var format } when BlockGrid.Supports(format):
+            case BlockTarget { Format: var format }:
                 BlockGrid blocks = new(task.Rows, task.Columns, format);
                 Gptq.Quantize(task.Weights, hessian, blocks, RefineRounds, options);
                 return Packed(blocks, format);
-            case GroupTarget { Zero: not GroupZero.Float } target:
+            case GroupTarget target:
                 IntegerGrid integers = new(task.Rows, task.Columns, target.Bits, target.GroupOf(task.Columns), target.Zero == GroupZero.Middle);
                 Gptq.Quantize(task.Weights, hessian, integers, RefineRounds, options);
                 return NearestGroups.Parts(task, target, integers.Codes, integers.Scales, integers.Zeros);
@@ -104,16 +106,17 @@ public sealed class GptqRounding : RoundingMethod
     internal static GptqRounding? Read(ReadOnlySpan<string> words)
     {
         bool isSorted = false;
-        double damp = UsualDamp;
-        int refine = 0;
+        double? damp = null;
+        int? refine = null;
         foreach (string word in words)
         {
             if (word == SortedWord && !isSorted) isSorted = true;
-            else if (word.StartsWith(RefineWord, StringComparison.Ordinal) && int.TryParse(word.AsSpan(RefineWord.Length), NumberStyles.None, CultureInfo.InvariantCulture, out refine) && refine <= MostRefineRounds) continue;
-            else if (!word.StartsWith(DampWord, StringComparison.Ordinal) || !double.TryParse(word.AsSpan(DampWord.Length), NumberStyles.Float, CultureInfo.InvariantCulture, out damp) || !(damp is >= 0 and <= 1)) return null;
+            else if (refine is null && word.StartsWith(RefineWord, StringComparison.Ordinal) && int.TryParse(word.AsSpan(RefineWord.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int rounds) && rounds <= MostRefineRounds) refine = rounds;
+            else if (damp is null && word.StartsWith(DampWord, StringComparison.Ordinal) && double.TryParse(word.AsSpan(DampWord.Length), NumberStyles.Float, CultureInfo.InvariantCulture, out double share) && share is >= 0 and <= 1) damp = share;
+            else return null;
         }
 
-        return new GptqRounding { IsSorted = isSorted, Damp = damp, RefineRounds = refine };
+        return new GptqRounding { IsSorted = isSorted, Damp = damp ?? UsualDamp, RefineRounds = refine ?? 0 };
     }
 
     private static RoundedMatrix Packed(BlockGrid grid, BlockFormat format)

@@ -11,6 +11,7 @@ public sealed class LayerHessian
     // What is added to the diagonal of a group's own part of H, as a share of the mean diagonal.
     private const double GroupDamp = 1e-5;
 
+    private readonly double _damp;
     private readonly Lazy<Spreading> _spread;
     private readonly Dictionary<int, GroupFactors> _groups = [];
     private readonly Dictionary<int, HessianPieces> _pieces = [];
@@ -26,7 +27,7 @@ public sealed class LayerHessian
         ArgumentNullException.ThrowIfNull(values);
         if (columns <= 0 || values.Length != (long)columns * columns)
             throw new ArgumentException($"A Hessian of {columns} columns needs {(long)columns * columns} values, not {values.Length}.", nameof(values));
-        (Values, Columns) = (values, columns);
+        (Values, Columns, _damp) = (values, columns, damp);
         _spread = new(() => Spread(HessianFactor.Create(values, columns, damp, sort)));
     }
 
@@ -52,16 +53,21 @@ public sealed class LayerHessian
     /// <param name="damp">See <see cref="HessianFactor.Create"/>.</param>
     /// <param name="sort">See <see cref="HessianFactor.Create"/>.</param>
     /// <exception cref="InvalidOperationException">No Hessian was collected.</exception>
-    /// <exception cref="HessianException">The matrix is too large to be held in one piece.</exception>
+    /// <exception cref="HessianException">The matrix is too large to be held in one piece, or a value is no finite number.</exception>
     public static LayerHessian Of(ActivationStatistics statistics, int matrix, double damp = 0.01, bool sort = true)
     {
         ArgumentNullException.ThrowIfNull(statistics);
         int columns = statistics.Columns;
-        if ((long)columns * columns > Array.MaxLength)
-            throw new HessianException($"'{statistics.Weights[0]}' has {columns} columns; Hessians of at most 46340 can be held.");
+        if (columns > HessianFactor.MostColumns)
+            throw new HessianException($"'{statistics.Weights[0]}' has {columns} columns; errors are made up for in at most {HessianFactor.MostColumns}: round it by a method that looks at no activations (--tensor).");
         float[] values = new float[columns * columns];
         for (int row = 0; row < columns; row++)
-            statistics.HessianRow(matrix, row).CopyTo(values.AsSpan(row * columns, columns));
+        {
+            ReadOnlySpan<float> source = statistics.HessianRow(matrix, row);
+            HessianFactor.CheckRow(source, row);
+            source.CopyTo(values.AsSpan(row * columns, columns));
+        }
+
         return new LayerHessian(values, columns, damp, sort);
     }
 
@@ -100,12 +106,15 @@ public sealed class LayerHessian
 
     /// <summary>The parts of H that belong to groups of columns, inverted.</summary>
     /// <param name="size">Columns of a group; it divides the columns.</param>
+    /// <exception cref="HessianException">There is no factor: see <see cref="HessianFactor.Create"/>.</exception>
     internal GroupFactors Groups(int size)
     {
+        // Where the whole needs more damping than was asked for, its parts may need as much.
+        double damp = _spread.Value.Damp > _damp ? _spread.Value.Damp : GroupDamp;
         lock (_groups)
         {
             if (!_groups.TryGetValue(size, out GroupFactors? factors))
-                _groups[size] = factors = GroupFactors.Create(Values, Columns, size, GroupDamp);
+                _groups[size] = factors = GroupFactors.Create(Values, Columns, size, damp);
             return factors;
         }
     }
@@ -142,10 +151,10 @@ public sealed class LayerHessian
             importance[factor.Order[place]] = (float)(1 / (row[place] * row[place]));
         }
 
-        return new Spreading([.. factor.Order], upper, importance);
+        return new Spreading([.. factor.Order], upper, importance, factor.Damp);
     }
 
-    private sealed record Spreading(int[] Order, float[] Upper, float[] Importance);
+    private sealed record Spreading(int[] Order, float[] Upper, float[] Importance, double Damp);
 }
 
 /// <summary>The diagonal blocks of a Hessian, each by itself, so that one fits into a cache.</summary>

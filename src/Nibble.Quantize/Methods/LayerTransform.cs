@@ -47,12 +47,11 @@ public sealed class LayerChange
 
     /// <summary>A tensor's values as they are now, which may be written to.</summary>
     /// <param name="source">The tensor.</param>
+    /// <exception cref="InsufficientMemoryException">It has more values than an array can hold.</exception>
     public FloatMatrix Open(IWeightSource source)
     {
         ArgumentNullException.ThrowIfNull(source);
         if (Weights.TryGetValue(source.Name, out FloatMatrix? known)) return known;
-        float[] values = new float[checked((int)(source.RowCount * source.Columns))];
-        Parallel.For(0, (int)source.RowCount, row => source.CopyRow(row, values.AsSpan(row * source.Columns, source.Columns)));
-        return Weights[source.Name] = new FloatMatrix(source.Name, values, source.Rows, source.Columns);
+        return Weights[source.Name] = new FloatMatrix(source.Name, FloatMatrix.Read(source, 0, source.RowCount), source.Rows, source.Columns);
     }
 }

@@ -12,21 +12,11 @@ namespace Nibble.Quantize.Methods;
 /// <remarks>Dettmers et al., QLoRA, arXiv 2305.14314; tables and steps: bitsandbytes 0.50.2, functional.py.</remarks>
 internal static class NearestTable
 {
-    /// <summary>Values of NF4 by code: quantiles of a normal distribution, with an exact zero.</summary>
-    public static ImmutableArray<float> NormalFloat { get; } =
-    [
-        -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
-        0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f,
-    ];
-
-    /// <summary>Values of FP4 by code: the highest bit is the sign, but of the second zero.</summary>
-    public static ImmutableArray<float> Float4 { get; } = [.. ((float[])[0, 0.0625f, 8, 12, 4, 6, 2, 3, 0, -0.0625f, -8, -12, -4, -6, -2, -3]).Select(value => value / 12)];
-
     /// <summary>The values of <c>create_dynamic_map</c> with sign and 7 exponents: for each power of ten twice as many fractions as for the one below, with 0 and 1; ascending.</summary>
     public static ImmutableArray<float> DynamicMap { get; } = MakeDynamicMap();
 
     /// <summary>The table of a name.</summary>
-    public static ImmutableArray<float> Table(string name) => name == "nf4" ? NormalFloat : Float4;
+    public static ImmutableArray<float> Table(string name) => name == "nf4" ? TableEncoding.NormalFloat : TableEncoding.Float4;
 
     /// <summary>Rounds a matrix.</summary>
     public static RoundedMatrix Round(RoundingTask task)
@@ -43,7 +33,7 @@ internal static class NearestTable
             int start = block * encoding.Block, end = Math.Min(codes.Length, start + encoding.Block);
 
             // Codes are chosen by the scale as it was before it was rounded, as bitsandbytes does.
-            float inverse = scales[block] == 0 ? 0 : 1 / scales[block];
+            float inverse = Inverse(scales[block]);
             for (int i = start; i < end; i++) codes[i] = levels.Nearest(task.Weights[i] * inverse);
         });
         byte[] packed = new byte[codes.Length / 2];
@@ -76,7 +66,7 @@ internal static class NearestTable
             float largest = 0;
             for (int i = start; i < end; i++) largest = MathF.Max(largest, MathF.Abs(scales[i] - encoding.NestedOffset));
             nested[block] = largest;
-            float inverse = largest == 0 ? 0 : 1 / largest;
+            float inverse = Inverse(largest);
             for (int i = start; i < end; i++)
             {
                 codes[i] = levels.Nearest((scales[i] - encoding.NestedOffset) * inverse);
@@ -118,6 +108,9 @@ internal static class NearestTable
         float mean = (float)(sum / count);
         return float.IsFinite(mean) ? mean : 0;
     }
+
+    // 0 where float32 has no finite inverse: such values count as zeros.
+    private static float Inverse(float magnitude) => float.IsFinite(1 / magnitude) ? 1 / magnitude : 0;
 
     private static byte[] Bytes(ReadOnlySpan<float> values) => MemoryMarshal.AsBytes(values).ToArray();
 

@@ -46,11 +46,17 @@ public sealed class RoundingTask
     /// <param name="statistics">What the tensor is multiplied with, or null.</param>
     /// <param name="importance">[columns] or [matrices x columns] E[x²], or null.</param>
     /// <param name="inputDivisors">[columns] what the inputs are divided by, or null.</param>
+    /// <exception cref="ArgumentException">There are other numbers of importances or divisors than that.</exception>
+    /// <exception cref="InsufficientMemoryException">The matrix has more values than an array can hold.</exception>
     public static RoundingTask Of(
         IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null, float[]? inputDivisors = null)
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
+        if (importance is not null && importance.Length != source.Columns && importance.Length != (long)source.Matrices * source.Columns)
+            throw new ArgumentException($"{importance.Length} importances were given for '{source.Name}'; {source.Columns} columns and {source.Matrices} matrices need {source.Columns} or {(long)source.Matrices * source.Columns}.", nameof(importance));
+        if (inputDivisors is not null && inputDivisors.Length != source.Columns)
+            throw new ArgumentException($"{inputDivisors.Length} divisors were given for the {source.Columns} columns of '{source.Name}'.", nameof(inputDivisors));
         return new RoundingTask
         {
             Name = source.Name,
@@ -74,11 +80,7 @@ public sealed class RoundingTask
     public static float[] Values(IWeightSource source, int matrix)
     {
         ArgumentNullException.ThrowIfNull(source);
-        long count = (long)source.Rows * source.Columns;
-        if (count > Array.MaxLength) throw new InsufficientMemoryException($"a matrix of '{source.Name}' has {count:N0} values; {Array.MaxLength:N0} can be rounded together.");
-        float[] values = new float[count];
-        Parallel.For(0, source.Rows, row => source.CopyRow(((long)matrix * source.Rows) + row, values.AsSpan(row * source.Columns, source.Columns)));
-        return values;
+        return FloatMatrix.Read(source, (long)matrix * source.Rows, source.Rows);
     }
 }
 

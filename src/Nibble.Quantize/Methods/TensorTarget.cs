@@ -12,7 +12,7 @@ public abstract record TensorTarget
     public abstract string Name { get; }
 
     /// <summary>Targets whose names <see cref="Find"/> reads beside those of block formats, for people.</summary>
-    public static string Spellings => "int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8";
+    public static string Spellings => "int2, int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8";
 
     /// <summary>Blocks of a format.</summary>
     /// <param name="format">The format.</param>
@@ -61,6 +61,8 @@ public abstract record TensorTarget
 
     private static GroupTarget? FindGroup(int bits, HashSet<string> flags)
     {
+        // Nothing finds the fraction that stands for 0 in a whole matrix.
+        if (flags.IsSupersetOf(["tensor", "float"])) return null;
         GroupZero zero = flags.Remove("asym") ? GroupZero.Integer : flags.Remove("float") ? GroupZero.Float : GroupZero.Middle;
         int group = flags.Remove("row") ? 0 : flags.Remove("tensor") ? GroupTarget.WholeTensor : -1;
         foreach (string flag in flags)

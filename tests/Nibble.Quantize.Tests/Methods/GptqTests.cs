@@ -1,3 +1,4 @@
+using Nibble.Quantize.Calibration;
 using Nibble.Quantize.Methods;
 using Nibble.Testing;
 
@@ -104,6 +105,74 @@ public sealed class GptqTests
         float[] solved = Gptq.Quantize(s_weights, new LayerHessian(values, Columns), new IntegerGrid(Rows, Columns, 4, 32, false));
         for (int i = 0; i < solved.Length; i++)
             Assert.Equal(s_weights[i], solved[i], 0.05f);
+    }
+
+    /// <summary>The last part of rows, of columns and of errors that are handed on together is shorter than the others, or all there is.</summary>
+    [Theory]
+    [InlineData(1, 1, 1)]
+    [InlineData(1, 40, 8)]
+    [InlineData(17, 130, 65)]
+    [InlineData(3, 257, 257)]
+    [InlineData(5, 384, 96)]
+    public void Odd_shapes_are_rounded_like_others(int rows, int columns, int group)
+    {
+        float[] weights = MethodData.Weights(rows, columns, 2);
+        LayerHessian hessian = new(MethodData.Hessian(columns, 3), columns);
+        IntegerGrid nearestGrid = new(rows, columns, 4, group, false), grid = new(rows, columns, 4, group, false), refinedGrid = new(rows, columns, 4, group, false);
+        double nearest = hessian.Loss(weights, MethodData.Nearest(weights, hessian, nearestGrid));
+        float[] solved = Gptq.Quantize(weights, hessian, grid, 0), refined = Gptq.Quantize(weights, hessian, refinedGrid);
+        Assert.Equal(MethodData.Values(grid), solved);
+        Assert.Equal(MethodData.Values(refinedGrid), refined);
+        Assert.True(hessian.Loss(weights, solved) <= nearest * 1.001);
+        Assert.True(hessian.Loss(weights, refined) <= hessian.Loss(weights, solved) * 1.001);
+    }
+
+    [Fact]
+    public void A_matrix_that_is_definite_only_with_much_damping_is_refined_with_as_much()
+    {
+        LayerHessian hessian = new([1, 2, 2, 1], 2);
+        IntegerGrid grid = new(3, 2, 4, 2, false);
+        float[] weights = [0.3f, -0.2f, 0.05f, 0.4f, -0.1f, -0.35f], solved = Gptq.Quantize(weights, hessian, grid);
+        Assert.Equal(MethodData.Values(grid), solved);
+        Assert.Contains("more text", Assert.Throws<HessianException>(() => Gptq.Quantize(weights, new LayerHessian([1, 1e6f, 1e6f, 1], 2), new IntegerGrid(3, 2, 4, 2, false))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gptq")]
+    [InlineData("gptq:act-order")]
+    [InlineData("gptq:act-order:refine=4:damp=0.05")]
+    [InlineData("hqq")]
+    [InlineData("hqq:round-zero")]
+    public void A_method_is_read_back_from_its_name(string name) => Assert.Equal(name, RoundingMethods.Find(name)!.Name);
+
+    [Theory]
+    [InlineData("gptq:act-order:act-order")]
+    [InlineData("gptq:refine=4:refine=2")]
+    [InlineData("gptq:refine=101")]
+    [InlineData("gptq:refine=-1")]
+    [InlineData("gptq:damp=0.1:damp=0.2")]
+    [InlineData("gptq:damp=NaN")]
+    [InlineData("gptq:damp=2")]
+    [InlineData("gptq:")]
+    [InlineData("awq:refine=4")]
+    [InlineData("hqq:g64")]
+    [InlineData("rtn:worst")]
+    [InlineData("best")]
+    public void What_names_no_method_is_none(string name) => Assert.Null(RoundingMethods.Find(name));
+
+    [Theory]
+    [InlineData("int8:tensor")]
+    [InlineData("int4:g64:float")]
+    [InlineData("MXFP4")]
+    [InlineData("llm.int8")]
+    public void A_target_that_it_does_not_make_is_named_whatever_the_Hessian_is_from(string name)
+    {
+        TensorTarget target = TensorTarget.Find(name)!;
+        RoundingTask task = RoundingTask.Of(new FloatMatrix("w.weight", s_weights, Rows, Columns), 0, target);
+        Assert.Contains($"'w.weight' is to become {name}, which gptq does not make", Assert.Throws<ArgumentException>(() => new GptqRounding().Round(task, s_hessian, TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
+        Assert.Contains("which gptq does not make", Assert.ThrowsAny<ArgumentException>(() => new GptqRounding().Round(Task(ActivationData.Of("w.weight", s_hessian.Values, Columns)), TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
+
+        RoundingTask Task(ActivationStatistics statistics) => RoundingTask.Of(new FloatMatrix("w.weight", s_weights, Rows, Columns), 0, target, statistics: statistics);
     }
 
     [Fact]

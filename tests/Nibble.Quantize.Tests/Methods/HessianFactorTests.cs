@@ -50,6 +50,7 @@ public sealed class HessianFactorTests
         Assert.Contains("no input", Assert.Throws<HessianException>(() => HessianFactor.Create(new float[4], 2, 0.01, true)).Message, StringComparison.Ordinal);
         Assert.Contains("more text", Assert.Throws<HessianException>(() => HessianFactor.Create([1, 1e6f, 1e6f, 1], 2, 0.01, true)).Message, StringComparison.Ordinal);
         Assert.Contains("needs 4 values", Assert.Throws<ArgumentException>(() => HessianFactor.Create(new float[3], 2, 0.01, true)).Message, StringComparison.Ordinal);
+        Assert.Contains("has 40000 columns; errors are made up for in at most 32768", Assert.Throws<HessianException>(() => HessianFactor.Create([], 40000, 0.01, true)).Message, StringComparison.Ordinal);
         Assert.Contains("The damping is -1", Assert.Throws<ArgumentException>(() => HessianFactor.Create(new float[4], 2, -1, true)).Message, StringComparison.Ordinal);
     }
 

@@ -114,9 +114,24 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
     }
 
     [Theory]
+    [InlineData("int4:g32")]
+    [InlineData("int8:row:asym")]
+    [InlineData("nf4")]
+    [InlineData("fp4:double")]
+    [InlineData("llm.int8")]
+    public void Values_too_small_for_an_inverse_become_next_to_nothing(string name)
+    {
+        float[] weights = [.. Enumerable.Range(0, 2 * 64).Select(i => (i % 3) * 1e-42f)];
+        TensorTarget target = TensorTarget.Find(name)!;
+        RoundingTask task = Task(weights, 2, 64, target);
+        Assert.All(target.Decode(new RoundToNearest().Round(task, TestContext.Current.CancellationToken), task), value => Assert.Equal(0, value, 3e-42f));
+    }
+
+    [Theory]
     [InlineData("int4:g64:asym")]
     [InlineData("int3:g32")]
     [InlineData("int8:row:float")]
+    [InlineData("int2:g32")]
     [InlineData("int8:tensor:asym")]
     [InlineData("nf4:double")]
     [InlineData("fp4")]
@@ -130,6 +145,7 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
     [InlineData("int4:g64:g32")]
     [InlineData("int4:asym:asym")]
     [InlineData("nf4:asym")]
+    [InlineData("int4:tensor:float")]
     [InlineData("llm.int8:row")]
     [InlineData("Q9")]
     public void What_names_no_target_is_none(string name) => Assert.Null(TensorTarget.Find(name));

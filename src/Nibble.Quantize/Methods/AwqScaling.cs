@@ -5,7 +5,7 @@ namespace Nibble.Quantize.Methods;
 
 /// <summary>
 /// The first half of AWQ: columns whose inputs are large are multiplied by s before they are rounded, so that they lose less, and what makes the inputs is divided by s. s = mean|x|^a, or mean|x|^a / mean|w|^(1 - a)
-/// with |w| as a share of its group's largest, for the a = 0, 1/20 ... 19/20 that loses least, as tr(D H Dᵀ) with D = Q(W s) / s - W and H = S(x xᵀ).
+/// with |w| as a share of the largest of its 128 columns, for the a = 0, 1/20 ... 19/20 that loses least, as tr(D H Dᵀ) with D = Q(W s) / s - W and H = S(x xᵀ).
 /// </summary>
 /// <remarks>Lin et al., AWQ, arXiv 2306.00978; steps: AutoAWQ 0.2.9, quantize/quantizer.py, where the loss is measured behind the layer's next operations instead.</remarks>
 public sealed class AwqScaling : LayerTransform

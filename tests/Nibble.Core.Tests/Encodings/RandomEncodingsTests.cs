@@ -24,7 +24,7 @@ public sealed class RandomEncodingsTests
 
         double count = 512 * 300, deviation = 1 / Math.Sqrt(512);
         Assert.InRange(Math.Sqrt(squares / count) / deviation, 0.97, 1.03);
-        
+
         // Whole numbers of an even number of values have a mean of half a step below zero.
         Assert.InRange(sum / count / deviation, -0.22, 0.05);
     }

@@ -118,14 +118,14 @@ internal sealed class CalibrationArguments
     /// <summary>The folder that keeps what was measured, or null.</summary>
     public DirectoryInfo? Statistics(ParseResult parsed) => parsed.GetValue(_statistics);
 
-    /// <summary>Loads a model of which everything is computed in float32.</summary>
+    /// <summary>Loads a model of which everything is computed in float32, and prepares to look at its activations.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="path">The model.</param>
     /// <param name="threads">Threads; 0 for one a core.</param>
     public Model Load(ParseResult parsed, string path, int threads)
     {
-        if (parsed.GetValue(_exact)) throw new UsageException("gradients are computed in float32 anyhow; leave out --exact.");
-        LoadOptions options = new() { Device = parsed.GetValue(_device)!, DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true }, BatchTokens = parsed.GetValue(_chunk) };
+        if (parsed.GetValue(_exact)) throw new UsageException("what errors cost is computed in float32 anyhow; leave out --exact.");
+        LoadOptions options = new() { Device = parsed.GetValue(_device)!, DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true }, BatchTokens = parsed.GetValue(_chunk), WrapBackend = backend => new RecordingBackend(backend) };
         return Terminal.Progress("Loading", report => Model.Load(path, options, null));
     }
 

@@ -31,7 +31,7 @@ internal sealed record PlanReport(
 
         Terminal.Note(string.Create(
             CultureInfo.InvariantCulture,
-            $"{BytesBefore / 1e6:F1} MB became {Result.FileBytes} bytes, {Result.Plan.BitsPerWeight:F3} bits a weight, in {Time.TotalSeconds:F1} s; the estimated KL divergence is {Recipe.Loss:G4} nats a token: {Path}"));
+            $"{BytesBefore / 1e6:F1} MB became {Result.FileBytes} bytes, {Result.Plan.BitsPerWeight:F3} bits a weight, in {Time.TotalSeconds:F1} s; the estimated KL divergence is {Recipe.Loss:G4} nats a token{(Recipe.Sensitivities is null ? string.Empty : ", from sensitivities that were measured tensor by tensor")}: {Path}"));
         Terminal.Note($"recipe: {RecipePath}");
     }
 
@@ -45,6 +45,7 @@ internal sealed record PlanReport(
         writer.WriteNumber("bytes", Result.FileBytes);
         writer.WriteNumber("bits_per_weight", Result.Plan.BitsPerWeight);
         writer.WriteNumber("estimated_kl", Recipe.Loss);
+        writer.WriteString("sensitivity", Recipe.Sensitivities is null ? PlanArguments.Estimated : PlanArguments.Measured);
         writer.WriteNumber("resumed_tensors", Result.Resumed);
         writer.WriteNumber("seconds", Time.TotalSeconds);
         writer.WriteStartArray("tensors");
@@ -91,7 +92,7 @@ internal sealed record PlanReport(
     private void WriteTensors(Mix mix)
     {
         string[] formats = [.. Tensors.SelectMany(tensor => tensor.Candidates.Select(candidate => candidate.Name)).Distinct()];
-        Table table = new() { Border = TableBorder.Simple, Title = new TableTitle("micronats a token that a tensor costs, and what it becomes") };
+        Table table = new() { Border = TableBorder.Simple, Title = new TableTitle($"micronats a token that a tensor costs ({(Recipe.Sensitivities is null ? PlanArguments.Estimated : PlanArguments.Measured)}), and what it becomes") };
         string[] columns = ["tensor", "becomes", "KiB", .. formats];
         table.AddColumns(columns);
         for (int i = 2; i < table.Columns.Count; i++) table.Columns[i].RightAligned();

@@ -44,6 +44,25 @@ public sealed class QuantizePlanTests : IDisposable
         Assert.NotEmpty(Directory.GetFiles(Path.Combine(_folder, "kept"), "*", SearchOption.AllDirectories));
     }
 
+    [Fact]
+    public void Sensitivities_are_measured_where_gradients_are_not_known_and_the_recipe_needs_no_measuring()
+    {
+        Synth("--architecture", "qwen3moe", "--set", "expert_count=4", "--set", "expert_used_count=2", "--set", "expert_feed_forward_length=256");
+        string[] chunks = ["--chunk", "64", "--chunks", "4"];
+        Cli.Result refused = Cli.Run(["quantize", Model, Output, "--bpw", "5", "--text", Text, "--sensitivity", "estimated", .. chunks]);
+        Assert.NotEqual(0, refused.ExitCode);
+        Assert.Contains("the network is ExpertFeedForward", refused.Error, StringComparison.Ordinal);
+        Cli.Result result = Cli.Run(["quantize", Model, Output, "--bpw", "5", "--text", Text, .. chunks]).Succeeded();
+        Assert.Contains("the network is ExpertFeedForward", result.Error, StringComparison.Ordinal);
+        Assert.Contains("measured tensor by tensor", result.Error, StringComparison.Ordinal);
+        string again = Path.Combine(_folder, "again.gguf");
+        Cli.Run("quantize", Model, again, "--recipe", Output + ".recipe.json", "--text", Text).Succeeded();
+        Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
+        JsonElement told = JsonDocument.Parse(Cli.Run(["quantize", Model, again, "--bpw", "5", "--text", Text, "--json", .. chunks]).Succeeded().Output).RootElement;
+        Assert.Equal("measured", told.GetProperty("sensitivity").GetString());
+        Assert.Equal(["again.gguf", "again.gguf.recipe.json", "model.gguf", "out.gguf", "out.gguf.recipe.json", "text.txt"], Directory.GetFileSystemEntries(_folder).Select(Path.GetFileName).Order());
+    }
+
     [Theory]
     [InlineData("--bpw and --size choose themselves", "--bpw", "4.5", "--type", "Q4_K_M")]
     [InlineData("--search says what --bpw", "--bpw", "4.5", "--search", "best")]
@@ -54,6 +73,9 @@ public sealed class QuantizePlanTests : IDisposable
     [InlineData("only --bpw and --size have", "--type", "Q4_0", "--seed", "3")]
     [InlineData("give one of them", "--bpw", "4.5", "--recipe", "text.txt")]
     [InlineData("--exact", "--bpw", "4.5", "--exact")]
+    [InlineData("only --bpw and --size have", "--type", "Q4_0", "--sensitivity", "measured")]
+    [InlineData("leave out --seed", "--bpw", "4.5", "--sensitivity", "measured", "--seed", "3")]
+    [InlineData("'guessed'", "--bpw", "4.5", "--sensitivity", "guessed")]
     public void What_excludes_or_makes_no_sense_is_refused(string part, params string[] arguments)
     {
         Synth();
@@ -74,9 +96,9 @@ public sealed class QuantizePlanTests : IDisposable
         Assert.Contains("the smallest that can be made has", result.Error, StringComparison.Ordinal);
     }
 
-    private void Synth()
+    private void Synth(params string[] more)
     {
-        Cli.Run("synth", Model, "--type", "F32", "--width", "256", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--head-size", "64", "--ffn", "256", "--vocab", "300").Succeeded();
+        Cli.Run(["synth", Model, "--type", "F32", "--width", "256", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--head-size", "64", "--ffn", "256", "--vocab", "300", .. more]).Succeeded();
         File.WriteAllText(Text, string.Concat(Enumerable.Range(0, 200).Select(i => $"The {i} birds flew over the river and sat down in the trees. ")));
     }
 }

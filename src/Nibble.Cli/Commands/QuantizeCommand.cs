@@ -53,7 +53,7 @@ internal static class QuantizeCommand
                 PlannedQuantization planned = new(from, to, parsed.GetValue(threads), stop.Token);
                 (PlanReport report, bool isSame) = budget is null
                     ? planned.Run(parsed, recipeFile!, calibration)
-                    : (planned.Run(parsed, budget, plans.Seed(parsed), calibration, what, parsed.GetValue(saved)), true);
+                    : (planned.Run(parsed, budget, plans.Seed(parsed), plans.Sensitivity(parsed), calibration, what, parsed.GetValue(saved)), true);
                 if (parsed.GetValue(json)) report.WriteJson();
                 else report.WriteTables();
                 if (!isSame) Terminal.Error($"the file's bytes are not those that the recipe was written for: another version of Nibble, or a processor with other float arithmetic. '{to}' is whole and as good.");
@@ -105,6 +105,7 @@ internal static class QuantizeCommand
             "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt --save-recipe recipe.json",
             "nibble quantize model-bf16.gguf model-again.gguf --recipe recipe.json --text calibration.txt",
             "nibble quantize model-bf16.gguf model-4.5.gguf --bpw 4.5 --text calibration.txt",
+            "nibble quantize moe-bf16.gguf moe-4.5.gguf --bpw 4.5 --text calibration.txt --sensitivity measured",
             "nibble quantize model-bf16.gguf model-3gib.gguf --size 3GiB --text calibration.txt --tensor attn_v=Q8_0");
         return command;
     }

@@ -20,7 +20,7 @@ public sealed record PlainLinear(string Weight, string? Bias, int Rows, int Colu
 /// <param name="Size">Values that are normed together.</param>
 public sealed record PlainNorm(string? Gain, int GainLength, float Epsilon, int Size);
 
-/// <summary>A layer of plain parts: state + attention(norm(state)), then state + network(norm(state)).</summary>
+/// <summary>A layer of plain parts: state + r attention(norm(state)), then state + r network(norm(state)), with r the <see cref="ResidualScale"/>.</summary>
 public sealed record PlainLayer
 {
     /// <summary>Norm of what attention reads.</summary>
@@ -53,6 +53,9 @@ public sealed record PlainLayer
     /// <summary>What the products of queries and keys are multiplied by.</summary>
     public required float Scale { get; init; }
 
+    /// <summary>Scores, those products, become cap x tanh(score / cap); 0 for none.</summary>
+    public float SoftCap { get; init; }
+
     /// <summary>The matrix behind attention.</summary>
     public required PlainLinear Output { get; init; }
 
@@ -76,12 +79,15 @@ public sealed record PlainLayer
 
     /// <summary>Norm of what the network gives, or null.</summary>
     public PlainNorm? FeedForwardPostNorm { get; init; }
+
+    /// <summary>What attention and network give is multiplied by this before it is added to the state.</summary>
+    public float ResidualScale { get; init; } = 1;
 }
 
 /// <summary>A decoder of parts that are simple enough to be written down a second time, for gradients: RMS norms, causal attention with grouped heads and RoPE, gated networks.</summary>
 public sealed record PlainDecoder
 {
-    private const string ScaleSuffix = "scale";
+    private const string WeightSuffix = "weight", ScaleSuffix = "scale";
 
     /// <summary>The table of embeddings, [vocabulary x width].</summary>
     public required PlainLinear Embedding { get; init; }
@@ -97,6 +103,12 @@ public sealed record PlainDecoder
 
     /// <summary>The output matrix, [vocabulary x width]; the embedding itself where the two are tied.</summary>
     public required PlainLinear Output { get; init; }
+
+    /// <summary>What logits are multiplied by.</summary>
+    public float LogitScale { get; init; } = 1;
+
+    /// <summary>Logits, so multiplied, become cap x tanh(logit / cap); 0 for none.</summary>
+    public float LogitSoftCap { get; init; }
 
     /// <summary>Whether the output matrix is the table of embeddings.</summary>
     public bool IsTied => Output.Weight == Embedding.Weight;
@@ -132,8 +144,6 @@ public sealed record PlainDecoder
         Refuse(model.PositionEmbedding is not null, "embeddings of positions are added to the tokens'");
         Refuse(model.EmbeddingNorm is not null, "the embeddings are normed");
         Refuse(model.LayerInputs is not null, "layers have embeddings of their own");
-        Refuse(model.LogitScale != 1, "the logits are scaled");
-        Refuse(model.LogitSoftCap != 0, "the logits are capped");
         return new PlainDecoder
         {
             Embedding = Linear(new Linear(model.Embedding, null), file),
@@ -141,6 +151,8 @@ public sealed record PlainDecoder
             Layers = [.. model.Layers.Select((layer, i) => Describe(layer, i, file, positions))],
             OutputNorm = Norm(model.OutputNorm, model.Embedding.Columns, "the last norm"),
             Output = Linear(model.Output, file),
+            LogitScale = model.LogitScale,
+            LogitSoftCap = model.LogitSoftCap,
         };
     }
 
@@ -148,13 +160,14 @@ public sealed record PlainDecoder
     {
         string at = $"layer {index}: ";
         Refuse(layer.IsParallel, at + "attention and network stand side by side");
-        Refuse(layer.ResidualScale != 1 || layer.OutputScale != 1, at + "what it adds is scaled");
+        Refuse(layer.OutputScale != 1, at + "the state is scaled behind it");
         Refuse(layer.Input is not null, at + "it has an input of its own");
         Refuse(layer.OutputNorm is not null, at + "the state is normed behind it");
         Refuse(layer.Mixer is not AttentionLayer, at + $"the mixer is {layer.Mixer?.GetType().Name ?? "absent"}, not {nameof(AttentionLayer)}");
         Refuse(layer.FeedForward is not DenseFeedForward, at + $"the network is {layer.FeedForward?.GetType().Name ?? "absent"}, not {nameof(DenseFeedForward)}");
         AttentionLayer attention = (AttentionLayer)layer.Mixer!;
         DenseFeedForward network = (DenseFeedForward)layer.FeedForward!;
+        Refuse(attention.ReusesKv, at + "it reads the keys and values of another layer");
         Refuse(attention.Projections.Length == 1, at + $"'{attention.Projections[0].Name}' is not queries, keys and values in a matrix each");
         Refuse(attention.Projections.Length == 2, at + "values are keys");
         Refuse(attention.ClampLimit != 0, at + "queries, keys and values are clamped");
@@ -163,7 +176,6 @@ public sealed record PlainDecoder
         Refuse(attention.Gate != OutputGate.None, at + "attention is gated");
         Refuse(attention.OutputNorm is not null, at + "attention is normed before its last matrix");
         Refuse(attention.OutputScale != 1, at + "attention is scaled");
-        Refuse(attention.Options.SoftCap != 0, at + "attention's scores are capped");
         Refuse(attention.Options.AlibiBias != 0, at + "attention's scores have ALiBi's bias");
         Refuse(attention.Options.Temperature.Scale != 0, at + "queries are scaled by position");
         Refuse(attention.Options.Sinks is not null, at + "attention has sinks");
@@ -183,6 +195,7 @@ public sealed record PlainDecoder
             Heads = attention.Options.Heads,
             Kv = attention.Kv,
             Scale = attention.Options.Scale,
+            SoftCap = attention.Options.SoftCap,
             Output = Linear(attention.Output, file),
             AttentionPostNorm = Norm(layer.MixerPostNorm, width, at + "the norm behind attention"),
             FeedForwardNorm = Norm(layer.FeedForwardNorm, width, at + "the norm before the network") ?? throw new OtherPartException(at + "there is no norm before the network"),
@@ -191,6 +204,7 @@ public sealed record PlainDecoder
             Up = Linear(network.Up, file),
             Down = Linear(network.Down, file),
             FeedForwardPostNorm = Norm(layer.FeedForwardPostNorm, width, at + "the norm behind the network"),
+            ResidualScale = layer.ResidualScale,
         };
     }
 
@@ -205,7 +219,7 @@ public sealed record PlainDecoder
 
     private static PlainLinear Linear(Linear linear, GgufFile file)
     {
-        string scale = linear.Weight.Name[..^"weight".Length] + ScaleSuffix;
+        string name = linear.Weight.Name, scale = (name.EndsWith(WeightSuffix, StringComparison.Ordinal) ? name[..^WeightSuffix.Length] : name + ".") + ScaleSuffix;
         Refuse(file.Find(scale) is not null, $"'{linear.Weight.Name}' has a scale beside it, '{scale}'");
         return new PlainLinear(linear.Weight.Name, linear.Bias?.Name, linear.Weight.Rows, linear.Weight.Columns);
     }

@@ -24,6 +24,9 @@ internal sealed unsafe class GramMatrix : IDisposable
         _sums = new NativeBuffer(Bytes(columns));
     }
 
+    /// <summary>Columns of a row.</summary>
+    public int Columns => _columns;
+
     /// <summary>Bytes that the sums of so many columns take.</summary>
     /// <param name="columns">Columns of a row.</param>
     public static long Bytes(int columns) => sizeof(float) * (long)Padded(columns) * Padded(columns);

@@ -4,15 +4,30 @@ using Nibble.Core.Formats;
 
 namespace Nibble.Quantize.Calibration;
 
-/// <summary>A backend that computes with another one and shows an observer what matrices are multiplied with. So activations are recorded from the only forward pass there is.</summary>
+/// <summary>A weight that is computed with in the place of the one of its name.</summary>
+/// <param name="Weight">The weight, of the same backend and shape.</param>
+/// <param name="InProducts">Whether it takes the other's place in products.</param>
+/// <param name="InRows">Whether it does where rows are looked up.</param>
+public sealed record WeightSubstitute(Weight Weight, bool InProducts = true, bool InRows = true);
+
+/// <summary>
+/// A backend that computes with another one and shows an observer what matrices are multiplied with. So activations are recorded from the only forward pass there is. It can compute with another weight in the place
+/// of one, too.
+/// </summary>
 /// <param name="inner">What computes; it is disposed of with this one.</param>
 public sealed class RecordingBackend(Backend inner) : Backend
 {
     private float[] _rows = [];
     private int[] _ids = [];
 
+    // Scales of the weights that have some, by name.
+    private readonly Dictionary<string, float[]> _scales = new(StringComparer.Ordinal);
+
     /// <summary>Who is shown what; null for nobody, and then nothing is read.</summary>
     public IActivationObserver? Observer { get; set; }
+
+    /// <summary>What is computed with in the place of the weight of its name; null for nothing.</summary>
+    public WeightSubstitute? Substitute { get; set; }
 
     /// <inheritdoc/>
     public override string Name => inner.Name;
@@ -33,7 +48,20 @@ public sealed class RecordingBackend(Backend inner) : Backend
     public override long UploadBytes(IWeightSource source) => inner.UploadBytes(source);
 
     /// <inheritdoc/>
-    public override Weight Upload(IWeightSource source, ReadOnlySpan<float> scales = default) => inner.Upload(source, scales);
+    public override Weight Upload(IWeightSource source, ReadOnlySpan<float> scales = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        if (scales.Length > 0) _scales[source.Name] = scales.ToArray();
+        return inner.Upload(source, scales);
+    }
+
+    /// <summary>Takes in what may become a <see cref="Substitute"/>, with the scales that the weight of its name has.</summary>
+    /// <param name="source">Weights of the name and shape of one that was taken in before.</param>
+    public Weight UploadSubstitute(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return inner.Upload(source, _scales.GetValueOrDefault(source.Name));
+    }
 
     /// <inheritdoc/>
     public override void Prepare(Weight weight) => inner.Prepare(weight);
@@ -45,26 +73,37 @@ public sealed class RecordingBackend(Backend inner) : Backend
     public override KvCache AllocateKv(ReadOnlySpan<KvLayer> layers, int capacity, BlockFormat format, int batch) => inner.AllocateKv(layers, capacity, format, batch);
 
     /// <inheritdoc/>
-    public override void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y) => inner.GetRows(table, rows, y);
+    public override void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y) => inner.GetRows(Substitute is { InRows: true, Weight: var other } && other.Name == table.Name ? other : table, rows, y);
 
     /// <inheritdoc/>
     public override void MatMul(Tensor x, Weight weight, Tensor y)
     {
-        inner.MatMul(x, weight, y);
+        inner.MatMul(x, Used(weight), y);
         Observer?.Observe(MemoryMarshal.CreateReadOnlySpan(ref weight, 1), Rows(x), x.Rows);
     }
 
     /// <inheritdoc/>
     public override void MatMul(Tensor x, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
     {
-        inner.MatMul(x, weights, y);
+        if (Substitute is null)
+        {
+            inner.MatMul(x, weights, y);
+        }
+        else
+        {
+            Weight[] used = weights.ToArray();
+            for (int i = 0; i < used.Length; i++)
+                used[i] = Used(used[i]);
+            inner.MatMul(x, used, y);
+        }
+
         Observer?.Observe(weights, Rows(x), x.Rows);
     }
 
     /// <inheritdoc/>
     public override void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y)
     {
-        inner.MatMulExperts(x, weight, experts, y);
+        inner.MatMulExperts(x, Used(weight), experts, y);
         if (Observer is null) return;
         int products = experts.Rows * experts.Columns;
         if (_ids.Length < products) _ids = new int[products];
@@ -146,6 +185,8 @@ public sealed class RecordingBackend(Backend inner) : Backend
     {
         if (disposing) inner.Dispose();
     }
+
+    private Weight Used(Weight weight) => Substitute is { InProducts: true, Weight: var other } && other.Name == weight.Name ? other : weight;
 
     private ReadOnlySpan<float> Rows(Tensor x)
     {

@@ -4,7 +4,7 @@ using Nibble.Core.Memory;
 namespace Nibble.Quantize.Gradients;
 
 /// <summary>
-/// Causal attention of one chunk, head by head, and its gradient: P = softmax(scale Q Kᵀ), O = P V; dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - rows' sums of P dP), dQ = scale dS K, dK = scale dSᵀ Q.
+/// Causal attention of one chunk, head by head, and its gradient: P = softmax(c(scale Q Kᵀ)), O = P V; dV = Pᵀ dO, dP = dO Vᵀ, dS = c' P (dP - rows' sums of P dP), dQ = scale dS K, dK = scale dSᵀ Q, with c(x) = x or cap tanh(x / cap).
 /// On one thread; each thread has its own.
 /// </summary>
 internal sealed unsafe class AttentionGradient : IDisposable
@@ -15,10 +15,12 @@ internal sealed unsafe class AttentionGradient : IDisposable
     private readonly int _heads;
     private readonly KvLayer _kv;
     private readonly float _scale;
+    private readonly float _cap;
     private readonly int _positions;
     private readonly NativeBuffer _memory;
     private readonly float* _weights;
     private readonly float* _gradients;
+    private readonly float* _slopes;
     private readonly float* _keysAcross;
     private readonly float* _keys;
     private readonly float* _valuesAcross;
@@ -30,17 +32,19 @@ internal sealed unsafe class AttentionGradient : IDisposable
     /// <param name="heads">Query heads.</param>
     /// <param name="kv">KV heads, their sizes and the window.</param>
     /// <param name="scale">What products are multiplied by.</param>
+    /// <param name="cap">What scores are capped at; 0 for not.</param>
     /// <param name="positions">Positions of a chunk at most.</param>
-    public AttentionGradient(int heads, KvLayer kv, float scale, int positions)
+    public AttentionGradient(int heads, KvLayer kv, float scale, float cap, int positions)
     {
         _heads = heads;
         _kv = kv;
         _scale = scale;
+        _cap = cap;
         _positions = positions;
         long square = Padded((long)positions * positions);
         long keysAcross = Padded(MatrixProduct.PanelFloats(kv.KeySize, positions)), keys = Padded(MatrixProduct.PanelFloats(positions, kv.KeySize));
         long valuesAcross = Padded(MatrixProduct.PanelFloats(kv.ValueSize, positions)), values = Padded(MatrixProduct.PanelFloats(positions, kv.ValueSize));
-        _memory = new NativeBuffer(sizeof(float) * ((2 * square) + keysAcross + keys + valuesAcross + values + keys + values), isZeroed: false);
+        _memory = new NativeBuffer(sizeof(float) * (((cap == 0 ? 2 : 3) * square) + keysAcross + keys + valuesAcross + values + keys + values), isZeroed: false);
         _weights = (float*)_memory.Pointer;
         _gradients = _weights + square;
         _keysAcross = _gradients + square;
@@ -49,6 +53,7 @@ internal sealed unsafe class AttentionGradient : IDisposable
         _values = _valuesAcross + valuesAcross;
         _queries = _values + values;
         _outputs = _queries + keys;
+        _slopes = cap == 0 ? null : _outputs + values;
     }
 
     /// <summary>Attention.</summary>
@@ -111,6 +116,10 @@ internal sealed unsafe class AttentionGradient : IDisposable
                     float mean = RowMath.Dot(weight, gradient);
                     for (int j = 0; j < seen; j++)
                         gradient[j] = weight[j] * (gradient[j] - mean) * _scale;
+                    if (_cap == 0) continue;
+                    float* slopes = SlopesAt(first + i, start);
+                    for (int j = 0; j < seen; j++)
+                        gradient[j] *= weight[j] == 0 ? 0 : slopes[j];
                 }
 
                 MatrixProduct.Multiply(
@@ -127,6 +136,8 @@ internal sealed unsafe class AttentionGradient : IDisposable
     private static long Padded(long floats) => (floats + 15) / 16 * 16;
 
     private float* WeightsAt(int row, int column) => _weights + ((long)row * _positions) + column;
+
+    private float* SlopesAt(int row, int column) => _slopes + ((long)row * _positions) + column;
 
     private void PackKv(Matrix keys, Matrix values, int head, bool isBackward)
     {
@@ -158,6 +169,7 @@ internal sealed unsafe class AttentionGradient : IDisposable
             int visible = _kv.FirstVisible(row) - start;
             Span<float> seen = scores[visible..(row + 1 - start)];
             RowMath.Scale(seen, _scale, seen);
+            if (_cap != 0) RowMath.SoftCap(seen, _cap, new Span<float>(SlopesAt(row, start + visible), seen.Length));
             RowMath.Softmax(seen);
             scores[..visible].Clear();
             scores[(row + 1 - start)..].Clear();

@@ -40,7 +40,7 @@ internal sealed unsafe class FisherCollector : IDisposable
         });
     }
 
-    /// <summary>The means.</summary>
+    /// <summary>The means; nothing can be added any more.</summary>
     /// <param name="tokens">Tokens that were added.</param>
     /// <exception cref="CalibrationException">A gradient is no finite number.</exception>
     public List<FisherStatistics> Finish(long tokens)
@@ -57,6 +57,7 @@ internal sealed unsafe class FisherCollector : IDisposable
             {
                 float* hessian = (float*)hessians.Pointer + ((long)g * columns * columns);
                 weight.Sums[g].CopyTo(hessian);
+                weight.Sums[g].Dispose();
                 for (int i = 0; i < columns; i++)
                 {
                     Span<float> row = new(hessian + ((long)i * columns), columns);

@@ -7,7 +7,8 @@ namespace Nibble.Quantize.Gradients;
 /// the squared gradient at its output. With δ the errors of the weights, the loss in nats a token is about ½ · sum over rows r of f(r) · δ(r) H δ(r)ᵀ, where f(r) is the row's share of its group's squares.
 /// </summary>
 /// <remarks>
-/// The gradient is that of the negative log-likelihood of a next token drawn from the model's own softmax, so its squares are the diagonal blocks of the Fisher information, and the loss is the KL divergence.
+/// The gradient is a random one with the covariance that the gradient of the negative log-likelihood of a next token has, drawn from the model's own softmax: its squares are the diagonal blocks of the Fisher
+/// information, and the loss is the KL divergence. What errors at one token and at another do together is left out.
 /// </remarks>
 public sealed unsafe class FisherStatistics : IDisposable
 {
@@ -68,12 +69,12 @@ public sealed unsafe class FisherStatistics : IDisposable
 
 /// <summary>What an error of the table of embeddings and of the output matrix costs, to second order.</summary>
 /// <remarks>
-/// An error δ of row v of the output matrix costs ½ · p(v) · δ A δᵀ, with A = mean over tokens of h hᵀ of what the matrix reads and p(v) = mean over tokens of p (1 - p); of row v of the table of embeddings
+/// An error δ of row v of the output matrix costs ½ · p(v) · δ A δᵀ, with A = mean over tokens of h hᵀ of what the matrix reads and p(v) = mean over tokens of f² p (1 - p), f the logit's slope (1 but for scaled and capped logits); of row v of the table of embeddings
 /// ½ · n(v) · δ B δᵀ, with B = mean over tokens of g gᵀ of the gradient at the embedding and n(v) the token's share of the text. Where the two are one, both add up.
 /// </remarks>
 public sealed class HeadStatistics
 {
-    internal HeadStatistics(int width, float[] hidden, float[] input, float[] spread, float[] shares, long tokens, double loss)
+    internal HeadStatistics(int width, float[] hidden, float[] input, float[] spread, float[] shares, long tokens)
     {
         Width = width;
         Hidden = hidden;
@@ -81,7 +82,6 @@ public sealed class HeadStatistics
         Spread = spread;
         Shares = shares;
         Tokens = tokens;
-        Loss = loss;
     }
 
     /// <summary>Columns of both matrices.</summary>
@@ -93,7 +93,7 @@ public sealed class HeadStatistics
     /// <summary>[width x width] mean over tokens of g gᵀ.</summary>
     public float[] Input { get; }
 
-    /// <summary>[vocabulary] mean over tokens of p (1 - p).</summary>
+    /// <summary>[vocabulary] mean over tokens of f² p (1 - p).</summary>
     public float[] Spread { get; }
 
     /// <summary>[vocabulary] the share of the text's tokens that each id is.</summary>
@@ -101,7 +101,4 @@ public sealed class HeadStatistics
 
     /// <summary>Tokens of the text.</summary>
     public long Tokens { get; }
-
-    /// <summary>Mean negative log-likelihood of the drawn tokens, nats: the model's mean entropy on the text, but for chance.</summary>
-    public double Loss { get; }
 }

@@ -3,7 +3,7 @@ namespace Nibble.Quantize.Gradients;
 /// <summary>How a <see cref="GradientPass"/> works.</summary>
 public sealed record GradientOptions
 {
-    /// <summary>What the drawn next tokens follow from, together with the chunk's number.</summary>
+    /// <summary>What the random signs at the logits follow from, together with the chunk's number.</summary>
     public ulong Seed { get; init; }
 
     /// <summary>Groups of rows at most that a weight has a Hessian for each: as many of queries, gates and what these are multiplied with, half as many of keys, values and attention's output, one of the networks' last matrices.</summary>

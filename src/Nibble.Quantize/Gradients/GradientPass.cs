@@ -51,7 +51,7 @@ public sealed class GradientPass
     /// <param name="cancellation">Looked at between chunks.</param>
     /// <returns>The statistics of embedding and output.</returns>
     /// <exception cref="ArgumentException">There are no chunks, one is empty, or an id is not in the vocabulary.</exception>
-    /// <exception cref="CalibrationException">The loss or a gradient is no finite number.</exception>
+    /// <exception cref="CalibrationException">A logit or a gradient is no finite number.</exception>
     /// <exception cref="IOException">There is no place for the states.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static HeadStatistics Run(
@@ -185,7 +185,7 @@ public sealed class GradientPass
         int layers = _decoder.Layers.Length, count = _chunks.Count, width = _decoder.Width, threads = _states.Count;
         using HeadGradient gradient = new(_decoder, _file);
         using NativeBuffer memory = new(sizeof(float) * (long)_tokens * width * threads, isZeroed: false);
-        double[] losses = new double[threads];
+        double[] checks = new double[threads];
         double[][] spreads = [.. Enumerable.Range(0, threads).Select(_ => new double[_decoder.Output.Rows])];
         int[] lengths = new int[threads];
         Matrix Hidden(int thread) => new((float*)memory.Pointer + ((long)thread * _tokens * width), lengths[thread], width);
@@ -196,20 +196,18 @@ public sealed class GradientPass
             {
                 Span<float> state = State(chunk, thread);
                 store.Read((layers * count) + chunk, state);
-                int[] labels = new int[_chunks[chunk].Length];
-                Array.Fill(labels, -1);
-                lengths[thread] = labels.Length;
+                lengths[thread] = _chunks[chunk].Length;
                 Array.Clear(spreads[thread]);
-                // Chunks are known by their place, so that a drawn token depends on nothing else.
+                // Chunks are known by their place, so that a sign depends on nothing else.
                 RandomSource source = new((_options.Seed << 32) + (ulong)chunk);
                 fixed (float* values = state)
-                    losses[thread] = gradient.Run(new Matrix(values, labels.Length, width), source, labels, Hidden(thread), spreads[thread]);
+                    checks[thread] = gradient.Run(new Matrix(values, lengths[thread], width), source, [], Hidden(thread), spreads[thread]);
                 store.Write((layers * count) + chunk, state);
             },
             batch =>
             {
                 for (int i = 0; i < batch; i++)
-                    head.Add(losses[i], spreads[i], Hidden(i));
+                    head.Add(checks[i], spreads[i], Hidden(i));
             });
     }
 
@@ -218,12 +216,10 @@ public sealed class GradientPass
     {
         private readonly GramMatrix _hidden = new(width);
         private readonly double[] _spread = new double[vocabulary];
-        private double _loss;
 
-        public void Add(double loss, double[] spread, Matrix hidden)
+        public void Add(double check, double[] spread, Matrix hidden)
         {
-            if (!double.IsFinite(loss)) throw new CalibrationException("the model's loss on the calibration text is no finite number; look for what the text makes overflow.");
-            _loss += loss;
+            if (!double.IsFinite(check)) throw new CalibrationException("the model's logits on the calibration text are no finite numbers; look for what the text makes overflow.");
             for (int i = 0; i < vocabulary; i++)
                 _spread[i] += spread[i];
             _hidden.Add(hidden.Span, hidden.Rows);
@@ -244,7 +240,7 @@ public sealed class GradientPass
                     counts[id]++;
             }
 
-            return new HeadStatistics(width, Mean(_hidden, tokens), Mean(input, tokens), [.. _spread.Select(sum => (float)(sum / tokens))], [.. counts.Select(count => (float)count / tokens)], tokens, _loss / tokens);
+            return new HeadStatistics(width, Mean(_hidden, tokens), Mean(input, tokens), [.. _spread.Select(sum => (float)(sum / tokens))], [.. counts.Select(count => (float)count / tokens)], tokens);
         }
 
         public void Dispose() => _hidden.Dispose();

@@ -5,7 +5,11 @@ using Nibble.Llm.Sampling;
 
 namespace Nibble.Quantize.Gradients;
 
-/// <summary>The last norm and the output matrix: logits, a next token drawn from the model's own softmax, and the gradient of its negative log-likelihood.</summary>
+/// <summary>The last norm and the output matrix: logits, and either the gradient of the negative log-likelihood of given next tokens, or a random vector whose covariance is the Fisher information at the logits.</summary>
+/// <remarks>
+/// With p = softmax of the logits and signs e of +1 and -1 at random, g = sqrt(p) e - p (sum of sqrt(p) e) has the mean 0 and the covariance diag(p) - p pᵀ, as the gradient for a token drawn from p has. But where
+/// the model is nearly sure of a token, nearly all draws give a gradient of nearly 0 and the rare others everything, while this one is about as long each time: a text tells the same much sooner.
+/// </remarks>
 internal sealed unsafe class HeadGradient : IDisposable
 {
     // Tokens whose logits are in memory at a time.
@@ -13,6 +17,7 @@ internal sealed unsafe class HeadGradient : IDisposable
 
     private readonly NormGradient? _norm;
     private readonly int _width;
+    private readonly float _scale, _cap;
 
     /// <summary>Reads the head.</summary>
     /// <param name="decoder">The model's parts.</param>
@@ -21,6 +26,7 @@ internal sealed unsafe class HeadGradient : IDisposable
     {
         _width = decoder.Width;
         _norm = decoder.OutputNorm is null ? null : new NormGradient(decoder.OutputNorm, _width, file);
+        (_scale, _cap) = (decoder.LogitScale, decoder.LogitSoftCap);
         Output = new LinearGradient(decoder.Output, file);
     }
 
@@ -29,17 +35,18 @@ internal sealed unsafe class HeadGradient : IDisposable
 
     /// <summary>Runs over a chunk.</summary>
     /// <param name="state">[tokens x width] what the last layer gave, replaced by the gradient at it.</param>
-    /// <param name="source">Draws next tokens where <paramref name="labels"/> are negative.</param>
-    /// <param name="labels">[tokens] next tokens; a negative one is drawn, and written there.</param>
+    /// <param name="source">Gives the signs where there are no <paramref name="labels"/>.</param>
+    /// <param name="labels">[tokens] next tokens; empty for a random gradient.</param>
     /// <param name="hidden">[tokens x width] overwritten with what the output matrix reads.</param>
-    /// <param name="spread">[vocabulary] sums of p(1 - p), added to.</param>
-    /// <returns>The sum of the negative log-likelihoods, nats.</returns>
-    public double Run(Matrix state, RandomSource source, Span<int> labels, Matrix hidden, Span<double> spread)
+    /// <param name="spread">[vocabulary] sums of f² p (1 - p), added to, where f is what a product of the matrix changes its logit by.</param>
+    /// <returns>The sum of the negative log-likelihoods of the labels, nats; without them 0, or NaN where a logit is no finite number.</returns>
+    public double Run(Matrix state, RandomSource source, ReadOnlySpan<int> labels, Matrix hidden, Span<double> spread)
     {
         if (_norm is null) state.Span.CopyTo(hidden.Span);
         else _norm.Forward(state, hidden);
         int vocabulary = Output.Rows;
         using NativeBuffer memory = new(sizeof(float) * ((long)Slab * (vocabulary + _width)), isZeroed: false);
+        float[] slopes = _cap == 0 ? [] : new float[vocabulary];
         float* values = (float*)memory.Pointer;
         double loss = 0;
         for (int first = 0; first < state.Rows; first += Slab)
@@ -51,22 +58,32 @@ internal sealed unsafe class HeadGradient : IDisposable
             for (int t = 0; t < count; t++)
             {
                 Span<float> row = logits.Row(t);
-                ref int label = ref labels[first + t];
-                float given = label >= 0 ? row[label] : 0;
+                if (_scale != 1) RowMath.Scale(row, _scale, row);
+                if (_cap != 0) RowMath.SoftCap(row, _cap, slopes);
+                int label = labels.IsEmpty ? -1 : labels[first + t];
+                float given = label < 0 ? 0 : row[label];
                 (float highest, float sum) = RowMath.Softmax(row);
-                if (label < 0)
+                for (int i = 0; i < vocabulary; i++)
                 {
-                    label = Draw(row, source);
-                    loss -= Math.Log(row[label]);
+                    float factor = _cap == 0 ? _scale : _scale * slopes[i];
+                    spread[i] += factor * factor * row[i] * (1 - row[i]);
+                }
+
+                if (label >= 0)
+                {
+                    loss += highest + Math.Log(sum) - given;
+                    row[label] -= 1;
                 }
                 else
                 {
-                    loss += highest + Math.Log(sum) - given;
+                    loss += 0 * (highest + sum);
+                    Randomize(row, source);
                 }
 
-                for (int i = 0; i < vocabulary; i++)
-                    spread[i] += row[i] * (1 - row[i]);
-                row[label] -= 1;
+                if (_cap != 0)
+                    for (int i = 0; i < vocabulary; i++)
+                        row[i] *= slopes[i];
+                if (_scale != 1) RowMath.Scale(row, _scale, row);
             }
 
             Output.Backward(logits, gradient, add: false);
@@ -81,19 +98,29 @@ internal sealed unsafe class HeadGradient : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Output.Dispose();
 
-    private static int Draw(ReadOnlySpan<float> probabilities, RandomSource source)
+    // p becomes g.
+    private static void Randomize(Span<float> row, RandomSource source)
     {
-        double left = source.NextDouble();
-        int last = 0;
-        for (int i = 0; i < probabilities.Length; i++)
+        double sum = 0;
+        // The signs come again below from a copy of the source.
+        RandomSource again = source.Clone();
+        for (int start = 0; start < row.Length; start += 64)
         {
-            if (probabilities[i] <= 0) continue;
-            last = i;
-            left -= probabilities[i];
-            if (left < 0) return i;
+            ulong bits = source.Next();
+            Span<float> part = row[start..Math.Min(start + 64, row.Length)];
+            for (int i = 0; i < part.Length; i++)
+                sum += Signed(MathF.Sqrt(part[i]), bits >> i);
         }
 
-        // What the rounded probabilities lack of 1.
-        return last;
+        float mean = (float)sum;
+        for (int start = 0; start < row.Length; start += 64)
+        {
+            ulong bits = again.Next();
+            Span<float> part = row[start..Math.Min(start + 64, row.Length)];
+            for (int i = 0; i < part.Length; i++)
+                part[i] = Signed(MathF.Sqrt(part[i]), bits >> i) - (part[i] * mean);
+        }
     }
+
+    private static float Signed(float value, ulong bit) => BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(value) | ((uint)(bit & 1) << 31));
 }

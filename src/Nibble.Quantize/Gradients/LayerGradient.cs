@@ -128,17 +128,23 @@ internal sealed class LayerGradient : IDisposable
         norm?.Backward(raw, gradient, gradient, add: false);
     }
 
-    // sum = state + norm of delta.
-    private static void Add(NormGradient? norm, Matrix state, Matrix delta, LayerWorkspace space, Matrix sum)
+    // sum = state + r x norm of delta.
+    private void Add(NormGradient? norm, Matrix state, Matrix delta, LayerWorkspace space, Matrix sum)
     {
         norm?.Forward(delta, space.NormedGradient);
-        state.Span.CopyTo(sum.Span);
-        RowMath.Add((norm is null ? delta : space.NormedGradient).Span, sum.Span);
+        RowMath.Scale((norm is null ? delta : space.NormedGradient).Span, Layer.ResidualScale, sum.Span);
+        RowMath.Add(state.Span, sum.Span);
     }
 
-    private static void Below(NormGradient? norm, Matrix delta, Matrix above, Matrix below)
+    private void Below(NormGradient? norm, Matrix delta, Matrix above, Matrix below)
     {
-        if (norm is null) above.Span.CopyTo(below.Span);
-        else norm.Backward(delta, above, below, add: false);
+        if (norm is null)
+        {
+            RowMath.Scale(above.Span, Layer.ResidualScale, below.Span);
+            return;
+        }
+
+        norm.Backward(delta, above, below, add: false);
+        if (Layer.ResidualScale != 1) RowMath.Scale(below.Span, Layer.ResidualScale, below.Span);
     }
 }

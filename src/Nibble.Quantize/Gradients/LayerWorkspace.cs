@@ -34,11 +34,11 @@ internal sealed unsafe class LayerWorkspace : IDisposable
             next += (((long)columns[i] * tokens) + 15) / 16 * 16;
         }
 
-        Attention = new AttentionGradient(layer.Heads, layer.Kv, layer.Scale, tokens);
+        Attention = new AttentionGradient(layer.Heads, layer.Kv, layer.Scale, layer.SoftCap, tokens);
     }
 
     /// <summary>What a layer must have alike to use the same memory.</summary>
-    public (int, int, int, int, int, int, int, Nibble.Core.Compute.KvLayer, float) Shape { get; }
+    public (int, int, int, int, int, int, int, Nibble.Core.Compute.KvLayer, float, float) Shape { get; }
 
     /// <summary>Tokens of the chunk.</summary>
     public int Tokens { get; set; }
@@ -123,8 +123,8 @@ internal sealed unsafe class LayerWorkspace : IDisposable
 
     /// <summary>The shape of a layer.</summary>
     /// <param name="layer">The layer.</param>
-    public static (int, int, int, int, int, int, int, Nibble.Core.Compute.KvLayer, float) ShapeOf(PlainLayer layer) =>
-        (layer.Output.Rows, layer.Query.Rows, layer.Key.Rows, layer.Value.Rows, layer.Output.Columns, layer.Down.Columns, layer.Heads, layer.Kv, layer.Scale);
+    public static (int, int, int, int, int, int, int, Nibble.Core.Compute.KvLayer, float, float) ShapeOf(PlainLayer layer) =>
+        (layer.Output.Rows, layer.Query.Rows, layer.Key.Rows, layer.Value.Rows, layer.Output.Columns, layer.Down.Columns, layer.Heads, layer.Kv, layer.Scale, layer.SoftCap);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -8,7 +8,6 @@ namespace Nibble.Quantize.Gradients;
 /// <summary>A linear layer y = W x + b in float32, packed for its products in both directions.</summary>
 internal sealed unsafe class LinearGradient : IDisposable
 {
-    private readonly NativeBuffer _values;
     private readonly NativeBuffer _forward;
     private readonly NativeBuffer _backward;
     private readonly float[]? _bias;
@@ -21,13 +20,19 @@ internal sealed unsafe class LinearGradient : IDisposable
         Linear = linear;
         Rows = linear.Rows;
         Columns = linear.Columns;
-        _values = new NativeBuffer((long)Rows * Columns * sizeof(float), isZeroed: false);
-        IWeightSource tensor = file.Weights.Find(linear.Weight)!;
-        Parallel.For(0, Rows, row => tensor.CopyRow(row, new Span<float>(Values + ((long)row * Columns), Columns)));
         _bias = linear.Bias is null ? null : Vector(file, linear.Bias);
         _forward = new NativeBuffer(MatrixProduct.PanelFloats(Columns, Rows) * sizeof(float), isZeroed: false);
         _backward = new NativeBuffer(MatrixProduct.PanelFloats(Rows, Columns) * sizeof(float), isZeroed: false);
-        Pack();
+        IWeightSource tensor = file.Weights.Find(linear.Weight)!;
+        // Panel by panel, so that the packed values are the only ones.
+        Parallel.For(0, (Rows + MatrixProduct.PanelColumns - 1) / MatrixProduct.PanelColumns, panel =>
+        {
+            int first = panel * MatrixProduct.PanelColumns, count = Math.Min(MatrixProduct.PanelColumns, Rows - first);
+            float[] rows = new float[count * Columns];
+            for (int row = 0; row < count; row++)
+                tensor.CopyRow(first + row, rows.AsSpan(row * Columns, Columns));
+            Pack(first, rows);
+        });
     }
 
     /// <summary>The tensors.</summary>
@@ -39,8 +44,26 @@ internal sealed unsafe class LinearGradient : IDisposable
     /// <summary>Inputs.</summary>
     public int Columns { get; }
 
-    /// <summary>[rows x columns] W; after a change, <see cref="Pack"/>.</summary>
-    public float* Values => (float*)_values.Pointer;
+    /// <summary>[rows x columns] W, a copy; what is set takes its place.</summary>
+    public float[] Values
+    {
+        get
+        {
+            float[] values = new float[Rows * Columns];
+            for (int i = 0; i < values.Length; i++)
+            {
+                (int row, int column) = (i / Columns, i % Columns);
+                values[i] = Backwards(column)[((long)row * MatrixProduct.PanelColumns) + (column % MatrixProduct.PanelColumns)];
+            }
+
+            return values;
+        }
+        set
+        {
+            for (int first = 0; first < Rows; first += MatrixProduct.PanelColumns)
+                Pack(first, value.AsSpan(first * Columns, Math.Min(MatrixProduct.PanelColumns, Rows - first) * Columns));
+        }
+    }
 
     /// <summary>A vector of a file in float32.</summary>
     public static float[] Vector(GgufFile file, string name)
@@ -49,13 +72,6 @@ internal sealed unsafe class LinearGradient : IDisposable
         float[] values = new float[tensor.Columns];
         tensor.CopyRow(0, values);
         return values;
-    }
-
-    /// <summary>Packs what <see cref="Values"/> holds.</summary>
-    public void Pack()
-    {
-        MatrixProduct.Pack(Values, 1, Columns, Columns, Rows, (float*)_forward.Pointer);
-        MatrixProduct.Pack(Values, Columns, 1, Rows, Columns, (float*)_backward.Pointer);
     }
 
     /// <summary>y = W x + b.</summary>
@@ -79,8 +95,21 @@ internal sealed unsafe class LinearGradient : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _values.Dispose();
         _forward.Dispose();
         _backward.Dispose();
+    }
+
+    private float* Backwards(int column) => (float*)_backward.Pointer + ((long)column / MatrixProduct.PanelColumns * MatrixProduct.PanelColumns * Rows);
+
+    // Rows of one panel of the forward product.
+    private void Pack(int first, ReadOnlySpan<float> rows)
+    {
+        int count = rows.Length / Columns;
+        fixed (float* values = rows)
+        {
+            MatrixProduct.Pack(values, 1, Columns, Columns, count, (float*)_forward.Pointer + ((long)first * Columns));
+            for (int column = 0; column < Columns; column += MatrixProduct.PanelColumns)
+                MatrixProduct.Pack(values + column, Columns, 1, count, Math.Min(MatrixProduct.PanelColumns, Columns - column), Backwards(column) + ((long)first * MatrixProduct.PanelColumns));
+        }
     }
 }

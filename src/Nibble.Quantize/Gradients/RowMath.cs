@@ -66,6 +66,20 @@ internal static class RowMath
             sums[i] += (double)row[i] * row[i];
     }
 
+    /// <summary>x = cap tanh(x / cap), in place, and the slope 1 - tanh² of each.</summary>
+    /// <param name="row">x.</param>
+    /// <param name="cap">The cap, above 0.</param>
+    /// <param name="slopes">As many values, overwritten.</param>
+    public static void SoftCap(Span<float> row, float cap, Span<float> slopes)
+    {
+        for (int i = 0; i < row.Length; i++)
+        {
+            float tanh = MathF.Tanh(row[i] / cap);
+            row[i] = cap * tanh;
+            slopes[i] = 1 - (tanh * tanh);
+        }
+    }
+
     /// <summary>Softmax in place.</summary>
     /// <param name="row">At least one value, finite.</param>
     /// <returns>The sum of the exponentials and the highest value, from which -log p of a value x follows: highest + log(sum) - x.</returns>

@@ -11,6 +11,10 @@ public sealed class CostRounding(GptqRounding gptq, CostStore costs) : RoundingM
 {
     internal const string Word = "fisher";
 
+    // That of the last tensor, since a tensor of experts comes matrix by matrix.
+    private readonly Lock _lock = new();
+    private (string Name, Prepared Cost)? _last;
+
     /// <inheritdoc/>
     public override string Name => $"{Word}-{gptq.Name}";
 
@@ -33,7 +37,16 @@ public sealed class CostRounding(GptqRounding gptq, CostStore costs) : RoundingM
     {
         ArgumentNullException.ThrowIfNull(task);
         if (!Supports(task.Target)) throw NoTarget(task);
-        return new Prepared(gptq, costs.Read(task.Name)).Round(task, cancellation);
+        lock (_lock)
+        {
+            if (_last is not { } last || last.Name != task.Name)
+            {
+                _last = null;
+                _last = last = (task.Name, new Prepared(gptq, costs.Read(task.Name)));
+            }
+
+            return last.Cost.Round(task, cancellation);
+        }
     }
 
     /// <summary>A tensor's cost with the factors of its Hessians, for several targets.</summary>

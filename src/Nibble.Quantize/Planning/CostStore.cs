@@ -16,8 +16,10 @@ public sealed class CostStore
     private const string IdentityKey = "nibble.costs.identity";
     private const string RowsKey = "nibble.costs.rows";
     private const string FirstRowsKey = "nibble.costs.first_rows";
+    private const string MatricesKey = "nibble.costs.matrices";
     private const string DoneFile = "complete";
     private const string LossFile = "losses.jsonl";
+    private const string FactorWord = "factor";
 
     private readonly string _folder;
     private readonly Dictionary<(string Tensor, string Target, string Method), double> _losses = [];
@@ -47,6 +49,7 @@ public sealed class CostStore
         ArgumentNullException.ThrowIfNull(cost);
         GgufWriter writer = new();
         writer.Set(IdentityKey, Identity).Set("general.name", cost.Name).Set(RowsKey, (uint)cost.Rows).Set(FirstRowsKey, GgufValue.Array(cost.Terms.Select(term => (uint)term.FirstRow).ToArray()));
+        writer.Set(MatricesKey, GgufValue.Array(cost.Matrices.AsSpan()));
         for (int i = 0; i < cost.Terms.Length; i++)
         {
             CostTerm term = cost.Terms[i];
@@ -91,7 +94,7 @@ public sealed class CostStore
                 terms.Add(new CostTerm((int)firstRows[i], Values(hessian), Values(Tensor(file, WeightsName(i)))));
             }
 
-            return new TensorCost(tensor, (int)file.Metadata.GetUInt32(RowsKey), columns, terms);
+            return new TensorCost(tensor, (int)file.Metadata.GetUInt32(RowsKey), columns, terms, file.Metadata.GetFloat32Array(MatricesKey));
         }
         catch (Exception error) when (error is GgufException or ArgumentException)
         {
@@ -115,6 +118,26 @@ public sealed class CostStore
         _losses[(tensor, target, method)] = loss;
         Directory.CreateDirectory(_folder);
         File.AppendAllText(Path.Combine(_folder, LossFile), JsonSerializer.Serialize(new MeasuredLoss(tensor, target, method, loss), PlanningJson.Line.MeasuredLoss) + "\n");
+    }
+
+    /// <summary>By what a tensor's terms were multiplied to become costs, where that was measured; else null.</summary>
+    /// <param name="tensor">The tensor.</param>
+    public double[]? Factors(string tensor)
+    {
+        List<double> factors = [];
+        while (Loss(tensor, FactorWord, factors.Count.ToString(CultureInfo.InvariantCulture)) is { } factor)
+            factors.Add(factor);
+        return factors.Count == 0 ? null : [.. factors];
+    }
+
+    /// <summary>Keeps what <see cref="Factors"/> gives.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="factors">[terms].</param>
+    public void SetFactors(string tensor, IReadOnlyList<double> factors)
+    {
+        ArgumentNullException.ThrowIfNull(factors);
+        for (int i = 0; i < factors.Count; i++)
+            AddLoss(tensor, FactorWord, i.ToString(CultureInfo.InvariantCulture), factors[i]);
     }
 
     /// <summary>Deletes everything of this identity.</summary>

@@ -12,7 +12,7 @@ namespace Nibble.Quantize.Planning;
 public static class CostSurvey
 {
     // Changes when the same model, text and options give other costs than before.
-    private const int Version = 1;
+    private const int Version = 2;
 
     /// <summary>What costs follow from: the model's bytes, the ids of every chunk, and how gradients are made.</summary>
     /// <param name="modelHash">See <see cref="ModelHash"/>.</param>
@@ -63,7 +63,7 @@ public static class CostSurvey
     /// <param name="store">The store.</param>
     /// <param name="progress">Told of each layer and chunk, or null.</param>
     /// <param name="cancellation">Looked at between chunks.</param>
-    /// <exception cref="Calibration.CalibrationException">The loss or a gradient is no finite number.</exception>
+    /// <exception cref="Calibration.CalibrationException">A logit or a gradient is no finite number.</exception>
     /// <exception cref="IOException">There is no place for states or costs.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static void Run(

@@ -20,6 +20,9 @@ public sealed class MixPlanner
     private static readonly ImmutableArray<BlockFormat> s_large = [BlockFormats.Q2_K, BlockFormats.Q3_K, BlockFormats.IQ4_XS, BlockFormats.Q4_K, BlockFormats.Q5_K, BlockFormats.Q6_K, BlockFormats.Q8_0];
     private static readonly ImmutableArray<BlockFormat> s_small = [BlockFormats.IQ4_NL, BlockFormats.Q5_0, BlockFormats.Q5_1, BlockFormats.Q8_0];
 
+    // Matrices of a tensor that a candidate is made of, to learn what it costs.
+    private const int MostMatrices = 8;
+
     private readonly GgufFile _file;
     private readonly CostStore _costs;
     private readonly GptqRounding _gptq;
@@ -71,10 +74,9 @@ public sealed class MixPlanner
                 {
                     try
                     {
-                        RoundingTask task = RoundingTask.Of(tensor, 0, target);
                         cost ??= _costs.Read(tensor.Name);
                         prepared ??= new CostRounding.Prepared(_gptq, cost);
-                        loss = cost.Loss(task.Weights, target.Decode(prepared.Round(task, cancellation), task));
+                        loss = Loss(tensor, target, cost, prepared, cancellation);
                     }
                     catch (Exception error) when (error is HessianException or ArgumentException)
                     {
@@ -126,9 +128,29 @@ public sealed class MixPlanner
             : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"a file of at most {budget} was asked for; the smallest that can be made has {FileBytes(tensors, smallest)}. Ask for more."));
     }
 
+    // Of many experts some are rounded, at equal distances, and stand for all.
+    private static double Loss(IWeightSource tensor, BlockTarget target, TensorCost cost, CostRounding.Prepared prepared, CancellationToken cancellation)
+    {
+        int matrices = tensor.Matrices, count = Math.Min(matrices, MostMatrices);
+        if (cost.Matrices.Length != matrices || cost.Rows != tensor.Rows || cost.Columns != tensor.Columns)
+            throw new ArgumentException($"its cost is of {cost.Matrices.Length} matrices of {cost.Rows} rows of {cost.Columns}; it has {matrices} of {tensor.Rows} rows of {tensor.Columns}.", nameof(tensor));
+        double loss = 0, seen = 0;
+        for (int i = 0; i < count; i++)
+        {
+            int matrix = (int)((long)i * matrices / count);
+            RoundingTask task = RoundingTask.Of(tensor, matrix, target);
+            loss += cost.Matrices[matrix] * cost.Loss(task.Weights, target.Decode(prepared.Round(task, cancellation), task));
+            seen += cost.Matrices[matrix];
+        }
+
+        return count == matrices || seen == 0 ? loss : loss / seen * cost.Matrices.Sum(weight => (double)weight);
+    }
+
     private long Padded(long bytes) => (bytes + _file.Alignment - 1) / _file.Alignment * _file.Alignment;
 
-    private static ImmutableArray<BlockFormat> Formats(IWeightSource tensor)
+    /// <summary>What a tensor may become, from few bits to many; empty where its rows fit no block.</summary>
+    /// <param name="tensor">The tensor.</param>
+    internal static ImmutableArray<BlockFormat> Formats(IWeightSource tensor)
     {
         ImmutableArray<BlockFormat> formats = [.. s_large.Where(format => tensor.Columns % format.BlockValues == 0)];
         return formats.Length > 1 ? formats : [.. s_small.Where(format => tensor.Columns % format.BlockValues == 0)];

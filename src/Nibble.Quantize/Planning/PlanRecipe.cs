@@ -16,7 +16,8 @@ namespace Nibble.Quantize.Planning;
 /// <param name="Method">How, with all settings; null where it stays as it is.</param>
 /// <param name="Bytes">Its bytes in the new file.</param>
 /// <param name="Loss">What it was estimated to cost, nats a token; null where that is not known.</param>
-public sealed record PlanRecipeTensor(string Name, string Target, string? Method, long Bytes, double? Loss);
+/// <param name="Factors">Where sensitivities were measured, what the terms of its cost were multiplied by (<see cref="CostStore.Factors"/>); else null.</param>
+public sealed record PlanRecipeTensor(string Name, string Target, string? Method, long Bytes, double? Loss, double[]? Factors = null);
 
 /// <summary>
 /// Everything that a mixed file follows from: the model and the text by their hashes, how costs were measured, and each tensor's target and method. On the same kind of processor it makes the same bytes, which
@@ -25,7 +26,7 @@ public sealed record PlanRecipeTensor(string Name, string Target, string? Method
 public sealed record PlanRecipe
 {
     /// <summary>The version of recipes that is written and read.</summary>
-    public const int CurrentVersion = 1;
+    public const int CurrentVersion = 2;
 
     private const string VersionKey = "nibble_plan";
 
@@ -48,11 +49,17 @@ public sealed record PlanRecipe
     /// <summary>Chunks at most, spread over the text; 0 for all.</summary>
     public required int MaxChunks { get; init; }
 
-    /// <summary>Seed of the drawn next tokens.</summary>
+    /// <summary>Seed of the random signs at the logits.</summary>
     public required ulong Seed { get; init; }
 
     /// <summary>Groups of rows at most that a weight has a Hessian for each.</summary>
     public required int RowGroups { get; init; }
+
+    /// <summary>Chunks that sensitivities were measured on (<see cref="SensitivitySurvey"/>); null where they were estimated by gradients.</summary>
+    public int? MeasuredChunks { get; init; }
+
+    /// <summary>Of how many positions one was measured; null where sensitivities were estimated.</summary>
+    public int? MeasuredStride { get; init; }
 
     /// <summary>What was asked for, for people.</summary>
     public required string Budget { get; init; }
@@ -72,6 +79,10 @@ public sealed record PlanRecipe
     /// <summary>How gradients are made.</summary>
     [JsonIgnore]
     public GradientOptions Gradients => new() { Seed = Seed, RowGroups = RowGroups };
+
+    /// <summary>How sensitivities were measured; null where they were estimated.</summary>
+    [JsonIgnore]
+    public SensitivityOptions? Sensitivities => MeasuredChunks is { } chunks && MeasuredStride is { } stride ? new SensitivityOptions { Chunks = chunks, Stride = stride } : null;
 
     /// <summary>Whether a text is such a recipe, of whatever version.</summary>
     /// <param name="json">The text.</param>
@@ -101,6 +112,8 @@ public sealed record PlanRecipe
             if (recipe.ChunkTokens < 4) throw new FormatException($"chunk_tokens is {recipe.ChunkTokens}; it must be 4 or more.");
             if (recipe.MaxChunks < 0) throw new FormatException($"max_chunks is {recipe.MaxChunks}; it must be 0 or more.");
             if (recipe.RowGroups < 1) throw new FormatException($"row_groups is {recipe.RowGroups}; it must be 1 or more.");
+            if (recipe.MeasuredChunks is < 1 || recipe.MeasuredStride is < 1 || recipe.MeasuredChunks is null != recipe.MeasuredStride is null)
+                throw new FormatException($"measured_chunks is {recipe.MeasuredChunks}, measured_stride {recipe.MeasuredStride}; both must be 1 or more, or neither there.");
             return recipe;
         }
         catch (JsonException error)

@@ -19,13 +19,14 @@ public sealed class TensorCost
     /// <param name="rows">Rows of the matrix.</param>
     /// <param name="columns">Its columns.</param>
     /// <param name="terms">The terms; each row is in one at least.</param>
+    /// <param name="matrices">[matrices] what an error of each of the tensor's matrices counts by, which the terms are for alike; null for one matrix.</param>
     /// <exception cref="ArgumentException">A term is of another shape, two overlap in part, or a row is in none.</exception>
-    public TensorCost(string name, int rows, int columns, IEnumerable<CostTerm> terms)
+    public TensorCost(string name, int rows, int columns, IEnumerable<CostTerm> terms, IEnumerable<float>? matrices = null)
     {
         ArgumentNullException.ThrowIfNull(terms);
-        (Name, Rows, Columns, Terms) = (name, rows, columns, [.. terms]);
+        (Name, Rows, Columns, Terms, Matrices) = (name, rows, columns, [.. terms], [.. matrices ?? [1]]);
         foreach (CostTerm term in Terms)
-            if (term.Hessian.Length != columns * columns || term.FirstRow < 0 || term.RowWeights.Length == 0 || term.FirstRow + term.RowWeights.Length > rows)
+            if (term.Hessian.Length != (long)columns * columns || term.FirstRow < 0 || term.RowWeights.Length == 0 || term.FirstRow + term.RowWeights.Length > rows)
                 throw new ArgumentException($"a term of '{name}' is for rows {term.FirstRow} to {term.FirstRow + term.RowWeights.Length - 1} with a Hessian of {term.Hessian.Length} values; the matrix has {rows} rows of {columns}.", nameof(terms));
         Groups = [.. Terms.Select(term => (term.FirstRow, term.RowWeights.Length)).Distinct().Order()];
         int end = 0;
@@ -49,6 +50,9 @@ public sealed class TensorCost
 
     /// <summary>The terms.</summary>
     public ImmutableArray<CostTerm> Terms { get; }
+
+    /// <summary>[matrices] what an error of each of the tensor's matrices (its experts) counts by; 1 where there is one matrix.</summary>
+    public ImmutableArray<float> Matrices { get; }
 
     /// <summary>The groups of neighbouring rows that are rounded with one Hessian each: the first row and how many.</summary>
     public ImmutableArray<(int First, int Count)> Groups { get; }
@@ -96,19 +100,35 @@ public sealed class TensorCost
         return sum;
     }
 
-    /// <summary>What values cost in the place of weights.</summary>
+    /// <summary>The same cost with every term multiplied.</summary>
+    /// <param name="factors">[terms] factors.</param>
+    public TensorCost Scaled(IReadOnlyList<double> factors)
+    {
+        ArgumentNullException.ThrowIfNull(factors);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(factors.Count, Terms.Length);
+        return new TensorCost(Name, Rows, Columns, Terms.Select((term, i) => term with { RowWeights = [.. term.RowWeights.Select(weight => (float)(weight * factors[i]))] }), Matrices);
+    }
+
+    /// <summary>What values cost in the place of one matrix's weights.</summary>
     /// <param name="weights">[rows x columns].</param>
     /// <param name="values">[rows x columns].</param>
-    public unsafe double Loss(float[] weights, float[] values)
+    public double Loss(float[] weights, float[] values) => TermLosses(weights, values).Sum();
+
+    /// <summary>The parts of <see cref="Loss"/> that the terms give.</summary>
+    /// <param name="weights">[rows x columns].</param>
+    /// <param name="values">[rows x columns].</param>
+    /// <returns>[terms].</returns>
+    public unsafe double[] TermLosses(float[] weights, float[] values)
     {
         ArgumentNullException.ThrowIfNull(weights);
         ArgumentNullException.ThrowIfNull(values);
         if (weights.Length != (long)Rows * Columns || values.Length != weights.Length)
             throw new ArgumentException($"{weights.Length} weights and {values.Length} values of '{Name}' were given, which has {Rows} rows of {Columns}.", nameof(values));
         using NativeBuffer panels = new(MatrixProduct.PanelFloats(Columns, Columns) * sizeof(float), isZeroed: false);
-        double loss = 0;
-        foreach (CostTerm term in Terms)
+        double[] losses = new double[Terms.Length];
+        for (int t = 0; t < losses.Length; t++)
         {
+            CostTerm term = Terms[t];
             fixed (float* hessian = term.Hessian)
                 MatrixProduct.Pack(hessian, Columns, 1, Columns, Columns, (float*)panels.Pointer);
             double[] parts = new double[(term.RowWeights.Length + RowsAtOnce - 1) / RowsAtOnce];
@@ -131,10 +151,10 @@ public sealed class TensorCost
 
                 parts[part] = sum;
             });
-            loss += parts.Sum();
+            losses[t] = parts.Sum() / 2;
         }
 
-        return loss / 2;
+        return losses;
     }
 
     private const int RowsAtOnce = 64;

@@ -50,7 +50,7 @@ internal sealed unsafe class GradientChain : IDisposable
         return [.. state.Select(value => value * Decoder.EmbeddingScale)];
     }
 
-    /// <summary>The loss of given next tokens, or of drawn ones where they are negative, and the gradient at the state that the first layer reads.</summary>
+    /// <summary>The loss of given next tokens, and its gradient at the state that the first layer reads; without them that of random signs.</summary>
     public (double Loss, float[] Gradient) Run(float[] embedded, int[] labels, RandomSource source)
     {
         float[] state = [.. embedded];
@@ -64,7 +64,7 @@ internal sealed unsafe class GradientChain : IDisposable
         Spread = new double[Head.Output.Rows];
         double loss;
         fixed (float* values = state, hidden = Hidden)
-            loss = Head.Run(new Matrix(values, labels.Length, Decoder.Width), source, labels, new Matrix(hidden, labels.Length, Decoder.Width), Spread);
+            loss = Head.Run(new Matrix(values, state.Length / Decoder.Width, Decoder.Width), source, labels, new Matrix(hidden, state.Length / Decoder.Width, Decoder.Width), Spread);
         for (int layer = Layers.Count - 1; layer >= 0; layer--)
             Layers[layer].Backward(Spaces[layer], state);
         return (loss, state);

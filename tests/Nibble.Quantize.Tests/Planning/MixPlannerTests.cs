@@ -63,11 +63,21 @@ public sealed class MixPlannerTests : IDisposable
         Assert.Contains("bits a weight", Assert.Throws<QuantizationException>(() => planner.Solve(tensors, SizeBudget.OfBits(2))).Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void The_estimated_loss_is_near_the_divergence_that_is_measured()
+    // Two hundred tokens do not tell Hessians well, and GPTQ makes use of what they lack: the estimate is a little low. Gemma and granite are nearly sure of their next tokens, where random signs tell most.
+    [Theory]
+    [InlineData("llama", 0.45)]
+    [InlineData("llama.yarn", 0.45)]
+    [InlineData("qwen2", 0.4)]
+    [InlineData("qwen2.untied", 0.45)]
+    [InlineData("qwen3", 0.45)]
+    [InlineData("smollm3", 0.45)]
+    [InlineData("granite", 0.55)]
+    [InlineData("gemma2", 0.7)]
+    [InlineData("gemma3", 0.7)]
+    [InlineData("gemma3.pattern", 0.7)]
+    public void The_estimated_loss_is_near_the_divergence_that_is_measured(string name, double least)
     {
-        // An epsilon beside which states are small: their norms then hardly amplify, and the loss is quadratic as far as rounding reaches.
-        using GgufFile file = Write(new Specimen("qwen3", ("attention.layer_norm_rms_epsilon", 1f)));
+        using GgufFile file = Write(name);
         CostStore costs = Survey(file);
         MixPlanner planner = new(file, costs, Gptq, []);
         ImmutableArray<MixTensor> tensors = planner.Measure(null, TestContext.Current.CancellationToken);
@@ -82,8 +92,7 @@ public sealed class MixPlannerTests : IDisposable
             kl += expected.Zip(found, (a, b) => LogitComparison.Of(a, b, 0).Kl).Sum();
         }
 
-        // Two hundred tokens, each with one drawn next token, tell the Fisher information no better than that.
-        Assert.InRange(mix.Loss / (kl / Chunks.Sum(chunk => chunk.Length)), 0.6, 1.6);
+        Assert.InRange(mix.Loss / (kl / Chunks.Sum(chunk => chunk.Length)), least, 1.4);
     }
 
     [Fact]
@@ -121,7 +130,7 @@ public sealed class MixPlannerTests : IDisposable
         Refused("'Q9'", recipe with { Tensors = recipe.Tensors.Replace(one, one with { Target = "Q9" }) });
         Refused("'magic'", recipe with { Tensors = recipe.Tensors.Replace(one, one with { Method = "magic" }) });
         Refused("by no method", recipe with { Tensors = recipe.Tensors.Replace(one, one with { Method = null }) });
-        Assert.Contains("version 2", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { Version = 2 }).ToJson())).Message, StringComparison.Ordinal);
+        Assert.Contains("version 3", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { Version = 3 }).ToJson())).Message, StringComparison.Ordinal);
         Assert.Contains("names no tensor", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { Tensors = [] }).ToJson())).Message, StringComparison.Ordinal);
         Assert.Contains("chunk_tokens", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { ChunkTokens = 0 }).ToJson())).Message, StringComparison.Ordinal);
         Assert.Throws<FormatException>(() => PlanRecipe.Parse("{}"));

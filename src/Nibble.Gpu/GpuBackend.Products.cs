@@ -114,7 +114,7 @@ public sealed partial class GpuBackend
         GpuWeight own = GpuWeight.Of(weight, _device);
         own.Pack();
         if (rows == 0) return;
-        int tokens = experts is not null || rows == 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : 8;
+        int tokens = experts is not null || rows == 1 ? 1 : rows <= 4 ? 4 : 8;
         bool isProcessor = _device.Info.IsProcessor;
         int split = _options.ColumnSplit != 0 ? _options.ColumnSplit : isProcessor ? 1 : tokens < 8 ? 8 : 2;
         split = Math.Min(split, PowerOfTwo(_device.Info.MaxGroupItems));

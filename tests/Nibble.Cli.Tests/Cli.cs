@@ -32,7 +32,12 @@ internal static class Cli
     /// <summary>Runs the command.</summary>
     /// <param name="input">Standard input, UTF-8.</param>
     /// <param name="arguments">Arguments.</param>
-    public static Result RunWith(string input, params string[] arguments)
+    public static Result RunWith(string input, params string[] arguments) => Run(input, null, arguments);
+
+    /// <summary>Runs the command with empty standard input and a variable in its environment.</summary>
+    public static Result RunIn((string Name, string Value) variable, params string[] arguments) => Run(string.Empty, variable, arguments);
+
+    private static Result Run(string input, (string Name, string Value)? variable, string[] arguments)
     {
         ProcessStartInfo start = new(Host)
         {
@@ -47,6 +52,7 @@ internal static class Cli
         start.ArgumentList.Add(Assembly);
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
+        if (variable is { } set) start.Environment[set.Name] = set.Value;
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();

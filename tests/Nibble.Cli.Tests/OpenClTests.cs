@@ -1,0 +1,76 @@
+using System.Text.Json;
+
+namespace Nibble.Cli.Tests;
+
+/// <summary>The command on a device of OpenCL, and where there is none.</summary>
+public class OpenClTests
+{
+    private static readonly (string, string) s_noLibrary = ("NIBBLE_OPENCL_LIBRARY", "no-such-opencl.so");
+
+    [Fact]
+    public void Devices_lists_OpenCL_devices_with_their_limits_and_kernels()
+    {
+        Needed();
+        JsonElement json = JsonDocument.Parse(Cli.Run("devices", "--json").Succeeded().Output).RootElement;
+        JsonElement device = json.GetProperty("devices").EnumerateArray().First(one => one.GetProperty("name").GetString() == "opencl:0");
+        Assert.True(device.GetProperty("usable").GetBoolean());
+        foreach (string limit in (string[])["GB", "buffers of", "compute units", "groups of", "KiB local", "OpenCL C"])
+            Assert.Contains(limit, device.GetProperty("description").GetString(), StringComparison.Ordinal);
+        Assert.All(json.GetProperty("kernels").EnumerateArray(), kernel => Assert.StartsWith("opencl: " + kernel.GetProperty("format").GetString(), kernel.GetProperty("matmul_opencl").GetString(), StringComparison.Ordinal));
+        Assert.Contains("opencl: Q4_K as planes of 4 bits", Cli.Run("devices").Succeeded().Output.ReplaceLineEndings(" "), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Without_a_library_there_is_one_clear_line_and_the_CPU_is_taken()
+    {
+        JsonElement json = JsonDocument.Parse(Cli.RunIn(s_noLibrary, "devices", "--json").Succeeded().Output).RootElement;
+        JsonElement device = Assert.Single(json.GetProperty("devices").EnumerateArray(), one => one.GetProperty("name").GetString()!.StartsWith("opencl", StringComparison.Ordinal));
+        Assert.Equal("opencl", device.GetProperty("name").GetString());
+        Assert.False(device.GetProperty("usable").GetBoolean());
+        Assert.Equal("no-such-opencl.so (NIBBLE_OPENCL_LIBRARY) could not be loaded", device.GetProperty("description").GetString());
+        Assert.All(json.GetProperty("kernels").EnumerateArray(), kernel => Assert.False(kernel.TryGetProperty("matmul_opencl", out _)));
+        Assert.Contains("Paris", Cli.RunIn(s_noLibrary, "run", "--prompt", "What is the capital of France?", "-n", "12", "--temp", "0", "--exact").Succeeded().Output, StringComparison.Ordinal);
+        Cli.Result refused = Cli.RunIn(s_noLibrary, "run", "--device", "opencl", "--prompt", "x");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains("device 'opencl' cannot be used: no-such-opencl.so (NIBBLE_OPENCL_LIBRARY) could not be loaded. Usable: auto, cpu, reference.", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Chat_holds_a_conversation_on_OpenCL()
+    {
+        Needed();
+        string[] options = ["chat", "--temp", "0", "-n", "12", "--exact"];
+        const string Turns = "What is the capital of France?\nAnd of Italy?\n";
+        Assert.Equal(Cli.RunWith(Turns, options).Succeeded().Output, Cli.RunWith(Turns, [.. options, "--device", "opencl"]).Succeeded().Output);
+        Assert.Contains("Paris", Cli.RunWith(Turns, "chat", "--temp", "0", "-n", "12", "--device", "opencl:0").Succeeded().Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--type", "Q4_K")]
+    [InlineData("--type", "Q6_K")]
+    [InlineData("--method", "nf4")]
+    [InlineData("--method", "rtn", "--bits", "4", "--group", "128")]
+    public void A_quantized_model_gives_the_logits_of_the_CPU(params string[] options)
+    {
+        Needed();
+        string model = Fixtures.Shared("models", "jargon-6m-bf16.gguf");
+        using TempFolder folder = new();
+        Cli.Run(["quantize", model, folder.File("model.gguf"), .. options]).Succeeded();
+        const string Tokens = "1,50,300,7,1000,42,99,512,3,3,77,1500,20,8,640,11,5";
+        float[] ours = Logits("opencl"), theirs = Logits("cpu");
+        Assert.InRange(Nmse.Of(ours, theirs), 0, 1e-9);
+
+        float[] Logits(string device)
+        {
+            string file = folder.File(device);
+            Cli.Run("logits", folder.File("model.gguf"), "--device", device, "--exact", "--tokens", Tokens, "--out", file).Succeeded();
+            return Nmse.ReadFloats(file);
+        }
+    }
+
+    private static void Needed()
+    {
+        bool isThere = Cli.Run("devices").Succeeded().Output.Contains("opencl:0", StringComparison.Ordinal);
+        Assert.SkipUnless(isThere, "there is no OpenCL device ('nibble devices' says why)");
+    }
+}

@@ -1,0 +1,108 @@
+using Nibble.Core.Encodings;
+using Nibble.Core.Formats;
+
+namespace Nibble.Gpu.Tests;
+
+/// <summary>What one device computes, in all tests of a class, and how many cases they compared.</summary>
+public sealed class ConformanceFixture : IDisposable
+{
+    /// <summary>Fewer than these would mean that a part of the suite went missing.</summary>
+    private const int LeastCases = 2000;
+
+    private readonly HashSet<string> _parts = [];
+    private int _cases;
+    private GpuBackend? _backend, _forced;
+
+    /// <summary>Runs a part of the suite.</summary>
+    internal void Run(string part, Action<Conformance> run, bool isForced = false)
+    {
+        GpuBackend backend = isForced
+            ? _forced ??= TestDevice.Backend(new GpuOptions { RowVector = 4, ColumnSplit = 8, AttentionParts = 3, MaxBufferBytes = 1 << 20 })
+            : _backend ??= TestDevice.Backend();
+        using Conformance suite = new(backend);
+        run(suite);
+        Assert.InRange(suite.Cases, 1, int.MaxValue);
+        _cases += suite.Cases;
+        _parts.Add(isForced ? part + ", forced" : part);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{part}: {suite.Cases} cases");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _backend?.Dispose();
+        _forced?.Dispose();
+        if (_parts.Count < ConformanceTests.Parts) return;
+        Console.WriteLine($"conformance on OpenCL: {_cases} cases");
+        Assert.InRange(_cases, LeastCases, int.MaxValue);
+    }
+}
+
+/// <summary>Every operation, format and awkward shape on an OpenCL device, against the reference. The number of cases is printed.</summary>
+public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<ConformanceFixture>
+{
+    // For items that are cut otherwise than the device would; the simulator has items of this kind with every format.
+    private static readonly string[] s_forced = ["F16", "Q5_1", "Q8_0", "Q4_K", "IQ4_XS"];
+
+    internal static int Parts => Formats.Count + Encodings.Count + Forced.Count + Operations.Count + (2 * KvFormats.Count) + 3;
+
+    public static TheoryData<string> Formats => [.. BlockFormats.All.Select(format => format.Name)];
+
+    public static TheoryData<string> Encodings => [.. EncodedSamples.Encodings(128, 33).Keys];
+
+    public static TheoryData<string> Forced => [.. s_forced];
+
+    public static TheoryData<string> Operations => ["norms", "ropes", "elements", "routes", "recurrences"];
+
+    public static TheoryData<string> KvFormats => ["F32", "F16", "Q8_0", "Q4_0"];
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Products_of_a_format(string format) => fixture.Run(format, suite => suite.Products(BlockFormats.Find(format)!));
+
+    [Theory]
+    [MemberData(nameof(Forced))]
+    public void Products_of_a_format_with_other_items(string format) => fixture.Run(format, suite => suite.Products(BlockFormats.Find(format)!), isForced: true);
+
+    [Theory]
+    [MemberData(nameof(Encodings))]
+    public void Products_of_an_encoding(string encoding) => fixture.Run(encoding, suite => suite.Products(EncodedSamples.Encodings(128, 33)[encoding]));
+
+    [Theory]
+    [InlineData("F32")]
+    [InlineData("Q4_K")]
+    [InlineData("MXFP4")]
+    public void Products_of_experts(string format) => fixture.Run("experts " + format, suite => suite.Experts(BlockFormats.Find(format)!));
+
+    [Theory]
+    [MemberData(nameof(KvFormats))]
+    public void Attention_over_keys_and_values(string format) => fixture.Run("attention " + format, suite => suite.Attention(BlockFormats.Find(format)!));
+
+    [Theory]
+    [MemberData(nameof(KvFormats))]
+    public void Attention_in_parts(string format) => fixture.Run("attention " + format, suite => suite.Attention(BlockFormats.Find(format)!), isForced: true);
+
+    [Theory]
+    [MemberData(nameof(Operations))]
+    public void Operations_on_rows_and_values(string operation) => fixture.Run(operation, suite =>
+    {
+        switch (operation)
+        {
+            case "norms":
+                suite.Norms();
+                break;
+            case "ropes":
+                suite.Ropes();
+                break;
+            case "elements":
+                suite.Elements();
+                break;
+            case "routes":
+                suite.Routes();
+                break;
+            default:
+                suite.Recurrences();
+                break;
+        }
+    });
+}

@@ -111,8 +111,7 @@ public sealed partial class GpuBackend
 
     private void Multiply(Tensor x, Weight weight, Tensor y, Tensor? experts, int rows, int share)
     {
-        GpuWeight own = GpuWeight.Of(weight, _device);
-        own.Pack();
+        GpuWeight own = Packed(weight);
         if (rows == 0) return;
         int tokens = experts is not null || rows == 1 ? 1 : rows <= 4 ? 4 : 8;
         bool isProcessor = _device.Info.IsProcessor;

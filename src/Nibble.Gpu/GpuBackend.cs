@@ -23,6 +23,7 @@ public sealed partial class GpuBackend : Backend
     private readonly GpuScratch _routes, _parts, _rotated;
     private readonly Dictionary<RopeTable, GpuRopeTable> _ropes = [];
     private readonly int _rowVector, _elementItems, _normItems, _attentionItems;
+    private readonly List<string> _widened = [];
     private NativeBuffer? _staging;
     private GpuBuffer? _gelu;
     private bool _disposed;
@@ -115,8 +116,11 @@ public sealed partial class GpuBackend : Backend
         return new GpuWeight(_device, source, scales);
     }
 
+    /// <summary>Names of the weights that have no planes of their own and were widened to float32 when products first needed them, in that order.</summary>
+    public IReadOnlyList<string> WidenedWeights => _widened;
+
     /// <inheritdoc/>
-    public override void Prepare(Weight weight) => GpuWeight.Of(weight, _device).Pack();
+    public override void Prepare(Weight weight) => Packed(weight);
 
     /// <inheritdoc/>
     public override Tensor Allocate(ElementType type, int rows, int columns)
@@ -208,6 +212,15 @@ public sealed partial class GpuBackend : Backend
         PlaneCode.Single => "float32",
         _ => "16 bits",
     };
+
+    private GpuWeight Packed(Weight weight)
+    {
+        GpuWeight own = GpuWeight.Of(weight, _device);
+        if (own.Parts.Length > 0) return own;
+        own.Pack();
+        if (own.Reader!.Planes.Code == PlaneCode.Single && weight.Format.Name != "F32") _widened.Add(weight.Name);
+        return own;
+    }
 
     // As in native/opencl/kv.cl.
     private static int KvNumber(BlockFormat format) => format.Name switch

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Gguf;
+using Nibble.Gpu;
 using Nibble.Llm.Models;
 using Nibble.Llm.Sampling;
 using Nibble.Llm.Templates;
@@ -50,6 +51,8 @@ public sealed class Model : IDisposable
         }
 
         if (language.WeightCache?.Problem is { } cacheProblem) warnings.Add(cacheProblem);
+        if (language.Backend is GpuBackend { WidenedWeights: { Count: > 0 } widened } gpu)
+            warnings.Add($"device '{gpu.Device.DeviceName}' has no kernel for {widened.Count} weights ({string.Join(", ", widened.Take(3))}{(widened.Count > 3 ? ", ..." : "")}), which were widened to float32 and take more of its memory than of the file.");
         string bos = TextOf(_tokenizer?.Vocabulary.Special.Bos), eos = TextOf(_tokenizer?.Vocabulary.Special.Eos);
         ChatTemplate = template is null
             ? ChatTemplate.Create(metadata.FindString("tokenizer.chat_template"), bos, eos)
@@ -70,7 +73,7 @@ public sealed class Model : IDisposable
     /// <summary>The chat template; ChatML where the file has none that works, and then it has warnings.</summary>
     public ChatTemplate ChatTemplate { get; }
 
-    /// <summary>What a user should know about the file's tokenizer, and about the file of packed weights where one was asked for.</summary>
+    /// <summary>What a user should know about the file's tokenizer, about the file of packed weights where one was asked for, and about weights for which a GPU has no kernel.</summary>
     public IReadOnlyList<string> Warnings { get; }
 
     /// <summary>Loads a model.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Gpu.Drivers;
@@ -76,6 +77,25 @@ public class GpuModelTests
         string line = File.ReadLines(Fixtures.Shared("fixtures", "architectures", "greedy.txt")).Single(text => text.StartsWith(name + " ", StringComparison.Ordinal));
         int[] expected = Ids(line[name.Length..]);
         Assert.Equal(expected, Greedy(session, ids.AsSpan(0, 16), expected.Length));
+    }
+
+    [Fact]
+    public void Weights_without_a_kernel_are_widened_and_named()
+    {
+        using GpuBackend backend = TestDevice.Backend();
+        foreach ((string name, TensorEncoding encoding) in EncodedSamples.Encodings(128, 16))
+        {
+            TensorEncoding named = encoding with { Name = name };
+            using Weight weight = backend.Upload(new EncodedTensor(named, EncodedSamples.Data(named, 3)));
+            backend.Prepare(weight);
+            bool isWidened = name is "int4-zeros" or "int3" or "llm.int8-outliers" or "int4-outliers" or "fp8";
+            Assert.Equal(isWidened, backend.WidenedWeights.Contains(name));
+        }
+
+        using Weight plain = backend.Upload(new TestWeights(BlockFormats.F32, 4, 32, 1));
+        backend.Prepare(plain);
+        Assert.Equal(5, backend.WidenedWeights.Count);
+        Assert.Contains("widened to F32", backend.KernelName(Operation.MatMul, EncodedFormat.Of(EncodedSamples.Encodings(128, 16)["fp8"])), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -33,6 +33,9 @@ public sealed record GpuDeviceInfo
     /// <summary>Bytes of local memory of a work-group.</summary>
     public required long LocalBytes { get; init; }
 
+    /// <summary>Bytes of the cache of its memory; 0 where it has none or does not tell.</summary>
+    public required long CacheBytes { get; init; }
+
     /// <summary>Work-items of a work-group at most.</summary>
     public required int MaxGroupItems { get; init; }
 

@@ -15,6 +15,7 @@ internal sealed class KernelSources(GpuDevice device) : IDisposable
         ["routing"] = ["native/common/routing.h"],
         ["attention"] = ["native/common/arithmetic.h", "native/opencl/kv.cl", "native/opencl/attention.cl"],
         ["matmul"] = ["native/opencl/matmul.cl"],
+        ["peaks"] = ["native/opencl/peaks.cl"],
     };
 
     private readonly Dictionary<string, GpuModule> _modules = [];

@@ -168,10 +168,10 @@ public sealed class KernelsTests : IDisposable
     [InlineData("--threads is 2000", "-t", "2000")]
     [InlineData("'xml' is no output format (--output)", "-o", "xml")]
     [InlineData("no CPU path 'abacus'", "--cpu-path", "abacus")]
-    [InlineData("there is no device 'tpu' (--device); use auto or cpu.", "--device", "tpu")]
-    [InlineData("device 'cuda:1' (--device) cannot be used: this version has no CUDA backend; use auto or cpu.", "--device", "cuda:1")]
-    [InlineData("device 'opencl' (--device) ", "--device", "opencl")]
-    [InlineData("device 'reference' (--device) has no kernels to measure; use auto or cpu.", "--device", "reference")]
+    [InlineData("there is no device 'tpu' (--device); use auto, cpu or opencl.", "--device", "tpu")]
+    [InlineData("device 'cuda:1' (--device) cannot be used: this version has no CUDA backend; use auto, cpu or opencl.", "--device", "cuda:1")]
+    [InlineData("device 'opencl:99' (--device)", "--device", "opencl:99")]
+    [InlineData("device 'reference' (--device) has no kernels to measure; use auto, cpu or opencl.", "--device", "reference")]
     [InlineData("(--svg) is in a folder that does not exist", "--svg", "no-such-folder/roof.svg")]
     public void A_mistake_is_named_and_nothing_is_written(string message, params string[] options)
     {

@@ -36,6 +36,22 @@ public class OpenClTests
     }
 
     [Fact]
+    public void Kernels_of_OpenCL_are_measured_against_what_the_device_gives()
+    {
+        Needed();
+        JsonElement[] results = [.. JsonDocument.Parse(Cli.Run("kernels", "--device", "opencl", "-f", "Q4_0,F16", "-s", "256x512", "-n", "1,9", "-r", "2", "-o", "json").Succeeded().Output).RootElement.EnumerateArray()];
+        Assert.Equal(4, results.Length);
+        foreach (JsonElement result in results)
+        {
+            Assert.Equal("opencl", result.GetProperty("device").GetString());
+            Assert.Equal("opencl:0", result.GetProperty("cpu_path").GetString());
+            Assert.InRange(result.GetProperty("gmac_per_s").GetDouble(), 1e-3, 1e6);
+            Assert.InRange(result.GetProperty("read_gb_per_s").GetDouble(), 0.1, 1e5);
+            Assert.InRange(result.GetProperty("peak_gmac_per_s").GetDouble(), 0.1, 1e7);
+        }
+    }
+
+    [Fact]
     public void Chat_holds_a_conversation_on_OpenCL()
     {
         Needed();

@@ -204,7 +204,7 @@ public class DriverTests
 
     private static GpuDeviceInfo Info() => new()
     {
-        Driver = "opencl", Index = 0, Name = "n", Platform = "p", DriverVersion = "1", LanguageVersion = "OpenCL C 1.2", IsProcessor = false, MemoryBytes = 1, MaxBufferBytes = 1, LocalBytes = 1,
+        Driver = "opencl", Index = 0, Name = "n", Platform = "p", DriverVersion = "1", LanguageVersion = "OpenCL C 1.2", IsProcessor = false, MemoryBytes = 1, MaxBufferBytes = 1, LocalBytes = 1, CacheBytes = 0,
         MaxGroupItems = 1, ComputeUnits = 1, Extensions = "",
     };
 }

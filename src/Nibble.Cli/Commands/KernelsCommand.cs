@@ -71,7 +71,7 @@ internal static class KernelsCommand
             foreach (string? path in paths)
             {
                 using Backend backend = Devices.Open(device, options with { CpuPath = path });
-                using KernelRunner runner = new((CpuBackend)backend, StatusLine.Show, cancellation);
+                using KernelRunner runner = new(backend, StatusLine.Show, cancellation);
                 if (!hasBegun) output.Begin();
                 hasBegun = true;
                 foreach (KernelResult result in plan.Formats.SelectMany(format => runner.Run(format, plan.Shapes, plan.Tokens, plan.Repetitions)))
@@ -89,16 +89,16 @@ internal static class KernelsCommand
         }
     }
 
-    // Of the devices that a model runs on only the CPU's kernels can be compared with a measured peak.
     private static void CheckDevice(string name)
     {
         if (name is "auto" or "cpu") return;
-        DeviceInfo? device = Devices.All.FirstOrDefault(known => known.Name.Split(':')[0] == name.Split(':')[0]);
-        string why = device is null ? $"there is no device '{name}' (--device)"
-            : device.Name == "reference" ? $"device '{name}' (--device) has no kernels to measure"
-            : device.IsUsable ? $"device '{name}' (--device) is not measured by this version"
-            : $"device '{name}' (--device) cannot be used: {device.Description}";
-        throw new UsageException($"{why}; use auto or cpu.");
+        string kind = name.Split(':')[0];
+        DeviceInfo? device = Devices.All.FirstOrDefault(known => known.Name == name || (known.Name == kind && !known.IsUsable) || (name == "opencl" && known.Name == "opencl:0"));
+        string? why = device is null ? $"there is no device '{name}' (--device)"
+            : !device.IsUsable ? $"device '{name}' (--device) cannot be used: {device.Description}"
+            : kind == "reference" ? $"device '{name}' (--device) has no kernels to measure"
+            : null;
+        if (why is not null) throw new UsageException($"{why}; use auto, cpu or opencl.");
     }
 
     private static IEnumerable<string> Split(string[] values) => values.SelectMany(value => value.Split(',')).Select(value => value.Trim());

@@ -66,7 +66,7 @@ internal sealed record KernelResult
     /// <summary>The instruction path.</summary>
     public required string Path { get; init; }
 
-    /// <summary>Threads.</summary>
+    /// <summary>Threads, or compute units of a GPU.</summary>
     public required int Threads { get; init; }
 
     /// <summary>The instructions that multiply.</summary>

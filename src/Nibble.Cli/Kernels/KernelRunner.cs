@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
-using Nibble.Cpu;
 
 namespace Nibble.Cli.Kernels;
 
@@ -19,9 +18,8 @@ internal sealed class KernelRunner : IDisposable
     // Until the runtime has compiled what calls the kernels a second time.
     private static readonly TimeSpan FirstWarmUpTime = TimeSpan.FromMilliseconds(400);
 
-    private readonly CpuBackend _backend;
-    private readonly ReadBandwidth _bandwidth;
-    private readonly ComputePeak _compute;
+    private readonly Backend _backend;
+    private readonly KernelMachine _machine;
     private readonly Action<string> _progress;
     private readonly CancellationToken _cancellation;
     private double? _read;
@@ -32,11 +30,10 @@ internal sealed class KernelRunner : IDisposable
     /// <param name="progress">Told what happens.</param>
     /// <param name="cancellation">Looked at between products.</param>
     /// <exception cref="InsufficientMemoryException">There is no memory to measure the memory's speed.</exception>
-    public KernelRunner(CpuBackend backend, Action<string> progress, CancellationToken cancellation)
+    public KernelRunner(Backend backend, Action<string> progress, CancellationToken cancellation)
     {
         (_backend, _progress, _cancellation) = (backend, progress, cancellation);
-        _bandwidth = new ReadBandwidth(backend);
-        _compute = new ComputePeak(backend);
+        _machine = KernelMachine.Of(backend);
     }
 
     /// <summary>Measures a format: every shape with every number of tokens, and what is possible before and after.</summary>
@@ -52,25 +49,25 @@ internal sealed class KernelRunner : IDisposable
         List<KernelResult> results = [];
         foreach (KernelShape shape in shapes)
         {
-            _progress($"{_backend.Path.Name} {format} {shape}: packing");
+            _progress($"{_machine.Path} {format} {shape}: packing");
             using Matrices matrices = new(this, format, shape, tokens.Max());
             foreach (int count in tokens)
             {
-                _progress($"{_backend.Path.Name} {format} {shape}: {count} token{(count == 1 ? string.Empty : "s")}");
+                _progress($"{_machine.Path} {format} {shape}: {count} token{(count == 1 ? string.Empty : "s")}");
                 results.Add(new KernelResult
                 {
                     Device = _backend.Name,
                     Description = _backend.Description,
-                    Path = _backend.Path.Name,
-                    Threads = _backend.Threads,
-                    Instructions = _compute.Instructions(format),
+                    Path = _machine.Path,
+                    Threads = _machine.Threads,
+                    Instructions = _machine.Instructions(format),
                     Format = format,
                     Shape = shape,
                     Tokens = count,
                     Copies = matrices.Count,
                     FileBytes = matrices.FileBytes,
                     WeightBytes = matrices.WeightBytes,
-                    IsFromMemory = matrices.Count * matrices.WeightBytes > _bandwidth.CacheBytes,
+                    IsFromMemory = matrices.Count * matrices.WeightBytes > _machine.CacheBytes,
                     Samples = Samples(matrices, count, repetitions),
                     Peaks = before,
                 });
@@ -83,13 +80,13 @@ internal sealed class KernelRunner : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _bandwidth.Dispose();
+    public void Dispose() => _machine.Dispose();
 
     // The memory's speed was measured right before where another format was.
     private KernelPeaks Peaks(BlockFormat format, double? read)
     {
-        _progress($"{_backend.Path.Name} {format}: measuring the memory's and the multipliers' speed");
-        return new KernelPeaks(read ?? _bandwidth.Measure(_cancellation), _compute.Measure(format, _cancellation));
+        _progress($"{_machine.Path} {format}: measuring the memory's and the multipliers' speed");
+        return new KernelPeaks(read ?? _machine.ReadBytes(_cancellation), _machine.Macs(format, _cancellation));
     }
 
     private List<double> Samples(Matrices matrices, int tokens, int repetitions)
@@ -120,7 +117,7 @@ internal sealed class KernelRunner : IDisposable
         }
     }
 
-    // Seconds of a product: the mean of as many as take the time, at least one.
+    // Seconds of a product: the mean of as many as take the time, at least one, or as many as are asked for at once.
     private double Sample(Matrices matrices, Tensor x, Tensor y, TimeSpan time)
     {
         int products = 0;
@@ -129,8 +126,10 @@ internal sealed class KernelRunner : IDisposable
         do
         {
             _cancellation.ThrowIfCancellationRequested();
-            _backend.MatMul(x, matrices.Next(), y);
-            products++;
+            for (int i = 0; i < _machine.Batch; i++)
+                _backend.MatMul(x, matrices.Next(), y);
+            _machine.Finish();
+            products += _machine.Batch;
             elapsed = Stopwatch.GetElapsedTime(start);
         }
         while (elapsed < time);
@@ -146,7 +145,7 @@ internal sealed class KernelRunner : IDisposable
 
         public Matrices(KernelRunner runner, BlockFormat format, KernelShape shape, int tokens)
         {
-            CpuBackend backend = runner._backend;
+            Backend backend = runner._backend;
             Shape = shape;
             long fileBytes = shape.Rows * format.RowBytes(shape.Columns), available = backend.AvailableBytes;
             double least = (2.0 * fileBytes) + (8.0 * tokens * ((double)shape.Rows + shape.Columns));
@@ -158,7 +157,7 @@ internal sealed class KernelRunner : IDisposable
                 FileBytes = _sources[0].ByteLength;
                 long packed = backend.UploadBytes(_sources[0]);
                 WeightBytes = packed > 0 ? packed : fileBytes;
-                long wanted = Math.Min(Math.Clamp(2 * runner._bandwidth.CacheBytes, LeastBytes, MostBytes), available / 4);
+                long wanted = Math.Min(Math.Clamp(2 * runner._machine.CacheBytes, LeastBytes, MostBytes), available / 4);
                 int count = (int)Math.Clamp((wanted + WeightBytes - 1) / WeightBytes, 1, MostCopies);
                 for (int i = 0; i < count; i++)
                 {

@@ -9,7 +9,7 @@ internal static unsafe partial class OpenClApi
     public const int Success = 0, DeviceNotFound = -1, AllocationFailure = -4, OutOfResources = -5, OutOfHostMemory = -6, PlatformNotFound = -1001;
     public const ulong DeviceTypeAll = 0xFFFFFFFF, DeviceTypeCpu = 2, MemReadWrite = 1;
     public const uint PlatformVersion = 0x0901, PlatformName = 0x0902;
-    public const uint DeviceType = 0x1000, DeviceMaxComputeUnits = 0x1002, DeviceMaxWorkGroupSize = 0x1004, DeviceMaxMemAllocSize = 0x1010, DeviceGlobalMemSize = 0x101F,
+    public const uint DeviceType = 0x1000, DeviceMaxComputeUnits = 0x1002, DeviceMaxWorkGroupSize = 0x1004, DeviceMaxMemAllocSize = 0x1010, DeviceMemCacheSize = 0x101E, DeviceGlobalMemSize = 0x101F,
         DeviceLocalMemSize = 0x1023, DeviceAvailable = 0x1027, DeviceCompilerAvailable = 0x1028, DeviceName = 0x102B, DriverVersion = 0x102D, DeviceVersion = 0x102F, DeviceExtensions = 0x1030,
         DeviceLanguageVersion = 0x103D, DeviceEndianLittle = 0x1026;
     public const uint ProgramBinarySizes = 0x1165, ProgramBinaries = 0x1166, ProgramBuildLog = 0x1183, KernelNumArgs = 0x1191, KernelWorkGroupSize = 0x11B0;

@@ -67,6 +67,7 @@ internal static unsafe class OpenClDevices
             MemoryBytes = Number(device, OpenClApi.DeviceGlobalMemSize),
             MaxBufferBytes = Number(device, OpenClApi.DeviceMaxMemAllocSize),
             LocalBytes = Number(device, OpenClApi.DeviceLocalMemSize),
+            CacheBytes = Number(device, OpenClApi.DeviceMemCacheSize),
             MaxGroupItems = (int)Math.Min(int.MaxValue, Number(device, OpenClApi.DeviceMaxWorkGroupSize)),
             ComputeUnits = (int)Number(device, OpenClApi.DeviceMaxComputeUnits),
             Extensions = Text(device, OpenClApi.DeviceExtensions),

@@ -25,7 +25,7 @@ internal static class KernelsCommand
         repetitions.Validators.Add(result => ModelArguments.CheckRange(result, 1, 10000));
         Option<string> output = new("--output", "-o") { Description = $"Output: {string.Join(", ", KernelOutput.Formats)}.", DefaultValueFactory = _ => "md" };
         Option<string?> svg = new("--svg") { Description = "Also write a roofline picture to this file." };
-        Option<string> device = new("--device") { Description = "auto or cpu.", DefaultValueFactory = _ => "cpu" };
+        Option<string> device = new("--device") { Description = "auto, cpu or opencl[:i].", DefaultValueFactory = _ => "cpu" };
         Option<string[]> cpuPaths = new("--cpu-path") { Description = "CPU instruction paths, or 'all' that run here; without it the fastest kernel of each format." };
         Command command = new("kernels", "Measure each kernel: its speed with every format and shape, and its share of what memory and multipliers allow.")
         {

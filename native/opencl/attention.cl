@@ -1,6 +1,6 @@
 // Causal attention. A group computes a head of a token over a part of its context: chunks of as many positions as it has items, with a running maximum and sum.
 // Dimension 0 is the head, 1 the token, 2 the part. Where there are several parts, each leaves its maximum, its sum and its unscaled values in `parts`, and attention_merge puts them together.
-// local: [key_size + value_size + 2 items].
+// local: [key_size + value_size + 3 items].
 
 inline float head_slope(float bias, int head, int heads)
 {
@@ -25,6 +25,7 @@ KERNEL attention(GLOBAL const float* q, long q0, int q_stride, GLOBAL const ucha
     LOCAL float* sums = query + key_size;
     LOCAL float* weights = sums + value_size;
     LOCAL float* reduce = weights + items;
+    LOCAL int* lines = (LOCAL int*)(reduce + items);
     float factor = scale;
     if (temperature_scale != 0) factor *= 1 + temperature_scale * log(floor((position + temperature_offset) / temperature_interval) + 1);
     float slope = head_slope(alibi, head, heads);
@@ -41,12 +42,14 @@ KERNEL attention(GLOBAL const float* q, long q0, int q_stride, GLOBAL const ucha
         float score = -INFINITY;
         if (p < end)
         {
-            GLOBAL const uchar* row = keys + (long)(p % rows) * key_row_bytes + (long)kv_head * key_head_bytes;
-            float4 products = (float4)(0);
+            int line = p % rows;
+            lines[item] = line;
+            GLOBAL const uchar* row = keys + (long)line * key_row_bytes + (long)kv_head * key_head_bytes;
+            WIDE products = (WIDE)(0);
             int i = 0;
-            for (; i + 4 <= key_size; i += 4)
-                products += kv_values4(row, i) * (float4)(query[i], query[i + 1], query[i + 2], query[i + 3]);
-            float sum = products.x + products.y + products.z + products.w;
+            for (; i + W <= key_size; i += W)
+                products += kv_values(row, i) * LOAD_WIDE(0, query + i);
+            float sum = sum_of(products);
             for (; i < key_size; i++)
                 sum += KV_VALUE(row, i) * query[i];
             score = factor * sum;
@@ -55,6 +58,19 @@ KERNEL attention(GLOBAL const float* q, long q0, int q_stride, GLOBAL const ucha
         }
 
         weights[item] = score;
+#if W == 16
+        // Where items run one after the other, one of them is faster than a tree of all.
+        BARRIER();
+        if (item == 0)
+        {
+            float most = weights[0];
+            for (int k = 1; k < count; k++)
+                most = fmax(most, weights[k]);
+            reduce[0] = most;
+        }
+
+        BARRIER();
+#else
         reduce[item] = score;
         BARRIER();
         for (int half_size = items / 2; half_size > 0; half_size /= 2)
@@ -62,18 +78,42 @@ KERNEL attention(GLOBAL const float* q, long q0, int q_stride, GLOBAL const ucha
             if (item < half_size) reduce[item] = fmax(reduce[item], reduce[item + half_size]);
             BARRIER();
         }
+#endif
 
         float next = fmax(highest, reduce[0]);
         BARRIER();
         float weight = p < end ? exp(score - next) : 0.0f, kept = highest == -INFINITY ? 0.0f : exp(highest - next);
         weights[item] = weight;
+#if W == 16
+        BARRIER();
+        if (item == 0)
+        {
+            float sum = 0;
+            for (int k = 0; k < count; k++)
+                sum += weights[k];
+            reduce[0] = sum;
+        }
+
+        BARRIER();
+        total = total * kept + reduce[0];
+#else
         total = total * kept + group_sum(reduce, weight);
+#endif
         highest = next;
-        for (int i = item; i < value_size; i += items)
+        GLOBAL const uchar* head_values = values + (long)kv_head * value_head_bytes;
+        for (int i = item * W; i + W <= value_size; i += items * W)
+        {
+            WIDE sum = LOAD_WIDE(0, sums + i) * kept;
+            for (int k = 0; k < count; k++)
+                sum += weights[k] * kv_values(head_values + (long)lines[k] * value_row_bytes, i);
+            STORE_WIDE(sum, 0, sums + i);
+        }
+
+        for (int i = value_size / W * W + item; i < value_size; i += items)
         {
             float sum = sums[i] * kept;
             for (int k = 0; k < count; k++)
-                sum += weights[k] * KV_VALUE(values + (long)((chunk + k) % rows) * value_row_bytes + (long)kv_head * value_head_bytes, i);
+                sum += weights[k] * KV_VALUE(head_values + (long)lines[k] * value_row_bytes, i);
             sums[i] = sum;
         }
 

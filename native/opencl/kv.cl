@@ -10,21 +10,36 @@
 #define KV_VALUE(row, i) (LOAD_HALF((row) + ((i) >> 5) * 18, 0) * (float)(((row)[((i) >> 5) * 18 + 2 + ((i) & 15)] >> (((i) & 16) >> 2) & 15) - 8))
 #endif
 
-// 4 neighbouring values; i is a multiple of 4.
-inline float4 kv_values4(GLOBAL const uchar* row, int i)
+// W neighbouring values; W is 4 or 16, i a multiple of W.
+#define KV_JOIN2(a, b) a##b
+#define KV_JOIN(a, b) KV_JOIN2(a, b)
+#define WIDE KV_JOIN(float, W)
+#define LOAD_WIDE KV_JOIN(vload, W)
+#define STORE_WIDE KV_JOIN(vstore, W)
+#define TO_WIDE KV_JOIN(convert_float, W)
+
+inline WIDE kv_values(GLOBAL const uchar* row, int i)
 {
 #if KV == 0
-    return vload4(0, (GLOBAL const float*)row + i);
+    return LOAD_WIDE(0, (GLOBAL const float*)row + i);
 #elif KV == 1
-    return vload_half4(0, (GLOBAL const half*)row + i);
+    return KV_JOIN(vload_half, W)(0, (GLOBAL const half*)row + i);
 #elif KV == 2
     GLOBAL const uchar* block = row + (i >> 5) * 34;
-    return LOAD_HALF(block, 0) * convert_float4(vload4(0, (GLOBAL const char*)block + 2 + (i & 31)));
+    return LOAD_HALF(block, 0) * TO_WIDE(LOAD_WIDE(0, (GLOBAL const char*)block + 2 + (i & 31)));
 #else
     GLOBAL const uchar* block = row + (i >> 5) * 18;
-    int4 codes = convert_int4(vload4(0, block + 2 + (i & 15))) >> ((i & 16) >> 2) & 15;
-    return LOAD_HALF(block, 0) * convert_float4(codes - 8);
+    return LOAD_HALF(block, 0) * (TO_WIDE((LOAD_WIDE(0, block + 2 + (i & 15)) >> (uchar)((i & 16) >> 2)) & (uchar)15) - 8);
 #endif
+}
+
+inline float sum_of(WIDE values)
+{
+    float lanes[W], sum = 0;
+    STORE_WIDE(values, 0, lanes);
+    for (int i = 0; i < W; i++)
+        sum += lanes[i];
+    return sum;
 }
 
 // Encodes [tokens x columns] into rows of the cache: an item stores a value, or a block of 32. Dimension 0 is the value or block, dimension 1 the token.

@@ -55,7 +55,7 @@ public sealed partial class GpuBackend
         KvLayer shape = cache.Layers[layer];
         int heads = options.Heads, last = firstPosition + queries.Rows - 1, visible = last + 1 - shape.FirstVisible(last);
         int parts = _options.AttentionParts > 0 ? _options.AttentionParts : PartsOf(heads * (long)queries.Rows, visible);
-        int attentionItems = Fitting(KvKernel(cache, "attention"), _attentionItems), local = (shape.KeySize + shape.ValueSize + (2 * attentionItems)) * 4;
+        int attentionItems = Fitting(KvKernel(cache, "attention"), _attentionItems), local = (shape.KeySize + shape.ValueSize + (3 * attentionItems)) * 4;
         if (local > _device.Info.LocalBytes)
             throw new GpuException($"attention with keys of {shape.KeySize} and values of {shape.ValueSize} takes {local} bytes of local memory; device '{_device.Info.Name}' has {_device.Info.LocalBytes}.");
         GpuBuffer sinks = options.Sinks is null ? _none : GpuWeight.Of(options.Sinks, _device).Vector;
@@ -96,7 +96,7 @@ public sealed partial class GpuBackend
     private GpuKernel KvKernel(KvCache cache, string name)
     {
         int number = KvNumber(cache.Format);
-        return (_kvModules[number] ??= _kernels.Module("attention", $"KV={number}")).Kernel(name).Start();
+        return (_kvModules[number] ??= _kernels.Module("attention", $"KV={number}", $"W={(_device.Info.IsProcessor && _options.RowVector is 0 or 16 ? 16 : 4)}")).Kernel(name).Start();
     }
 
     // Items of a group: a power of two that the kernel can have.

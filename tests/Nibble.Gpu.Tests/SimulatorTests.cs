@@ -75,6 +75,7 @@ public class SimulatedKernels
         ["attention F16"] = () => Run(suite => suite.Attention(BlockFormats.F16)),
         ["attention Q8_0"] = () => Run(suite => suite.Attention(BlockFormats.Q8_0)),
         ["attention Q4_0"] = () => Run(suite => suite.Attention(BlockFormats.Q4_0)),
+        ["attention F16 on processors"] = () => Run(suite => suite.Attention(BlockFormats.F16), isProcessor: true),
         ["products of floats"] = () => Products(BlockFormats.F32, BlockFormats.F16, BlockFormats.BF16),
         ["products of blocks of 32"] = () => Products(BlockFormats.Q4_0, BlockFormats.Q4_1, BlockFormats.Q5_0, BlockFormats.Q5_1, BlockFormats.Q8_0),
         ["products of tables"] = () => Products(BlockFormats.IQ4_NL, BlockFormats.MXFP4, BlockFormats.NVFP4),
@@ -112,9 +113,9 @@ public class SimulatedKernels
     });
 
     // As a GPU would: items that share columns, and parts of attention.
-    private static void Run(Action<Conformance> run)
+    private static void Run(Action<Conformance> run, bool isProcessor = false)
     {
-        using GpuBackend backend = TestDevice.Backend(new GpuOptions { RowVector = 4, ColumnSplit = 2, AttentionParts = 2, CachePrograms = false });
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { RowVector = isProcessor ? 16 : 4, ColumnSplit = isProcessor ? 1 : 2, AttentionParts = 2, CachePrograms = false });
         using Conformance suite = new(backend, isSmall: true);
         run(suite);
         Assert.InRange(suite.Cases, 1, int.MaxValue);

@@ -7,7 +7,7 @@ namespace Nibble.Gpu;
 public sealed partial class GpuBackend
 {
     private const int PeakRepetitions = 5;
-    private const long LeastPeakBytes = 64 << 20, MostPeakBytes = 1 << 30;
+    private const long LeastPeakBytes = 256 << 20, MostPeakBytes = 1 << 30;
     private static readonly TimeSpan s_peakTime = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Waits until everything that was enqueued is done.</summary>

@@ -13,9 +13,12 @@ namespace Nibble.Cli;
 /// <summary>The options of <c>nibble quantize</c> that say on which text activations are looked at.</summary>
 internal sealed class CalibrationArguments
 {
+    private const double UsualHeldOut = 0.1;
+
     private readonly Option<FileInfo?> _text = new("--text", "-f") { Description = "Calibration text, UTF-8, for methods that look at activations (gptq): what the model will be used for." };
     private readonly Option<int> _chunk = new("--chunk") { Description = "Ids of a chunk of the text; each is evaluated alone.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _chunks = new("--chunks") { Description = "Chunks at most, spread over the text; 0 for all.", DefaultValueFactory = _ => 256 };
+    private readonly Option<double?> _heldOut = new("--held-out") { Description = "With --activations static: share of the chunks, up to 0.5, on which the ranges are checked and not found; 0.1 where nothing is named." };
     private readonly Option<string> _device = new("--device") { Description = "Device that the model runs on while activations are looked at: auto, cpu or reference.", DefaultValueFactory = _ => "auto" };
     private readonly Option<bool> _exact = new("--exact") { Description = "Look at activations in float32; only a model that is quantized already differs." };
     private readonly Option<DirectoryInfo?> _statistics = new("--statistics") { Description = "A folder that keeps what was measured of activations, for another run on the same model and text; Hessians are large." };
@@ -24,10 +27,15 @@ internal sealed class CalibrationArguments
     public void AddTo(Command command)
     {
         _chunk.Validators.Add(result => ModelArguments.CheckRange(result, 4, 1 << 20));
+        _heldOut.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<double?>() is { } share && !(share is >= 0 and <= 0.5)) result.AddError(string.Create(CultureInfo.InvariantCulture, $"--held-out is {share}; 0 to 0.5 is possible."));
+        });
         _chunks.Validators.Add(result => ModelArguments.CheckRange(result, 0, int.MaxValue));
         command.Add(_text);
         command.Add(_chunk);
         command.Add(_chunks);
+        command.Add(_heldOut);
         command.Add(_device);
         command.Add(_exact);
         command.Add(_statistics);
@@ -36,22 +44,29 @@ internal sealed class CalibrationArguments
     /// <summary>Checks that there is a text where one is needed, and none where none is.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="needs">What methods need of activations, or null.</param>
+    /// <param name="isStatic">Whether ranges of activations are stored.</param>
     /// <param name="recipe">The recipe that is followed, or null.</param>
     /// <returns>What a recipe says of the text, or null where none is needed.</returns>
     /// <exception cref="UsageException">There is none, or one too many, or not the recipe's.</exception>
-    public RecipeText? Check(ParseResult parsed, StatisticKinds? needs, QuantizationRecipe? recipe)
+    public RecipeText? Check(ParseResult parsed, StatisticKinds? needs, bool isStatic, QuantizationRecipe? recipe)
     {
+        if (!isStatic && recipe is null) RefuseHeldOut(parsed);
         FileInfo? text = parsed.GetValue(_text);
         if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
         if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
         if (text is null) return null;
         CheckText(parsed);
-        RecipeText used = new(Hash(text), parsed.GetValue(_chunk), parsed.GetValue(_chunks));
+        RecipeText used = new(Hash(text), parsed.GetValue(_chunk), parsed.GetValue(_chunks), isStatic ? parsed.GetValue(_heldOut) ?? UsualHeldOut : 0);
         if (recipe is null) return used;
         if (recipe.Text is not { } wanted) throw new UsageException("the recipe names no text, but a method of it looks at activations; it was changed by hand. Name the text's SHA-256, chunk and chunks in it.");
-        foreach (Option option in (Option[])[_chunk, _chunks])
+        foreach (Option option in (Option[])[_chunk, _chunks, _heldOut])
             if (parsed.GetResult(option) is { Implicit: false }) throw new UsageException($"--recipe says how the text is cut; leave out {option.Name}.");
         return wanted.Sha256 == used.Sha256 ? wanted : throw new UsageException($"'{text.Name}' (--text) is not the text of the recipe: its SHA-256 is {used.Sha256}, not {wanted.Sha256}.");
+    }
+
+    private void RefuseHeldOut(ParseResult parsed)
+    {
+        if (parsed.GetValue(_heldOut) is not null) throw new UsageException("--held-out is the part of the text that static ranges are checked on; add --activations static, or leave it out.");
     }
 
     /// <summary>The SHA-256 of a file, as recipes have it.</summary>
@@ -72,6 +87,7 @@ internal sealed class CalibrationArguments
     /// <exception cref="UsageException">There is none.</exception>
     public void CheckPlanned(ParseResult parsed)
     {
+        RefuseHeldOut(parsed);
         if (parsed.GetValue(_text) is null) throw new UsageException("what errors of a tensor cost is seen on a text; give it one of what the model will be used for with --text.");
         CheckText(parsed);
     }
@@ -101,18 +117,38 @@ internal sealed class CalibrationArguments
         {
             Tokenizer tokenizer = model.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
-            CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null).Spread(cut.Chunks);
+            CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null, heldOutShare: ids.Length / chunkTokens < 2 ? 0 : cut.HeldOut).Spread(cut.Chunks);
             CalibrationOptions calibration = new() { Kinds = needs, CacheFolder = parsed.GetValue(_statistics)?.FullName };
             WarnOfText(model, text, content, ids, calibration.KvFormat, cancellation);
             if ((long)text.Chunks.Count * chunkTokens < CalibrationText.FewSamples)
                 Terminal.Warning($"the text has {text.Chunks.Count * chunkTokens} ids; with fewer than {CalibrationText.FewSamples} a method learns what they are, not what the model does. Use a longer text.");
-            return new CalibrationRun(model, new CalibrationFeed(model.Language, text.Chunks, calibration, progress));
+            return new CalibrationRun(model, new CalibrationFeed(model.Language, text.Chunks, calibration, progress), text.HeldOut);
         }
         catch
         {
             model.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Looks how well the ranges of activations in a new file fit text that they were not made from.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="chunks">The text.</param>
+    /// <param name="threads">Threads; 0 for one a core.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    public IReadOnlyList<RangeLoss> CheckRanges(ParseResult parsed, string path, IReadOnlyList<int[]> chunks, int threads, CancellationToken cancellation)
+    {
+        // In float32, so that nothing but the ranges is seen.
+        LoadOptions options = new()
+        {
+            Device = parsed.GetValue(_device)!,
+            DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true },
+            BatchTokens = chunks[0].Length,
+            WrapBackend = backend => new RecordingBackend(backend),
+        };
+        using Model model = Terminal.Progress("Loading", report => Model.Load(path, options, null));
+        return RangeCheck.Run(model.Language, chunks, cancellation);
     }
 
     /// <summary>The folder that keeps what was measured, or null.</summary>
@@ -161,7 +197,8 @@ internal sealed class CalibrationArguments
 /// <summary>A model that is looked at, and what is seen.</summary>
 /// <param name="Model">The model.</param>
 /// <param name="Feed">Its statistics.</param>
-internal sealed record CalibrationRun(Model Model, CalibrationFeed Feed) : IDisposable
+/// <param name="HeldOut">Chunks that they are not from.</param>
+internal sealed record CalibrationRun(Model Model, CalibrationFeed Feed, IReadOnlyList<int[]> HeldOut) : IDisposable
 {
     /// <inheritdoc/>
     public void Dispose()

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using Nibble.Core.Formats;
+using Nibble.Quantize.Calibration;
 using Nibble.Quantize.Methods;
 using Nibble.Quantize.Quantization;
 
@@ -11,12 +12,15 @@ namespace Nibble.Cli;
 internal sealed class QuantizeArguments
 {
     private const int BestRefineRounds = 4, HqqGroup = 64;
+    private const string Static = "static", UsualRange = "mse";
 
     private readonly Option<string?> _type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M." };
     private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), smooth (8 bits a row, or a tensor with --group tensor, after channels of large inputs were made smaller; needs --text), nf4, fp4, int8 (LLM.int8)." };
     private readonly Option<int?> _bits = new("--bits") { Description = "Bits of the integers of --method: 3, 4 (the default) or 8." };
     private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default; of hqq 64), or row for whole rows; with 8 bits tensor for whole matrices." };
     private readonly Option<bool> _asym = new("--asym") { Description = "A zero for each group beside its scale." };
+    private readonly Option<string> _activations = new("--activations") { Description = "With a method that makes an encoding of Nibble's own: dynamic (activations are rounded at run time, as the device likes) or static (to 8 bits with one scale for each linear layer, found on --text and stored).", DefaultValueFactory = _ => "dynamic" };
+    private readonly Option<string?> _range = new("--range") { Description = $"With --activations static, how the range of activations is found: {string.Join(", ", RangeEstimator.All.Select(one => one.Name))}; {UsualRange} where nothing is named." };
     private readonly Option<bool> _actOrder = new("--act-order") { Description = "With gptq: columns with the largest inputs first." };
     private readonly Option<bool> _double = new("--double") { Description = "With nf4 and fp4: the scales in 8 bits, too." };
     private readonly Option<bool> _pure = new("--pure") { Description = "Every weight in the type's own format; no mix." };
@@ -30,18 +34,22 @@ internal sealed class QuantizeArguments
     private readonly Option<FileInfo?> _recipe = new("--recipe") { Description = "A recipe (JSON) that says what each tensor becomes and how, in place of --type and --method." };
 
     // What a plan decides.
-    private IEnumerable<Option> Chosen => [_type, _method, _bits, _group, _asym, _actOrder, _double, _pure, _search];
+    private IEnumerable<Option> Chosen => [_type, _method, _bits, _group, _asym, _activations, _range, _actOrder, _double, _pure, _search];
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
         _method.AcceptOnlyFromAmong("rtn", "gptq", "awq", "hqq", "smooth", "nf4", "fp4", "int8");
         _search.AcceptOnlyFromAmong("best");
+        _activations.AcceptOnlyFromAmong("dynamic", Static);
+        _range.AcceptOnlyFromAmong([.. RangeEstimator.All.Select(one => one.Name)]);
         command.Add(_type);
         command.Add(_method);
         command.Add(_bits);
         command.Add(_group);
         command.Add(_asym);
+        command.Add(_activations);
+        command.Add(_range);
         command.Add(_actOrder);
         command.Add(_double);
         command.Add(_tensor);
@@ -59,7 +67,7 @@ internal sealed class QuantizeArguments
     public QuantizationRecipe? Recipe(ParseResult parsed)
     {
         if (parsed.GetValue(_recipe) is not { } file) return null;
-        Option[] others = [_type, _method, _bits, _group, _asym, _actOrder, _double, _pure, _tensor, _search];
+        Option[] others = [_type, _method, _bits, _group, _asym, _activations, _range, _actOrder, _double, _pure, _tensor, _search];
         foreach (Option other in others)
             if (parsed.GetResult(other) is { Implicit: false }) throw new UsageException($"--recipe says what every tensor becomes; leave out {other.Name}.");
         return QuantizationRecipe.Read(file.FullName);
@@ -123,16 +131,21 @@ internal sealed class QuantizeArguments
         Refuse(parsed.GetValue(_asym) && (!isInteger || method == "hqq"), "--asym", "only integers of --method rtn, gptq, awq and smooth without --type have");
         Refuse(parsed.GetValue(_double) && !isTable, "--double", "only --method nf4 and fp4 have");
         if (type is not null && method is "nf4" or "fp4" or "int8" or "smooth") throw new UsageException($"--type {type} and --method {method} name two formats; leave one out.");
+        bool isStatic = parsed.GetValue(_activations) == Static;
+        Refuse(isStatic && type is not null, "--activations static", "only an encoding of Nibble's own (--method without --type) has");
+        if (parsed.GetValue(_range) is not null && !isStatic) throw new UsageException("--range says how a static range of activations is found; add --activations static, or leave it out.");
         if (type is not null) return null;
-        return method switch
-        {
-            "nf4" or "fp4" => new TableTarget(method) { IsDouble = parsed.GetValue(_double) },
-            "int8" => new Int8Target(),
-            "smooth" => new GroupTarget(Bits(parsed, 8), Group(parsed, 0)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
-            "hqq" => new GroupTarget(Bits(parsed), Group(parsed, HqqGroup)) { Zero = GroupZero.Float },
-            _ => new GroupTarget(Bits(parsed), Group(parsed, GroupTarget.UsualGroup)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
-        };
+        return Encoding(parsed, method) with { InputRange = isStatic ? parsed.GetValue(_range) ?? UsualRange : null };
     }
+
+    private EncodingTarget Encoding(ParseResult parsed, string? method) => method switch
+    {
+        "nf4" or "fp4" => new TableTarget(method) { IsDouble = parsed.GetValue(_double) },
+        "int8" => new Int8Target(),
+        "smooth" => new GroupTarget(Bits(parsed, 8), Group(parsed, 0)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
+        "hqq" => new GroupTarget(Bits(parsed), Group(parsed, HqqGroup)) { Zero = GroupZero.Float },
+        _ => new GroupTarget(Bits(parsed), Group(parsed, GroupTarget.UsualGroup)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
+    };
 
     private static void Refuse(bool isWrong, string option, string reason)
     {

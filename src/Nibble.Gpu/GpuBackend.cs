@@ -75,7 +75,9 @@ public sealed partial class GpuBackend : Backend
     public override bool Supports(Operation operation, BlockFormat format)
     {
         ArgumentNullException.ThrowIfNull(format);
-        return operation == Operation.KvCache ? KvNumber(format) >= 0 : !BlockFormats.Integers.Contains(format);
+
+        // No kernel rounds activations by a stored scale.
+        return operation == Operation.KvCache ? KvNumber(format) >= 0 : !BlockFormats.Integers.Contains(format) && format is not EncodedFormat { HasInputScale: true };
     }
 
     /// <inheritdoc/>

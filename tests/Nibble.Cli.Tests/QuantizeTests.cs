@@ -117,6 +117,9 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("Q4_0", "gptq:refine=4", "--method", "gptq", "--type", "Q4_0", "--pure", "--search", "best")]
     [InlineData("int8:row", "rtn", "--method", "smooth")]
     [InlineData("int8:tensor:asym", "rtn", "--method", "smooth", "--group", "tensor", "--asym")]
+    [InlineData("int8:row:static-mse", "rtn", "--method", "smooth", "--activations", "static")]
+    [InlineData("int8:tensor:static-percentile", "rtn", "--method", "smooth", "--group", "tensor", "--activations", "static", "--range", "percentile")]
+    [InlineData("int4:g64:static-3sigma", "gptq", "--method", "gptq", "--group", "64", "--activations", "static", "--range", "3sigma", "--held-out", "0.4")]
     [InlineData("int3:g32", "awq", "--method", "awq", "--bits", "3", "--group", "32")]
     public void A_method_that_looks_at_activations_does_so_on_a_text(string target, string method, params string[] options)
     {
@@ -174,6 +177,34 @@ public sealed class QuantizeTests : IDisposable
     }
 
     [Fact]
+    public void Static_ranges_are_checked_on_text_that_they_are_not_from_and_stand_in_a_recipe()
+    {
+        Synth();
+        string text = Path.Combine(_folder, "text.txt"), again = Path.Combine(_folder, "again.gguf"), recipe = Path.Combine(_folder, "recipe.json");
+        File.WriteAllText(text, string.Join(' ', Enumerable.Range(0, 400).Select(i => $"word{i % 37}")));
+        Cli.Result result = Cli.Run(
+            "quantize", Model, Output, "--method", "smooth", "--activations", "static", "--range", "minmax", "--tensor", "ffn_down=int8:row", "--held-out", "0.25", "--text", text, "--chunk", "32", "--chunks", "9", "--save-recipe", recipe,
+            "--json").Succeeded();
+        Assert.Matches(@"on \d+ held-out chunks the static ranges clip \d", result.Error);
+        JsonElement[] ranges = [.. JsonDocument.Parse(result.Output).RootElement.GetProperty("ranges_on_held_out").EnumerateArray()];
+        Assert.Equal(12, ranges.Length);
+        Assert.DoesNotContain(ranges, range => range.GetProperty("name").GetString()!.Contains("ffn_down", StringComparison.Ordinal));
+        Assert.All(ranges, range => Assert.InRange(range.GetProperty("error").GetDouble(), 1e-8, 0.1));
+        string content = File.ReadAllText(recipe);
+        Assert.Contains("\"held_out\": 0.25", content, StringComparison.Ordinal);
+        Assert.Contains("int8:row:static-minmax", content, StringComparison.Ordinal);
+        Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", text).Succeeded();
+        Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
+        File.WriteAllText(recipe, content.Replace("static-minmax", "static-most", StringComparison.Ordinal));
+        Assert.Contains("static-most", Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", text).Error, StringComparison.Ordinal);
+        File.WriteAllText(recipe, content.Replace("0.25", "0.75", StringComparison.Ordinal));
+        Assert.Contains("a share of 0 to 0.5 is needed", Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", text).Error, StringComparison.Ordinal);
+        Assert.Contains("input_scale", Cli.Run("inspect", Output, "--tensors").Succeeded().Output, StringComparison.Ordinal);
+        foreach (string[] device in (string[][])[["cpu"], ["cpu", "--exact"], ["reference"]])
+            Cli.Run(["run", Output, "--prompt", "hello", "--raw", "--ids", "-n", "3", "--temp", "0", "--device", .. device]).Succeeded();
+    }
+
+    [Fact]
     public void A_group_that_does_not_divide_the_columns_is_refused_with_those_that_do()
     {
         Cli.Run("synth", Model, "--type", "F16", "--width", "96", "--layers", "1", "--heads", "4", "--kv-heads", "2", "--head-size", "32", "--ffn", "256", "--vocab", "300").Succeeded();
@@ -199,6 +230,13 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("--search best is what", "--method", "nf4", "--search", "best")]
     [InlineData("--pure speaks of the mix", "--method", "nf4", "--pure")]
     [InlineData("give it a text of what the model will be used for with --text", "--method", "gptq", "--group", "64")]
+    [InlineData("--range says how a static range", "--method", "smooth", "--range", "mse")]
+    [InlineData("--held-out is the part of the text", "--method", "smooth", "--held-out", "0.1")]
+    [InlineData("--held-out is 0.7; 0 to 0.5", "--method", "smooth", "--activations", "static", "--held-out", "0.7")]
+    [InlineData("--activations static is what only an encoding", "--type", "Q8_0", "--activations", "static")]
+    [InlineData("give it a text of what the model will be used for with --text", "--method", "rtn", "--activations", "static")]
+    [InlineData("'frozen' not recognized", "--method", "rtn", "--activations", "frozen")]
+    [InlineData("'most' not recognized", "--method", "rtn", "--activations", "static", "--range", "most")]
     [InlineData("--act-order is what only --method gptq has", "--method", "rtn", "--act-order")]
     [InlineData("cannot round into F16", "--method", "gptq", "--type", "F16")]
     [InlineData("cannot round into Q4_K", "--method", "hqq", "--type", "Q4_K_M")]

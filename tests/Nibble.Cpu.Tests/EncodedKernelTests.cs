@@ -283,6 +283,26 @@ public unsafe class EncodedKernelTests
         }
     }
 
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    [InlineData(float.NegativeInfinity)]
+    public void A_bound_hides_nothing_that_is_not_finite(float value)
+    {
+        EncodedTensor source = EncodedTests.Source("int8-static", 8, 64);
+        using CpuBackend packed = new(), exact = new(new CpuOptions { Exact = true });
+        using ReferenceBackend reference = new();
+        float[] x = Values.Random(new Random(1), 3 * 64);
+        (x[64 + 33], x[5]) = (value, 3e38f);
+        foreach (Backend backend in (Backend[])[packed, exact, reference])
+        {
+            using Weight weight = backend.Upload(source);
+            float[] y = EncodedTests.Product(backend, x, weight, 3);
+            Assert.All(y[8..16], one => Assert.True(float.IsNaN(one)));
+            Assert.All(y[..8].Concat(y[16..]), one => Assert.True(float.IsFinite(one)));
+        }
+    }
+
     [Fact]
     public void Tables_become_the_nearest_bytes()
     {
@@ -356,6 +376,13 @@ public unsafe class EncodedKernelTests
     private static double[] Activations(EncodedTensor source, ReadOnlySpan<float> x)
     {
         double[] rounded = new double[x.Length];
+        if (source.InputScale != 0)
+        {
+            float[] multiples = new float[x.Length];
+            InputRounding.Round(x, source.InputScale, multiples);
+            return [.. multiples.Select(value => source.InputScale * Math.Round(value / (double)source.InputScale))];
+        }
+
         int[] order = source.ColumnOrder.IsEmpty ? [.. Enumerable.Range(0, x.Length)] : source.ColumnOrder.ToArray();
         for (int start = 0; start < x.Length; start += 32)
         {

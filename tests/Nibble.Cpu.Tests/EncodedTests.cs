@@ -38,6 +38,7 @@ public class EncodedTests
                 foreach (int tokens in (int[])[1, 3, 33])
                 {
                     float[] x = Values.Random(new Random(tokens), tokens * columns), y = Product(backend, x, weight, tokens), row = new float[columns];
+                    if (source.InputScale != 0) InputRounding.Round(x, source.InputScale, x);
                     for (int r = 0; r < rows; r++)
                     {
                         source.DecodeRow(r, row);
@@ -54,6 +55,79 @@ public class EncodedTests
                             Assert.InRange(y[(t * rows) + r] - (0.75 * sum), -bound, bound);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(40, false)]
+    [InlineData(64, true)]
+    [InlineData(192, false)]
+    public void Weights_that_read_the_same_input_round_it_each_by_its_own_scale(int columns, bool isGroupOf16)
+    {
+        const int Tokens = 11;
+        float[] scales = [0.004f, 0, 0.002f, 0.004f];
+        EncodedTensor[] sources = [.. scales.Select((scale, i) =>
+        {
+            TensorEncoding encoding = new GroupEncoding($"w{i}", columns, 7 + i) { Bits = 8, Group = isGroupOf16 ? 16 : columns, Zero = 128, HasInputScale = scale != 0 };
+            EncodedData data = EncodedSamples.Data(encoding, i);
+            return new EncodedTensor(encoding, scale == 0 ? data : data.Set<float>(EncodedPart.InputScale, [scale]));
+        })];
+        float[] x = Values.Random(new Random(3), Tokens * columns);
+        using ReferenceBackend reference = new();
+        foreach (bool exact in (bool[])[true, false])
+        {
+            using CpuBackend cpu = new(new CpuOptions { Exact = exact, Threads = 2 });
+            Weight[] weights = [.. sources.Select(source => cpu.Upload(source))];
+            Tensor input = Values.Tensor(cpu, Tokens, columns, 5, x);
+            Tensor[] y = [.. weights.Select(weight => Values.Tensor(cpu, Tokens, weight.Rows, 3))];
+            cpu.MatMul(input, weights, y);
+            for (int i = 0; i < weights.Length; i++)
+            {
+                using Weight same = reference.Upload(sources[i]);
+
+                // Sums of the same whole numbers; where there is no scale, those of 32 columns have their own.
+                Assert.InRange(Nmse.Of(Values.Read(cpu, y[i]), Product(reference, x, same, Tokens)), 0, scales[i] != 0 || exact ? 1e-11 : 1e-4);
+                Assert.Equal(scales[i], same.InputScale);
+                weights[i].Dispose();
+            }
+        }
+
+        using Weight clipped = reference.Upload(sources[0]), free = reference.Upload(sources[1]);
+        Assert.InRange(x.Max(MathF.Abs), 2 * 127 * 0.002f, 10);
+        Assert.NotEqual(0, clipped.InputScale);
+        Assert.Equal(0, free.InputScale);
+    }
+
+    [Fact]
+    public void Experts_round_their_input_by_the_one_scale_of_all()
+    {
+        const int Tokens = 6, Used = 2, Experts = 3, Columns = 64, Rows = 18;
+        TensorEncoding encoding = EncodedSamples.Encodings(Columns, Rows)["int8-static"] with { Matrices = Experts };
+        EncodedTensor source = new(encoding, EncodedSamples.Data(encoding, 3));
+        float[] x = Values.Random(new Random(6), Tokens * Columns), rounded = new float[x.Length], row = new float[Columns];
+        InputRounding.Round(x, source.InputScale, rounded);
+        using CpuBackend packed = new(new CpuOptions { Threads = 2 }), exact = new(new CpuOptions { Exact = true });
+        using ReferenceBackend reference = new();
+        foreach (Backend backend in (Backend[])[packed, exact, reference])
+        {
+            using Weight weight = backend.Upload(source);
+            Tensor input = Values.Tensor(backend, Tokens, Columns, 7, x), ids = Values.Tensor(backend, Tokens, Used, type: ElementType.Int32), y = Values.Tensor(backend, Tokens * Used, Rows);
+            for (int t = 0; t < Tokens; t++)
+                for (int i = 0; i < Used; i++)
+                    HostTensorBuffer.IntRow(ids, t)[i] = (t + i) % Experts;
+            backend.MatMulExperts(input, weight, ids, y);
+            float[] values = Values.Read(backend, y);
+            for (int pair = 0; pair < Tokens * Used; pair++)
+            {
+                for (int r = 0; r < Rows; r++)
+                {
+                    source.DecodeRow(((((pair / Used) + (pair % Used)) % Experts) * Rows) + r, row);
+                    double sum = 0, size = 0;
+                    for (int c = 0; c < Columns; c++)
+                        (sum, size) = (sum + (row[c] * (double)rounded[(pair / Used * Columns) + c]), size + Math.Abs(row[c] * (double)rounded[(pair / Used * Columns) + c]));
+                    Assert.InRange(values[(pair * Rows) + r] - sum, -60 * Epsilon * size, 60 * Epsilon * size);
                 }
             }
         }

@@ -201,7 +201,7 @@ public unsafe class KernelTests
             if (run % 8 == 7) values.AsSpan(0, 32).Fill(MathF.BitDecrement(MathF.ScaleB(1, -120)));
             using GuardedMemory<float> x = new(values);
             using GuardedMemory<byte> tile = new(columns / 32 * width * TokenTiles.RunBytes);
-            TokenTiles.PutCodes(x.Pointer, columns, tile.Pointer, width, token);
+            TokenTiles.PutCodes(x.Pointer, columns, tile.Pointer, width, token, 0);
             for (int block = 0; block < columns / 32; block++)
             {
                 float largest = values.AsSpan(block * 32, 32).ToArray().Max(MathF.Abs);
@@ -223,6 +223,53 @@ public unsafe class KernelTests
                 Assert.Equal((sums[0], sums[1]), (((short*)place)[2 * (field + (2 * width))], ((short*)place)[(2 * (field + (2 * width))) + 1]));
                 Assert.Equal(-128 * (sums[0] + sums[1]), ((int*)place)[field + (3 * width)]);
             }
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    [InlineData(8)]
+    public void Activations_with_a_scale_of_their_own_are_rounded_as_the_readable_rule_says(int width)
+    {
+        Random random = new(6);
+        for (int run = 0; run < 100; run++)
+        {
+            int columns = 32 * random.Next(1, 12), token = random.Next(width);
+            float scale = run % 10 == 0 ? InputRounding.LeastScale : run % 10 == 1 ? InputRounding.MostScale : MathF.ScaleB(0.5f + random.NextSingle(), random.Next(-12, 2));
+            // Some beyond what the scale reaches, some halfway between two multiples.
+            float[] values = [.. Values.Random(random, columns).Select((value, i) => i % 7 == 3 ? scale * (random.Next(-130, 130) + 0.5f) : value * 200 * scale)], expected = new float[columns];
+            if (run % 6 == 1) values[3] = float.NaN;
+            if (run % 6 == 2) values[30] = float.PositiveInfinity;
+            if (run % 6 == 3) values[11] = -3e38f;
+            InputRounding.Round(values, scale, expected);
+            using GuardedMemory<float> x = new(values);
+            using GuardedMemory<byte> tile = new(columns / 32 * width * TokenTiles.RunBytes);
+            TokenTiles.PutCodes(x.Pointer, columns, tile.Pointer, width, token, scale);
+            for (int block = 0; block < columns / 32; block++)
+            {
+                byte* place = tile.Pointer + (block * width * TokenTiles.RunBytes);
+                bool isFinite = values.AsSpan(block * 32, 32).ToArray().All(float.IsFinite);
+                int field = (8 * width) + token, sum = 0;
+                Assert.Equal(isFinite ? scale * Heads.TokenFactor : float.NaN, ((float*)place)[field]);
+                for (int i = 0; i < 32; i++)
+                {
+                    int code = (sbyte)place[(4 * ((i / 4 * width) + token)) + (i % 4)];
+                    Assert.InRange(code, -127, 127);
+                    if (isFinite) Assert.Equal(expected[(block * 32) + i], scale * code);
+                    sum += code;
+                }
+
+                Assert.Equal(-128 * sum, ((int*)place)[field + (3 * width)]);
+                if (isFinite) Assert.Equal(scale * Heads.TokenFactor * sum, ((float*)place)[field + width]);
+            }
+
+            // The same as float32, of any number of columns.
+            int count = random.Next(1, columns + 1);
+            using GuardedMemory<float> from = new(values[..count]), to = new(count);
+            InputRows.Round(from.Pointer, count, scale, to.Pointer);
+            for (int i = 0; i < count; i++)
+                Assert.True(to.Span[i] == expected[i] || (float.IsNaN(to.Span[i]) && float.IsNaN(expected[i])), $"value {i} of {count}: {to.Span[i]:R} and not {expected[i]:R}");
         }
     }
 

@@ -78,7 +78,7 @@ public unsafe class PackedTests
                     for (int c = 0; c < 32; c++)
                         x[(32 * token) + c] = (run == 0 || c == 0 ? 127 : run == 1 ? -127 : random.Next(2) == 0 ? 127 : random.Next(-127, 128)) / Heads.TokenFactor;
                     fixed (float* own = &x[32 * token])
-                        TokenTiles.PutCodes(own, 32, tokens.Pointer, width, token);
+                        TokenTiles.PutCodes(own, 32, tokens.Pointer, width, token, 0);
                 }
 
                 kernel.Add(codes, tokens.Pointer, width, 1, (float*)results.Pointer);

@@ -42,6 +42,8 @@ public static class EncodedSamples
             ["llm.int8-outliers"] = new Int8Encoding(Name, columns, rows) { Outliers = Math.Min(5, columns), HasRowOrder = true },
             ["fp8"] = new Float8Encoding(Name, columns, rows) { HasRowOrder = true },
             ["int4-outliers"] = new GroupEncoding(Name, columns, rows) { Bits = 4, Group = 32, Zero = 8, Outliers = 3, OutlierFormat = BlockFormats.F32, HasColumnOrder = true },
+            ["int8-static"] = new GroupEncoding(Name, columns, rows) { Bits = 8, Group = columns, Zero = 128, HasInputScale = true },
+            ["int4-static"] = new GroupEncoding(Name, columns, rows) { Bits = 4, Group = 64, ZeroFormat = BlockFormats.I8, HasColumnOrder = true, HasRowOrder = true, HasInputScale = true },
         };
         return encodings;
     }

@@ -70,7 +70,7 @@ internal static class QuantizeCommand
             using GgufFile file = GgufFile.Open(from);
             ImportanceMatrix? importances = matrix is null ? null : ImportanceMatrix.Open(matrix.FullName);
             QuantizationPlan plan = recipe?.Plan(file) ?? QuantizationPlan.Create(file, asked!);
-            RecipeText? cut = calibration.Check(parsed, plan.Needs, recipe);
+            RecipeText? cut = calibration.Check(parsed, plan.Needs, plan.IsStatic, recipe);
             if (matrix is not null && plan.Tensors.All(tensor => tensor.IsKept || tensor.Target is not BlockTarget || tensor.Method is not RoundToNearest))
                 throw new UsageException($"nothing is rounded to nearest into GGUF's blocks, so that --importance '{matrix.Name}' would change nothing; leave it out.");
             WarnOfCodes(plan);
@@ -79,17 +79,24 @@ internal static class QuantizeCommand
             if (plan.Type is null) NoteKept(plan);
             Stopwatch watch = Stopwatch.StartNew();
             Reporter reporter = new(watch, plan.Needs is not null);
-            using CalibrationRun? run = plan.Needs is { } needs ? calibration.Open(parsed, from, needs, cut!, parsed.GetValue(threads), reporter, interruption.Token) : null;
-            ModelQuantizer quantizer = new(file, plan, importances, matrix?.Name) { Threads = parsed.GetValue(threads), Statistics = run?.Feed };
-            QuantizationResult result = Terminal.Progress("Quantizing", report =>
+            CalibrationRun? run = plan.Needs is { } needs ? calibration.Open(parsed, from, needs, cut!, parsed.GetValue(threads), reporter, interruption.Token) : null;
+            QuantizationResult result;
+            using (run)
             {
-                reporter.Tell = report;
-                return quantizer.Write(to, reporter, interruption.Token);
-            });
+                ModelQuantizer quantizer = new(file, plan, importances, matrix?.Name) { Threads = parsed.GetValue(threads), Statistics = run?.Feed };
+                result = Terminal.Progress("Quantizing", report =>
+                {
+                    reporter.Tell = report;
+                    return quantizer.Write(to, reporter, interruption.Token);
+                });
+            }
+
+            IReadOnlyList<RangeLoss> ranges = plan.IsStatic && run!.HeldOut.Count > 0 ? calibration.CheckRanges(parsed, to, run.HeldOut, parsed.GetValue(threads), interruption.Token) : [];
+            if (ranges.Count > 0) NoteRanges(ranges, run!.HeldOut.Count);
             if (result.Nearest.Count > 0) Terminal.Note($"Rounded to nearest, since the text never reached them: {string.Join(", ", result.Nearest)}.");
             if (result.Unweighted.Count > 0) Terminal.Note($"Without importances, since the matrix has none for them: {string.Join(", ", result.Unweighted)}.");
             if (parsed.GetValue(saved) is { } save) OutputFile.Write(save.FullName, QuantizationRecipe.Of(plan, cut, matrixHash).Write);
-            if (parsed.GetValue(json)) WriteJson(file, result, to, watch.Elapsed);
+            if (parsed.GetValue(json)) WriteJson(file, result, ranges, to, watch.Elapsed);
             else WriteTable(file, result, to, watch.Elapsed);
             return Task.FromResult(0);
         });
@@ -101,6 +108,7 @@ internal static class QuantizeCommand
             "nibble quantize model-f16.gguf model-mixed.gguf --type Q4_K_S --tensor ffn_down=Q6_K --tensor token_embd=Q8_0",
             "nibble quantize model-bf16.gguf model-int4.gguf --method rtn --bits 4 --group 64 --asym --tensor token_embd=Q8_0",
             "nibble quantize model-bf16.gguf model-nf4.gguf --method nf4 --double",
+            "nibble quantize model-bf16.gguf model-w8a8.gguf --method smooth --activations static --range mse --text calibration.txt",
             "nibble quantize model-bf16.gguf model-q4_k_m.gguf --method gptq --type Q4_K_M --act-order --text calibration.txt",
             "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt --save-recipe recipe.json",
             "nibble quantize model-bf16.gguf model-again.gguf --recipe recipe.json --text calibration.txt",
@@ -137,6 +145,14 @@ internal static class QuantizeCommand
         if (kept.Length > 0) Terminal.Note($"As they are: {string.Join(", ", kept)}, since a method is for linear layers; --tensor token_embd=Q8_0 makes an embedding smaller.");
     }
 
+    private static void NoteRanges(IReadOnlyList<RangeLoss> ranges, int chunks)
+    {
+        RangeLoss clipped = ranges.MaxBy(loss => loss.ClippedShare)!, worst = ranges.MaxBy(loss => loss.Error)!;
+        Terminal.Note(string.Create(
+            CultureInfo.InvariantCulture,
+            $"on {chunks} held-out chunks the static ranges clip {100.0 * ranges.Sum(loss => loss.Clipped) / ranges.Sum(loss => loss.Values):F4} % of the activations (most, {100 * clipped.ClippedShare:F4} %, of {clipped.Weight}), and rounding them costs {100 * ranges.Average(loss => loss.Error):F3} % of their power (most, {100 * worst.Error:F3} %, of {worst.Weight})"));
+    }
+
     private static void WriteTable(GgufFile file, QuantizationResult result, string path, TimeSpan time)
     {
         Table table = new() { Border = TableBorder.Simple };
@@ -162,7 +178,7 @@ internal static class QuantizeCommand
             (bytes / 1048576.0).ToString("F2", CultureInfo.InvariantCulture), (8.0 * bytes / values).ToString("F3", CultureInfo.InvariantCulture));
     }
 
-    private static void WriteJson(GgufFile file, QuantizationResult result, string path, TimeSpan time) => JsonOutput.Write(writer =>
+    private static void WriteJson(GgufFile file, QuantizationResult result, IReadOnlyList<RangeLoss> ranges, string path, TimeSpan time) => JsonOutput.Write(writer =>
     {
         writer.WriteStartObject();
         writer.WriteString("file", path);
@@ -191,6 +207,22 @@ internal static class QuantizeCommand
         }
 
         writer.WriteEndArray();
+        if (ranges.Count > 0)
+        {
+            writer.WriteStartArray("ranges_on_held_out");
+            foreach (RangeLoss loss in ranges)
+            {
+                writer.WriteStartObject();
+                writer.WriteString("name", loss.Weight);
+                writer.WriteNumber("values", loss.Values);
+                writer.WriteNumber("clipped", loss.Clipped);
+                writer.WriteNumber("error", loss.Error);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+        }
+
         writer.WriteEndObject();
     });
 

@@ -81,7 +81,7 @@ public abstract class Backend : IDisposable
     /// <param name="y">[n x table columns], overwritten.</param>
     public abstract void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y);
 
-    /// <summary>y[t, r] = scale x sum over c of weight[r, c] x[t, c].</summary>
+    /// <summary>y[t, r] = scale x sum over c of weight[r, c] x[t, c], where x is rounded first if the weight has an <see cref="Weight.InputScale"/>.</summary>
     /// <param name="x">[tokens x weight columns].</param>
     /// <param name="weight">One matrix.</param>
     /// <param name="y">[tokens x weight rows], overwritten.</param>

@@ -24,6 +24,9 @@ public interface IWeightSource
     /// <summary>Whether a row is blocks of <see cref="Format"/>, which <see cref="Row"/> gives. If not, its values are put together from several places, and only <see cref="CopyRow"/> gives them.</summary>
     bool IsStored => true;
 
+    /// <summary>What activations are rounded to whole multiples of before they meet these weights (<see cref="InputRounding"/>); 0 where a backend rounds them as it likes, or not at all.</summary>
+    float InputScale => 0;
+
     /// <summary>Rows of all matrices.</summary>
     long RowCount => (long)Rows * Matrices;
 

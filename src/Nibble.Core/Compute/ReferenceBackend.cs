@@ -62,12 +62,13 @@ public sealed class ReferenceBackend : Backend
         Shapes.CheckMatMul(x, weight, y);
         HostWeight matrix = HostWeight.Of(weight);
         float[] row = new float[weight.Columns];
+        float[][] inputs = [.. Enumerable.Range(0, x.Rows).Select(t => Rounded(HostTensorBuffer.Row(x, t), weight))];
         float scale = matrix.ScaleOf(0);
         for (int r = 0; r < weight.Rows; r++)
         {
             matrix.CopyRow(r, row);
             for (int t = 0; t < x.Rows; t++)
-                HostTensorBuffer.Row(y, t)[r] = (float)(scale * Dot(row, HostTensorBuffer.Row(x, t)));
+                HostTensorBuffer.Row(y, t)[r] = (float)(scale * Dot(row, inputs[t]));
         }
     }
 
@@ -84,7 +85,7 @@ public sealed class ReferenceBackend : Backend
             for (int i = 0; i < used; i++)
             {
                 int expert = HostTensorBuffer.IntRow(experts, t)[i];
-                ReadOnlySpan<float> input = HostTensorBuffer.Row(x, shared ? t : (t * used) + i);
+                float[] input = Rounded(HostTensorBuffer.Row(x, shared ? t : (t * used) + i), weight);
                 Span<float> output = HostTensorBuffer.Row(y, (t * used) + i);
                 for (int r = 0; r < weight.Rows; r++)
                 {
@@ -444,6 +445,14 @@ public sealed class ReferenceBackend : Backend
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
+    }
+
+    // A token's activations as products with a weight take them.
+    private static float[] Rounded(ReadOnlySpan<float> x, Weight weight)
+    {
+        float[] rounded = x.ToArray();
+        if (weight.InputScale != 0) InputRounding.Round(x, weight.InputScale, rounded);
+        return rounded;
     }
 
     private static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)

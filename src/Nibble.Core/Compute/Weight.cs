@@ -16,6 +16,7 @@ public abstract class Weight : IDisposable
         Columns = source.Columns;
         Matrices = source.Matrices;
         ByteLength = source.ByteLength;
+        InputScale = source.InputScale;
     }
 
     /// <summary>The tensor's name.</summary>
@@ -35,6 +36,9 @@ public abstract class Weight : IDisposable
 
     /// <summary>Bytes in the file.</summary>
     public long ByteLength { get; }
+
+    /// <summary>What activations are rounded to whole multiples of in products with it (<see cref="InputRounding"/>); 0 for none.</summary>
+    public float InputScale { get; }
 
     /// <summary>Frees what the backend allocated for it.</summary>
     public void Dispose()

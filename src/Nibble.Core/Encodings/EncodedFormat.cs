@@ -24,16 +24,20 @@ public enum CodeUse
 /// <remarks><see cref="BlockFormat.BlockValues"/> and <see cref="BlockFormat.BlockBytes"/> are those of codes that fill whole bytes, without scales.</remarks>
 public sealed class EncodedFormat : BlockFormat
 {
-    private static readonly ConcurrentDictionary<(string Name, int Bits, CodeUse Use), EncodedFormat> s_known = new();
+    private static readonly ConcurrentDictionary<(string Name, int Bits, CodeUse Use, bool HasInputScale), EncodedFormat> s_known = new();
 
-    private EncodedFormat(string name, int bits, CodeUse use)
+    private EncodedFormat(string name, int bits, CodeUse use, bool hasInputScale)
         : base(name, uint.MaxValue, bits == 3 ? 8 : 8 / bits, bits == 3 ? 3 : 1)
     {
         Use = use;
+        HasInputScale = hasInputScale;
     }
 
     /// <summary>What codes are.</summary>
     public CodeUse Use { get; }
+
+    /// <summary>Whether products round their activations by a stored scale (<see cref="TensorEncoding.HasInputScale"/>).</summary>
+    public bool HasInputScale { get; }
 
     /// <summary>The format of an encoding.</summary>
     /// <param name="encoding">The encoding.</param>
@@ -41,7 +45,7 @@ public sealed class EncodedFormat : BlockFormat
     {
         ArgumentNullException.ThrowIfNull(encoding);
         CodeUse use = encoding is Float8Encoding ? CodeUse.Float : encoding is TableEncoding ? CodeUse.Table : CodeUse.Whole;
-        return s_known.GetOrAdd((encoding.Title.Replace(' ', '_'), encoding.BitsPerCode, use), key => new EncodedFormat(key.Name, key.Bits, key.Use));
+        return s_known.GetOrAdd((encoding.Title.Replace(' ', '_'), encoding.BitsPerCode, use, encoding.HasInputScale), key => new EncodedFormat(key.Name, key.Bits, key.Use, key.HasInputScale));
     }
 
     /// <inheritdoc/>

@@ -32,6 +32,9 @@ public enum EncodedPart
 
     /// <summary>The values of those columns, [stored rows] each.</summary>
     OutlierValues,
+
+    /// <summary>float32: what activations are rounded to whole multiples of.</summary>
+    InputScale,
 }
 
 /// <summary>One part of an encoded tensor: a tensor of this format and shape.</summary>
@@ -64,6 +67,7 @@ public readonly record struct EncodedPartShape(EncodedPart Part, Formats.BlockFo
         EncodedPart.ColumnOrder => "column_order",
         EncodedPart.OutlierColumns => "outlier_columns",
         EncodedPart.OutlierValues => "outlier_values",
+        EncodedPart.InputScale => "input_scale",
         _ => throw new ArgumentOutOfRangeException(nameof(part), $"{part} is no part of an encoded tensor."),
     };
 }

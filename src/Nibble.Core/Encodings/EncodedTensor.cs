@@ -30,6 +30,10 @@ public sealed partial class EncodedTensor : IWeightSource
         _rowOrder = encoding.HasRowOrder ? Permutation(EncodedPart.RowOrder, encoding.Rows) : [];
         _columnOrder = encoding.HasColumnOrder ? Permutation(EncodedPart.ColumnOrder, encoding.Columns) : [];
         _outlierColumns = encoding.Outliers > 0 ? Ascending(EncodedPart.OutlierColumns, encoding.Columns) : [];
+        if (!encoding.HasInputScale) return;
+        InputScale = _data.Row<float>(EncodedPart.InputScale, 0)[0];
+        if (!InputRounding.IsScale(InputScale))
+            throw new ArgumentException($"{Name}.{EncodedPartShape.SuffixOf(EncodedPart.InputScale)} is {InputScale}; {InputRounding.LeastScale} to {InputRounding.MostScale} are possible.");
     }
 
     /// <summary>How it is stored.</summary>
@@ -52,6 +56,9 @@ public sealed partial class EncodedTensor : IWeightSource
 
     /// <summary>Matrices; 1 unless the tensor holds experts.</summary>
     public int Matrices => Encoding.Matrices;
+
+    /// <inheritdoc/>
+    public float InputScale { get; }
 
     /// <summary>Rows of all matrices.</summary>
     public long RowCount => (long)Rows * Matrices;

@@ -31,7 +31,7 @@ public sealed record Float8Encoding(string Name, int Columns, int Rows) : Tensor
     public override int BitsPerCode => 8;
 
     /// <inheritdoc/>
-    public override string Title => $"fp8 {BlockColumns}x{BlockRows}";
+    private protected override string OwnTitle => $"fp8 {BlockColumns}x{BlockRows}";
 
     private long ScalesAcross => ((long)Columns + BlockColumns - 1) / BlockColumns;
 
@@ -87,6 +87,7 @@ public sealed record Float8Encoding(string Name, int Columns, int Rows) : Tensor
 
     private protected override void CheckOwn()
     {
+        if (HasInputScale) throw new ArgumentException($"{Name} is {KindName} and has input_scale; its activations are multiplied in float32, and no scale of them is possible.");
         InBounds("block_columns", BlockColumns, 1, int.MaxValue);
         InBounds("block_rows", BlockRows, 1, int.MaxValue);
         if (!Floats.Contains(ScaleFormat)) throw NoFloat("scales", ScaleFormat);

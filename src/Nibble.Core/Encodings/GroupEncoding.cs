@@ -43,7 +43,7 @@ public sealed record GroupEncoding(string Name, int Columns, int Rows) : TensorE
     public override int BitsPerCode => Bits;
 
     /// <inheritdoc/>
-    public override string Title => $"int{Bits} {(Group == Columns && !IsFlat ? "row" : $"g{Group}")}{(ZeroFormat is null ? "" : " zeros")}";
+    private protected override string OwnTitle => $"int{Bits} {(Group == Columns && !IsFlat ? "row" : $"g{Group}")}{(ZeroFormat is null ? "" : " zeros")}";
 
     private long Groups => (((long)Columns * Rows) + Group - 1) / Group;
 

@@ -51,7 +51,7 @@ public sealed record TableEncoding(string Name, int Columns, int Rows) : TensorE
     public override int BitsPerCode => 4;
 
     /// <inheritdoc/>
-    public override string Title => $"{TableName} b{Block}{(NestedBlock > 0 ? " double" : "")}";
+    private protected override string OwnTitle => $"{TableName} b{Block}{(NestedBlock > 0 ? " double" : "")}";
 
     private long Blocks => IsFlat ? (((long)Columns * Rows) + Block - 1) / Block : (long)Columns / Block * Rows;
 

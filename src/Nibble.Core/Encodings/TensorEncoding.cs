@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 
@@ -35,11 +36,14 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
     /// <summary>How the values of outlier columns are stored: F32, F16 or BF16.</summary>
     public BlockFormat OutlierFormat { get; init; } = BlockFormats.F16;
 
+    /// <summary>Whether activations are rounded to multiples of one <see cref="EncodedPart.InputScale"/> (<see cref="InputRounding"/>); not together with <see cref="Outliers"/>.</summary>
+    public bool HasInputScale { get; init; }
+
     /// <summary>The first word of the description.</summary>
     public abstract string Kind { get; }
 
     /// <summary>A few words for people, for example <c>int4 g128</c>.</summary>
-    public abstract string Title { get; }
+    public string Title => HasInputScale ? OwnTitle + " static" : OwnTitle;
 
     /// <summary>Bits of a code: 2, 3, 4 or 8.</summary>
     public abstract int BitsPerCode { get; }
@@ -55,6 +59,8 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
             parts.Add(new(EncodedPart.OutlierColumns, BlockFormats.I32, Outliers));
             parts.Add(new(EncodedPart.OutlierValues, OutlierFormat, Rows, Outliers));
         }
+
+        if (HasInputScale) parts.Add(new(EncodedPart.InputScale, BlockFormats.F32, 1));
 
         return parts;
     }
@@ -80,6 +86,8 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
             text.Add("outliers", Outliers);
             text.Add("outlier_values", OutlierFormat);
         }
+
+        if (HasInputScale) text.Add("input_scale");
 
         return text.ToString();
     }
@@ -110,6 +118,7 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
             HasColumnOrder = fields.Flag("column_order"),
             Outliers = outliers,
             OutlierFormat = outliers > 0 ? fields.Format("outlier_values") : BlockFormats.F16,
+            HasInputScale = fields.Flag("input_scale"),
         };
         fields.Finish();
         try
@@ -134,6 +143,7 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
         InBounds("matrices", Matrices, 1, GgufLimits.MaxExtent / Rows);
         InBounds("outliers", Outliers, 0, Matrices == 1 ? Columns : 0);
         if (!Floats.Contains(OutlierFormat)) throw NoFloat("outlier_values", OutlierFormat);
+        if (HasInputScale && Outliers > 0) throw new ArgumentException($"{Name} has {Outliers} outlier columns, whose activations are not rounded, and input_scale; one of them is possible.");
         CheckOwn();
         foreach (EncodedPartShape part in Parts())
         {
@@ -158,6 +168,9 @@ public abstract record TensorEncoding(string Name, int Columns, int Rows)
 
     /// <summary>The scales and zeros of a stored row's runs of <see cref="ScaleRun"/> columns.</summary>
     internal abstract void CopyScales(EncodedData data, long row, Span<float> scales, Span<float> zeros);
+
+    /// <summary><see cref="Title"/> without what all kinds may have.</summary>
+    private protected abstract string OwnTitle { get; }
 
     /// <summary>The parts of the derived record.</summary>
     private protected abstract IEnumerable<EncodedPartShape> OwnParts();

@@ -33,6 +33,9 @@ internal unsafe struct PackedTarget
     /// <summary>What the products are multiplied by.</summary>
     public float Scale;
 
+    /// <summary>What tokens are rounded to multiples of, or 0 where 32 values have a scale of their own.</summary>
+    public float InputScale;
+
     /// <summary>The first output row.</summary>
     public float* Y;
 
@@ -243,9 +246,9 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     {
         int runBytes = target.Kernel.Kind == CodeKind.Floats ? TokenTiles.FloatRunBytes : TokenTiles.RunBytes;
         for (int i = 0; i < _listCount; i++)
-            if (_lists[i].Count == target.Count && _lists[i].RunBytes == runBytes && _lists[i].Columns == target.Columns && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
+            if (_lists[i].Count == target.Count && _lists[i].RunBytes == runBytes && _lists[i].Columns == target.Columns && _lists[i].InputScale == target.InputScale && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
         if (_listCount == _lists.Length) Array.Resize(ref _lists, _listCount * 2);
-        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Columns = target.Columns, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
+        _lists[_listCount] = new TokenList { Inputs = target.Inputs, Columns = target.Columns, InputScale = target.InputScale, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
         _tokenTiles += target.Count == 1 ? 1 : (target.Count + 7) / 8;
         TokensWork += (long)target.Count * _columns * 16;
         return _listCount++;
@@ -266,7 +269,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             float* x = _x + (tokens.Inputs[first + i] * _xStride);
             if (tokens.Columns != null) x = Gather(x, tokens.Columns, (float*)_scratch[thread].Pointer);
             if (tokens.RunBytes == TokenTiles.FloatRunBytes) TokenTiles.PutFloats(x, _columns, (float*)to, width, i);
-            else TokenTiles.PutCodes(x, _columns, to, width, i);
+            else TokenTiles.PutCodes(x, _columns, to, width, i, tokens.InputScale);
         }
     }
 
@@ -281,6 +284,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     {
         public int* Inputs, Columns;
         public int Count, FirstTile, RunBytes;
+        public float InputScale;
         public long Offset;
     }
 

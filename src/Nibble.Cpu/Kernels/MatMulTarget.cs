@@ -25,6 +25,12 @@ internal unsafe struct MatMulTarget
     /// <summary>What the products are multiplied by.</summary>
     public float Scale;
 
+    /// <summary>What the input is rounded to multiples of, or 0.</summary>
+    public float InputScale;
+
+    /// <summary>Which of the input's forms it is multiplied with.</summary>
+    public int Form;
+
     /// <summary>The weights' format.</summary>
     public BlockFormat Format;
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Nibble.Cpu.Kernels;
 
 namespace Nibble.Cpu.Packed;
 
@@ -41,16 +42,18 @@ internal static unsafe class TokenTiles
 
     /// <summary>
     /// Puts a token into a tile of 8-bit codes: x / scale to the nearest, ties to even, at most 127, where the scale of 32 columns is their largest magnitude / 127. 32 values of which one is NaN
-    /// or infinite get codes 0 and a scale of NaN, so that every product with them is NaN; values below 2^-120 count as 0.
+    /// or infinite get codes 0 and a scale of NaN, so that every product with them is NaN; values below 2^-120 count as 0. Where the weight has a scale of its own for activations, all columns have that one.
     /// </summary>
     /// <param name="x">[columns].</param>
     /// <param name="columns">A multiple of 32.</param>
     /// <param name="tile">The tile.</param>
     /// <param name="width">Its width.</param>
     /// <param name="token">The place in it.</param>
+    /// <param name="inputScale">The scale of all columns (<see cref="Nibble.Core.Compute.InputRounding"/>), or 0.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void PutCodes(float* x, int columns, byte* tile, int width, int token)
+    public static void PutCodes(float* x, int columns, byte* tile, int width, int token, float inputScale)
     {
+        float inputInverse = 1 / inputScale;
         uint* codes = stackalloc uint[8];
         for (; columns > 0; columns -= 32, x += 32, tile += width * RunBytes)
         {
@@ -58,7 +61,15 @@ internal static unsafe class TokenTiles
             int largest = Largest(Vector256.Max(Vector256.Max(Magnitude(a), Magnitude(b)), Vector256.Max(Magnitude(c), Magnitude(d))));
             float scale = largest < Infinity ? 0 : float.NaN;
             int low = 0, high = 0;
-            if (largest is >= Least and < Infinity)
+            if (inputScale != 0 && largest < Infinity)
+            {
+                scale = inputScale;
+                Vector256<float> inverse = Vector256.Create(inputInverse);
+                Vector256<int> e = Clipped(a * inverse), f = Clipped(b * inverse), g = Clipped(c * inverse), h = Clipped(d * inverse);
+                Vector256.Narrow(Vector256.Narrow(e, f), Vector256.Narrow(g, h)).Store((sbyte*)codes);
+                (low, high) = (Vector256.Sum(e + f), Vector256.Sum(g + h));
+            }
+            else if (largest is >= Least and < Infinity)
             {
                 // 127 / magnitude times the magnitude is within two roundings of 127, so the nearest integer is at most 127.
                 float magnitude = BitConverter.Int32BitsToSingle(largest);
@@ -96,6 +107,9 @@ internal static unsafe class TokenTiles
         four = Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
         return Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(1, 0, 3, 2))).ToScalar();
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Clipped(Vector256<float> x) => Vector256.ConvertToInt32Native(InputRows.Nearest(x));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<int> Nearest(Vector256<float> x) => Vector256.ConvertToInt32Native(Vector256.Round(x));

@@ -55,11 +55,16 @@ public sealed class AbsHistogram
             _bins[Math.Min((int)(MathF.Abs(value) * scale), BinCount - 1)]++;
     }
 
+    /// <summary>The width of bins that hold a magnitude: a power of two.</summary>
+    /// <param name="greatest">The magnitude, above 0.</param>
+    /// <param name="bins">How many bins, a power of two.</param>
+    internal static float WidthFor(float greatest, int bins) => MathF.ScaleB(1, MathF.ILogB(greatest) + 1 - MathF.ILogB(bins));
+
     // A power of two as the width keeps every bin's edge where it was when bins are joined.
     private void Fit(float greatest)
     {
         if (greatest == 0) return;
-        float needed = MathF.ScaleB(1, MathF.ILogB(greatest) + 1 - MathF.ILogB(BinCount));
+        float needed = WidthFor(greatest, BinCount);
         if (Width == 0) Width = needed;
         while (Width < needed)
         {

@@ -14,6 +14,9 @@ public enum StatisticKinds
 
     /// <summary>A histogram of |x| over all columns.</summary>
     Histogram = 2,
+
+    /// <summary>A histogram of |x| for each column.</summary>
+    ColumnHistograms = 4,
 }
 
 /// <summary>What a linear layer, or several that read the same, were multiplied with on a calibration text.</summary>
@@ -22,7 +25,7 @@ public sealed unsafe class ActivationStatistics : IDisposable
     private readonly NativeBuffer? _hessian;
 
     internal ActivationStatistics(
-        IReadOnlyList<string> weights, int columns, long[] counts, float[] squareSums, float[] absSums, float[] lowest, float[] highest, NativeBuffer? hessian, AbsHistogram? histogram)
+        IReadOnlyList<string> weights, int columns, long[] counts, float[] squareSums, float[] absSums, float[] lowest, float[] highest, NativeBuffer? hessian, AbsHistogram? histogram, ColumnHistograms? columnHistograms)
     {
         Weights = weights;
         Columns = columns;
@@ -33,6 +36,7 @@ public sealed unsafe class ActivationStatistics : IDisposable
         Highest = highest;
         _hessian = hessian;
         Histogram = histogram;
+        ColumnHistograms = columnHistograms;
     }
 
     /// <summary>Names of the weights that read these activations.</summary>
@@ -61,6 +65,9 @@ public sealed unsafe class ActivationStatistics : IDisposable
 
     /// <summary>Magnitudes of all columns of all matrices, or null.</summary>
     public AbsHistogram? Histogram { get; }
+
+    /// <summary>Magnitudes column by column, of all matrices together, or null.</summary>
+    public ColumnHistograms? ColumnHistograms { get; }
 
     /// <summary>Whether <see cref="HessianRow"/> has values.</summary>
     public bool HasHessian => _hessian is not null;

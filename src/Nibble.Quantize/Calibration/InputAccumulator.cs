@@ -18,6 +18,7 @@ internal sealed unsafe class InputAccumulator : IDisposable
     private readonly float[] _lowest, _highest;
     private readonly GramMatrix?[]? _hessians;
     private readonly AbsHistogram? _histogram;
+    private readonly ColumnHistograms? _columnHistograms;
 
     /// <summary>Starts with nothing.</summary>
     /// <param name="weights">Names of the weights.</param>
@@ -37,6 +38,7 @@ internal sealed unsafe class InputAccumulator : IDisposable
         _highest.AsSpan().Fill(float.NegativeInfinity);
         if (kinds.HasFlag(StatisticKinds.Hessian)) _hessians = new GramMatrix?[matrices];
         if (kinds.HasFlag(StatisticKinds.Histogram)) _histogram = new AbsHistogram();
+        if (kinds.HasFlag(StatisticKinds.ColumnHistograms)) _columnHistograms = new ColumnHistograms(columns);
     }
 
     /// <summary>Bytes that an accumulator takes, and its result beside it.</summary>
@@ -44,7 +46,8 @@ internal sealed unsafe class InputAccumulator : IDisposable
     /// <param name="matrices">Matrices.</param>
     /// <param name="kinds">What is collected.</param>
     public static long Bytes(int columns, int matrices, StatisticKinds kinds) =>
-        (40L * matrices * columns) + (kinds.HasFlag(StatisticKinds.Hessian) ? matrices * (GramMatrix.Bytes(columns) + (sizeof(float) * (long)columns * columns)) : 0);
+        (40L * matrices * columns) + (kinds.HasFlag(StatisticKinds.Hessian) ? matrices * (GramMatrix.Bytes(columns) + (sizeof(float) * (long)columns * columns)) : 0)
+        + (kinds.HasFlag(StatisticKinds.ColumnHistograms) ? ColumnHistograms.Bytes(columns) : 0);
 
     /// <summary>Adds rows of one matrix.</summary>
     /// <param name="matrix">The matrix.</param>
@@ -70,6 +73,7 @@ internal sealed unsafe class InputAccumulator : IDisposable
             if (!double.IsFinite(_squareSums[i]))
                 throw new CalibrationException($"column {i % _columns} of what '{_weights[0]}' reads holds a value that is infinite or NaN, or too large to be squared; the model cannot be calibrated on this text with this arithmetic. Try --exact.");
         _histogram?.Add(x);
+        _columnHistograms?.Add(x, rows);
         if (_hessians is null) return;
         (_hessians[matrix] ??= new GramMatrix(_columns)).Add(x, rows);
     }
@@ -92,7 +96,7 @@ internal sealed unsafe class InputAccumulator : IDisposable
         }
 
         return new ActivationStatistics(
-            _weights, _columns, _counts, Array.ConvertAll(_squareSums, value => (float)value), Array.ConvertAll(_absSums, value => (float)value), _lowest, _highest, hessian, _histogram);
+            _weights, _columns, _counts, Array.ConvertAll(_squareSums, value => (float)value), Array.ConvertAll(_absSums, value => (float)value), _lowest, _highest, hessian, _histogram, _columnHistograms);
     }
 
     /// <inheritdoc/>

@@ -76,6 +76,12 @@ internal sealed class StatisticsCache
                 });
             }
 
+            if (input.ColumnHistograms is { } columns)
+            {
+                writer.AddTensor(prefix + "column_bins", BlockFormats.I32, [ColumnHistograms.BinCount, input.Columns], MemoryMarshal.AsBytes(columns.Bins).ToArray());
+                writer.AddTensor(prefix + "column_widths", BlockFormats.F32, [input.Columns], MemoryMarshal.AsBytes(columns.Widths).ToArray());
+            }
+
             if (input.Histogram is { } histogram) writer.Set(prefix + "histogram", GgufValue.Array(histogram.Bins)).Set(prefix + "histogram_width", histogram.Width);
         }
 
@@ -122,20 +128,30 @@ internal sealed class StatisticsCache
         }
 
         AbsHistogram? histogram = _kinds.HasFlag(StatisticKinds.Histogram) ? new AbsHistogram(metadata.GetInt64Array(prefix + "histogram"), metadata.GetFloat32(prefix + "histogram_width")) : null;
+        ColumnHistograms? byColumn = _kinds.HasFlag(StatisticKinds.ColumnHistograms)
+            ? new ColumnHistograms(Values<int>(Tensor(file, prefix + "column_bins", BlockFormats.I32)), Values<float>(Tensor(file, prefix + "column_widths"))) : null;
+        if (byColumn is not null && byColumn.Columns != columns) throw metadata.Error(prefix + "weights", $"there are histograms of {byColumn.Columns} columns; {columns} are expected.");
         return new ActivationStatistics(
-            weights, columns, counts, Values(squares), Values(Tensor(file, prefix + "abs_sums"), squares), Values(Tensor(file, prefix + "lowest"), squares), Values(Tensor(file, prefix + "highest"), squares), hessian, histogram);
+            weights, columns, counts, Values(squares), Values(Tensor(file, prefix + "abs_sums"), squares), Values(Tensor(file, prefix + "lowest"), squares), Values(Tensor(file, prefix + "highest"), squares), hessian, histogram, byColumn);
     }
 
-    private static GgufTensor Tensor(GgufFile file, string name)
+    private static GgufTensor Tensor(GgufFile file, string name, BlockFormat? format = null)
     {
+        format ??= BlockFormats.F32;
         GgufTensor tensor = file.Find(name) ?? throw new ArgumentException($"there is no tensor '{name}'.", nameof(name));
-        return tensor.Format == BlockFormats.F32 ? tensor : throw new ArgumentException($"tensor '{name}' is {tensor.Format}; F32 is expected.", nameof(name));
+        return tensor.Format == format ? tensor : throw new ArgumentException($"tensor '{name}' is {tensor.Format}; {format} is expected.", nameof(name));
     }
 
     private static float[] Values(GgufTensor tensor, GgufTensor? shape = null)
     {
         if (shape is not null && !tensor.Dimensions.SequenceEqual(shape.Dimensions)) throw new ArgumentException($"{tensor} and {shape} differ in shape.", nameof(tensor));
-        float[] values = new float[tensor.RowCount * tensor.Columns];
+        return Values<float>(tensor);
+    }
+
+    private static T[] Values<T>(GgufTensor tensor)
+        where T : unmanaged
+    {
+        T[] values = new T[tensor.RowCount * tensor.Columns];
         for (int row = 0; row < tensor.RowCount; row++)
             tensor.Row(row).CopyTo(MemoryMarshal.AsBytes(values.AsSpan(row * tensor.Columns, tensor.Columns)));
         return values;

@@ -2,6 +2,7 @@ using System.Globalization;
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Quantize.Calibration;
 
 namespace Nibble.Quantize.Methods;
 
@@ -12,7 +13,7 @@ public abstract record TensorTarget
     public abstract string Name { get; }
 
     /// <summary>Targets whose names <see cref="Find"/> reads beside those of block formats, for people.</summary>
-    public static string Spellings => "int2, int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8";
+    public static string Spellings => "int2, int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8; each perhaps with a static range of activations, :static- and minmax, percentile, 3sigma, mse or entropy";
 
     /// <summary>Blocks of a format.</summary>
     /// <param name="format">The format.</param>
@@ -42,15 +43,28 @@ public abstract record TensorTarget
         string[] words = name.ToLowerInvariant().Split(':');
         HashSet<string> flags = [.. words.Skip(1)];
         if (flags.Count != words.Length - 1) return null;
-        switch (words[0])
+        string? range = null;
+        if (flags.FirstOrDefault(flag => flag.StartsWith(EncodingTarget.StaticWord, StringComparison.Ordinal)) is { } word)
+        {
+            flags.Remove(word);
+            range = word[EncodingTarget.StaticWord.Length..];
+            if (RangeEstimator.All.All(one => one.Name != range)) return null;
+        }
+
+        return FindEncoding(words[0], flags) is { } found ? found with { InputRange = range } : null;
+    }
+
+    private static EncodingTarget? FindEncoding(string kind, HashSet<string> flags)
+    {
+        switch (kind)
         {
             case "nf4" or "fp4":
                 bool isDouble = flags.Remove("double");
-                return flags.Count == 0 ? new TableTarget(words[0]) { IsDouble = isDouble } : null;
+                return flags.Count == 0 ? new TableTarget(kind) { IsDouble = isDouble } : null;
             case "llm.int8":
                 return flags.Count == 0 ? new Int8Target() : null;
             case "int2" or "int3" or "int4" or "int8":
-                return FindGroup(words[0][3] - '0', flags);
+                return FindGroup(kind[3] - '0', flags);
             default:
                 return null;
         }
@@ -104,8 +118,25 @@ public sealed record BlockTarget(BlockFormat Format) : TensorTarget
 /// <summary>One of Nibble's encodings (docs/encodings.md).</summary>
 public abstract record EncodingTarget : TensorTarget
 {
+    internal const string StaticWord = "static-";
+
+    /// <summary>How the range of the activations is estimated that are rounded to 8 bits with one stored scale: a name of <see cref="RangeEstimator.All"/>; null where activations are rounded as a backend likes.</summary>
+    public string? InputRange { get; init; }
+
+    /// <inheritdoc/>
+    public sealed override string Name => InputRange is null ? OwnName : $"{OwnName}:{StaticWord}{InputRange}";
+
+    /// <summary>The name without the range of activations.</summary>
+    private protected abstract string OwnName { get; }
+
     /// <summary>The description of a tensor's shape, without numbers that follow from its values.</summary>
-    public abstract TensorEncoding Shape(IWeightSource source);
+    public TensorEncoding Shape(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return OwnShape(source) with { HasInputScale = InputRange is not null };
+    }
+
+    private protected abstract TensorEncoding OwnShape(IWeightSource source);
 
     /// <summary>The whole description, which stands in a file before the tensor's bytes.</summary>
     /// <param name="source">The tensor; its values are read where the description depends on them.</param>
@@ -124,7 +155,7 @@ public abstract record EncodingTarget : TensorTarget
         ArgumentNullException.ThrowIfNull(task);
         EncodedData data = new();
         foreach ((EncodedPart part, byte[] bytes) in rounded.Parts) data.Set(part, bytes);
-        EncodedTensor tensor = new(task.Encoding! with { Matrices = 1 }, data);
+        EncodedTensor tensor = new(task.Encoding! with { Matrices = 1, HasInputScale = false }, data);
         float[] values = new float[task.Weights.Length];
         Parallel.For(0, task.Rows, row => tensor.DecodeRow(row, values.AsSpan(row * task.Columns, task.Columns)));
         return values;
@@ -161,28 +192,22 @@ public sealed record GroupTarget(int Bits, int Group) : EncodingTarget
     /// <summary>What stands for 0.</summary>
     public GroupZero Zero { get; init; }
 
-    /// <inheritdoc/>
-    public override string Name =>
+    private protected override string OwnName =>
         string.Create(CultureInfo.InvariantCulture, $"int{Bits}:{(IsWhole ? "tensor" : Group == 0 ? "row" : $"g{Group}")}{Zero switch { GroupZero.Integer => ":asym", GroupZero.Float => ":float", _ => string.Empty }}");
 
     /// <summary>Columns of a group of a matrix.</summary>
     /// <param name="columns">The matrix's columns.</param>
     public int GroupOf(int columns) => Group == 0 ? columns : Group;
 
-    /// <inheritdoc/>
-    public override TensorEncoding Shape(IWeightSource source)
+    private protected override TensorEncoding OwnShape(IWeightSource source) => new GroupEncoding(source.Name, source.Columns, source.Rows)
     {
-        ArgumentNullException.ThrowIfNull(source);
-        return new GroupEncoding(source.Name, source.Columns, source.Rows)
-        {
-            Matrices = source.Matrices,
-            Bits = Bits,
-            Group = IsWhole ? (int)Math.Min(int.MaxValue, (long)source.Rows * source.Columns) : GroupOf(source.Columns),
-            IsFlat = IsWhole,
-            ZeroFormat = Zero switch { GroupZero.Integer => BlockFormats.I8, GroupZero.Float => BlockFormats.F16, _ => null },
-            Zero = Zero == GroupZero.Middle ? 1 << (Bits - 1) : 0,
-        };
-    }
+        Matrices = source.Matrices,
+        Bits = Bits,
+        Group = IsWhole ? (int)Math.Min(int.MaxValue, (long)source.Rows * source.Columns) : GroupOf(source.Columns),
+        IsFlat = IsWhole,
+        ZeroFormat = Zero switch { GroupZero.Integer => BlockFormats.I8, GroupZero.Float => BlockFormats.F16, _ => null },
+        Zero = Zero == GroupZero.Middle ? 1 << (Bits - 1) : 0,
+    };
 }
 
 /// <summary>4-bit codes of a table, with a float32 scale for each block, or scales of 8 bits (double quantization): NF4 and FP4 as bitsandbytes has them.</summary>
@@ -198,22 +223,16 @@ public sealed record TableTarget(string Table) : EncodingTarget
     /// <summary>Whether scales are quantized, too.</summary>
     public bool IsDouble { get; init; }
 
-    /// <inheritdoc/>
-    public override string Name => IsDouble ? $"{Table}:double" : Table;
+    private protected override string OwnName => IsDouble ? $"{Table}:double" : Table;
 
-    /// <inheritdoc/>
-    public override TensorEncoding Shape(IWeightSource source)
+    private protected override TensorEncoding OwnShape(IWeightSource source) => new TableEncoding(source.Name, source.Columns, source.Rows)
     {
-        ArgumentNullException.ThrowIfNull(source);
-        return new TableEncoding(source.Name, source.Columns, source.Rows)
-        {
-            Matrices = source.Matrices,
-            TableName = Table,
-            Block = Block,
-            IsFlat = source.Columns % Block != 0,
-            NestedBlock = IsDouble ? NestedBlock : 0,
-        };
-    }
+        Matrices = source.Matrices,
+        TableName = Table,
+        Block = Block,
+        IsFlat = source.Columns % Block != 0,
+        NestedBlock = IsDouble ? NestedBlock : 0,
+    };
 
     /// <inheritdoc/>
     public override TensorEncoding Describe(IWeightSource source) =>
@@ -223,13 +242,7 @@ public sealed record TableTarget(string Table) : EncodingTarget
 /// <summary>Signed bytes with the largest magnitude of each row: the weights of LLM.int8.</summary>
 public sealed record Int8Target : EncodingTarget
 {
-    /// <inheritdoc/>
-    public override string Name => "llm.int8";
+    private protected override string OwnName => "llm.int8";
 
-    /// <inheritdoc/>
-    public override TensorEncoding Shape(IWeightSource source)
-    {
-        ArgumentNullException.ThrowIfNull(source);
-        return new Int8Encoding(source.Name, source.Columns, source.Rows) { Matrices = source.Matrices };
-    }
+    private protected override TensorEncoding OwnShape(IWeightSource source) => new Int8Encoding(source.Name, source.Columns, source.Rows) { Matrices = source.Matrices };
 }

@@ -51,14 +51,21 @@ public sealed class QuantizationPlan
     /// <summary>Bits that a value takes on average.</summary>
     public double BitsPerWeight => 8.0 * ByteLength / ValueCount;
 
-    /// <summary>Whether a method asks for statistics of activations, and of which kinds; null where none does.</summary>
+    /// <summary>Whether ranges of activations are stored for some tensors.</summary>
+    public bool IsStatic => Tensors.Any(tensor => tensor.Target is EncodingTarget { InputRange: not null });
+
+    /// <summary>What statistics of activations methods and ranges ask for; null where none do.</summary>
     public StatisticKinds? Needs
     {
         get
         {
             StatisticKinds? needs = Transform?.Needs;
             foreach (PlannedTensor tensor in Tensors)
+            {
                 if (!tensor.IsKept && tensor.Method.Needs is { } kinds) needs = (needs ?? kinds) | kinds;
+                if (tensor.Target is EncodingTarget { InputRange: not null }) needs = (needs ?? 0) | InputScales.Needs(Transform);
+            }
+
             return needs;
         }
     }
@@ -151,6 +158,8 @@ public sealed class QuantizationPlan
         try
         {
             target.Check(tensor);
+            if (target is EncodingTarget { InputRange: not null } && TensorNames.Layer(tensor.Name) < 0)
+                throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no ranges of activations are looked at; leave out the range.");
         }
         catch (ArgumentException error)
         {

@@ -17,7 +17,8 @@ public sealed record RecipeTensor(string Name, TensorTarget Target, RoundingMeth
 /// <param name="Sha256">Of its bytes, in small hexadecimal digits.</param>
 /// <param name="ChunkTokens">Ids of a chunk.</param>
 /// <param name="Chunks">Chunks at most, spread over the text; 0 for all.</param>
-public sealed record RecipeText(string Sha256, int ChunkTokens, int Chunks);
+/// <param name="HeldOut">The share of the chunks that ranges of activations are checked on, 0 to 0.5.</param>
+public sealed record RecipeText(string Sha256, int ChunkTokens, int Chunks, double HeldOut = 0);
 
 /// <summary>A JSON file that says what each tensor of a model becomes and how: with the same model, text and program it gives the same file, bit for bit. Tensors that it does not name stay as they are.</summary>
 public sealed record QuantizationRecipe
@@ -72,7 +73,7 @@ public sealed record QuantizationRecipe
             {
                 Type = fields.FindText("type") is not { } type ? null : FileType.Find(type) ?? throw fields.Error("type", $"one of {string.Join(", ", FileType.All)} is needed"),
                 Transform = fields.FindText("transform") is not { } transform ? null : RoundingMethods.FindTransform(transform) ?? throw fields.Error("transform", "'awq' or 'smooth' is needed, or nothing"),
-                Text = text is null ? null : new RecipeText(text.Text("sha256"), text.Integer("chunk", 4, 1 << 20), text.Integer("chunks", 0, int.MaxValue)),
+                Text = text is null ? null : new RecipeText(text.Text("sha256"), text.Integer("chunk", 4, 1 << 20), text.Integer("chunks", 0, int.MaxValue), HeldOutOf(text)),
                 ImportanceSha256 = fields.FindText("importance_sha256"),
                 Tensors = [.. fields.Objects("tensors").Select(tensor => ReadTensor(tensor, seen))],
             };
@@ -98,6 +99,7 @@ public sealed record QuantizationRecipe
             writer.WriteString("sha256", text.Sha256);
             writer.WriteNumber("chunk", text.ChunkTokens);
             writer.WriteNumber("chunks", text.Chunks);
+            if (text.HeldOut > 0) writer.WriteNumber("held_out", text.HeldOut);
             writer.WriteEndObject();
         }
 
@@ -130,6 +132,8 @@ public sealed record QuantizationRecipe
         return wanted.Count == 0 ? QuantizationPlan.Of(Type, planned, Transform)
             : throw new QuantizationException($"the recipe is for another model: it names '{wanted.Keys.First()}'{(wanted.Count > 1 ? $" and {wanted.Count - 1} more tensors" : string.Empty)}, which the model does not have.");
     }
+
+    private static double HeldOutOf(JsonFields text) => text.Number("held_out", 0) is >= 0 and <= 0.5 and var share ? share : throw text.Error("held_out", "a share of 0 to 0.5 is needed");
 
     private static RecipeTensor ReadTensor(JsonFields fields, HashSet<string> seen)
     {

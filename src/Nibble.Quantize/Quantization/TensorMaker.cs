@@ -80,7 +80,9 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
     {
         IWeightSource source = Changed(tensor.Source, cancellation);
         float[]? divisors = source == tensor.Source ? null : _change!.InputDivisors.GetValueOrDefault(source.Name);
-        ActivationStatistics? inputs = tensor.Method.Needs is null ? null : statistics?.Layer(TensorNames.Layer(tensor.Source.Name), cancellation)?.Find(tensor.Source.Name);
+        bool isStatic = encoding is { HasInputScale: true };
+        ActivationStatistics? seen = tensor.Method.Needs is null && !isStatic ? null : statistics?.Layer(TensorNames.Layer(tensor.Source.Name), cancellation)?.Find(tensor.Source.Name);
+        ActivationStatistics? inputs = tensor.Method.Needs is null ? null : seen;
         float[]? means = importance?.Means(tensor.Source);
         List<RoundedMatrix> made = [];
         for (int matrix = 0; matrix < tensor.Source.Matrices; matrix++)
@@ -96,7 +98,9 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
             progress?.Invoke(firstRow + task.Rows);
         }
 
-        return Join(tensor.Source.Name, made);
+        Dictionary<EncodedPart, byte[]> parts = Join(tensor.Source.Name, made);
+        if (isStatic) parts.Add(EncodedPart.InputScale, BitConverter.GetBytes(InputScales.Of(tensor, seen, divisors)));
+        return parts;
     }
 
     // The tensor as the plan's transform leaves it.

@@ -181,6 +181,8 @@ public sealed class EncodingTests : IDisposable
     [InlineData("table4 columns=96 rows=4 table=nf4 block=64 scales=F32", "96 columns, which blocks of 64 do not divide")]
     [InlineData("int9 columns=64 rows=4", "the encoding is 'int9'; known are table4, group, int8 and fp8")]
     [InlineData("int8 columns=64 rows=4 matrices=2 scales=F32 outliers=3 outlier_values=F16", "outliers of t is 3; 0 to 0 are possible")]
+    [InlineData("int8 columns=64 rows=4 scales=F32 outliers=3 outlier_values=F16 input_scale", "has 3 outlier columns, whose activations are not rounded, and input_scale")]
+    [InlineData("fp8 columns=128 rows=128 block_columns=128 block_rows=128 scales=F32 input_scale", "is fp8 and has input_scale")]
     [InlineData("int8 columns=64 rows=4 scales=F32 row_order=1", "row_order is '1'; it is a flag")]
     public void Descriptions_that_cannot_be_read_are_refused_with_value_and_bound(string text, string message)
     {
@@ -221,6 +223,22 @@ public sealed class EncodingTests : IDisposable
         order[3] = 0;
         data.Set<int>(part, order);
         Assert.Contains("is 0, which is there already", Assert.Throws<ArgumentException>(() => new EncodedTensor(encoding, data)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0f)]
+    [InlineData(-0.5f)]
+    [InlineData(1e-40f)]
+    [InlineData(2e12f)]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    public void A_scale_of_activations_that_cannot_be_one_is_refused(float scale)
+    {
+        TensorEncoding encoding = EncodedSamples.Encodings(64, 5)["int8-static"];
+        EncodedData data = EncodedSamples.Data(encoding, 2).Set<float>(EncodedPart.InputScale, [scale]);
+        Assert.Contains("blk.0.attn_q.weight.input_scale is ", Assert.Throws<ArgumentException>(() => new EncodedTensor(encoding, data)).Message, StringComparison.Ordinal);
+        Assert.Equal(0.25f, new EncodedTensor(encoding, data.Set<float>(EncodedPart.InputScale, [0.25f])).InputScale);
+        Assert.Equal("int8_row_static", EncodedFormat.Of(encoding).Name);
     }
 
     [Fact]

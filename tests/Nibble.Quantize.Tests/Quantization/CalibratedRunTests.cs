@@ -20,6 +20,8 @@ public sealed class CalibratedRunTests : IDisposable
     [InlineData("gptq:act-order", "int4:g64:asym")]
     [InlineData("gptq:refine=1", "Q4_0")]
     [InlineData("awq", "int4:g32")]
+    [InlineData("rtn", "int8:row:static-entropy")]
+    [InlineData("awq", "int8:g32:static-mse")]
     public void A_stopped_run_ends_in_the_same_bytes_and_so_does_one_layer_at_a_time(string method, string target)
     {
         string whole = _folder.File("whole.gguf"), stopped = _folder.File("stopped.gguf"), single = _folder.File("single.gguf");

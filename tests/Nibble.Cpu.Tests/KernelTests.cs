@@ -266,7 +266,7 @@ public unsafe class KernelTests
 
             // The same as float32, of any number of columns.
             int count = random.Next(1, columns + 1);
-            using GuardedMemory<float> from = new(values[..count]), to = new(count);
+            using GuardedMemory<float> from = new(values.AsSpan(0, count)), to = new(count);
             InputRows.Round(from.Pointer, count, scale, to.Pointer);
             for (int i = 0; i < count; i++)
                 Assert.True(to.Span[i] == expected[i] || (float.IsNaN(to.Span[i]) && float.IsNaN(expected[i])), $"value {i} of {count}: {to.Span[i]:R} and not {expected[i]:R}");

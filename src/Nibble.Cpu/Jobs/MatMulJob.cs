@@ -72,7 +72,7 @@ internal sealed unsafe class MatMulJob : TeamJob
     /// <param name="forms">Memory of the input's forms.</param>
     public void Prepare(Scratch forms)
     {
-        long formBytes = ((long)_rows * _input.FloatColumns * 4 + 63) & -64;
+        long formBytes = (((long)_rows * _input.FloatColumns * 4) + 63) & -64;
         int copies = 0;
         for (int i = 0; i < _formCount; i++)
             if (IsCopy(in _forms[i])) copies++;
@@ -82,7 +82,8 @@ internal sealed unsafe class MatMulJob : TeamJob
         {
             ref Form form = ref _forms[i];
             bool isCopy = IsCopy(in form);
-            (form.X, form.XStride) = (isCopy ? (float*)next : _x, isCopy ? _input.FloatColumns : _xStride);
+            form.X = isCopy ? (float*)next : _x;
+            form.XStride = isCopy ? _input.FloatColumns : _xStride;
             if (isCopy) next += formBytes;
         }
 
@@ -103,7 +104,8 @@ internal sealed unsafe class MatMulJob : TeamJob
             int first = Share(tiles, part, parts) * 4, end = Math.Min(target.Rows, Share(tiles, part + 1, parts) * 4);
             if (first >= end) continue;
             MatMulInput input = _input;
-            (input.X, input.XStride) = (_forms[target.Form].X, _forms[target.Form].XStride);
+            input.X = _forms[target.Form].X;
+            input.XStride = _forms[target.Form].XStride;
             _kernels.MatMul(in target, in input, _scratch[thread].Pointer, first, end);
         }
     }

@@ -9,10 +9,13 @@ public static class RangeEstimator
     // Bins below which no range ends when ranges are searched, as in ModelOpt, of a histogram whose upper half is not empty.
     private const int FirstSearched = 128;
 
+    /// <summary>The name of <see cref="Greatest"/>.</summary>
+    public const string MinMax = "minmax";
+
     /// <summary>The estimators by name, with their usual settings; each takes a histogram and the bits of a code.</summary>
     public static ImmutableArray<(string Name, Func<AbsHistogram, int, double> Estimate)> All { get; } =
     [
-        ("minmax", (histogram, _) => Greatest(histogram)),
+        (MinMax, (histogram, _) => Greatest(histogram)),
         ("percentile", (histogram, _) => Percentile(histogram, 0.9999)),
         ("3sigma", (histogram, _) => Sigmas(histogram, 3)),
         ("mse", MeanSquaredError),

@@ -26,8 +26,13 @@ internal static class InputScales
             greatest = Math.Max(greatest, Math.Max(-(double)inputs!.Lowest[i], inputs.Highest[i]) / (divisors?[i % divisors.Length] ?? 1));
         if (!(greatest > 0))
             throw new QuantizationException($"tensor '{tensor.Source.Name}': no activations but zeros were seen, so that there is no range of them. Use a longer text (--text), or leave them dynamic with --tensor {tensor.Source.Name}={((EncodingTarget)tensor.Target) with { InputRange = null }}.");
-        AbsHistogram histogram = inputs!.ColumnHistograms?.Joined(divisors) ?? inputs.Histogram!;
-        double range = Math.Min(RangeEstimator.All.Single(one => one.Name == estimator).Estimate(histogram, Bits), greatest);
+        double range = greatest; // which no bin's edge is
+        if (estimator != RangeEstimator.MinMax)
+        {
+            AbsHistogram histogram = inputs!.ColumnHistograms?.Joined(divisors) ?? inputs.Histogram!;
+            range = Math.Min(RangeEstimator.All.Single(one => one.Name == estimator).Estimate(histogram, Bits), greatest);
+        }
+
         return (float)Math.Clamp(range / InputRounding.Most, InputRounding.LeastScale, InputRounding.MostScale);
     }
 }

@@ -14,7 +14,7 @@ namespace Nibble.Quantize.Tests.Quantization;
 /// <summary>Scales of activations: found on a text, stored, used, checked.</summary>
 public sealed class StaticRangeTests : IDisposable
 {
-    private static readonly List<int[]> s_chunks = [[.. Enumerable.Range(3, 60)], [.. Enumerable.Range(70, 60)]];
+    private static readonly List<int[]> s_chunks = [[.. Enumerable.Range(3, 60)], [.. Enumerable.Range(50, 60)]];
 
     private readonly TempFolder _folder = new();
 
@@ -41,7 +41,7 @@ public sealed class StaticRangeTests : IDisposable
                 foreach (string weight in input.Weights)
                 {
                     float scale = file.Weights.Find(weight)!.InputScale;
-                    Assert.InRange(scale * 127 / greatest, 0.999f, 1.001f);
+                    Assert.InRange(scale * 127 / greatest, 0.9999f, 1.0001f);
                     compared++;
                 }
             }
@@ -133,7 +133,7 @@ public sealed class StaticRangeTests : IDisposable
         Assert.Contains("stands outside of the layers", Assert.Throws<QuantizationException>(() => QuantizationPlan.Create(file, options)).Message, StringComparison.Ordinal);
 
         // A text of one token reaches one expert of a layer; where there is none at all the layer's input is missing.
-        ActivationStatistics zeros = Zeros();
+        using ActivationStatistics zeros = Zeros();
         PlannedTensor tensor = new(file.Weights.Find("blk.0.attn_q.weight")!, TensorTarget.Find("int8:row:static-mse")!, new RoundToNearest());
         foreach (ActivationStatistics? inputs in (ActivationStatistics?[])[null, zeros])
             Assert.Contains("no activations but zeros were seen", Assert.Throws<QuantizationException>(() => InputScales.Of(tensor, inputs, null)).Message, StringComparison.Ordinal);

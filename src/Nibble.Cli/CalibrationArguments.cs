@@ -139,10 +139,10 @@ internal sealed class CalibrationArguments
     /// <param name="cancellation">Looked at between layers.</param>
     public IReadOnlyList<RangeLoss> CheckRanges(ParseResult parsed, string path, IReadOnlyList<int[]> chunks, int threads, CancellationToken cancellation)
     {
-        // In float32, so that nothing but the ranges is seen.
+        // In float32, so that nothing but the ranges is seen, and where ranges are known.
         LoadOptions options = new()
         {
-            Device = parsed.GetValue(_device)!,
+            Device = parsed.GetValue(_device) == "reference" ? "reference" : "cpu",
             DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true },
             BatchTokens = chunks[0].Length,
             WrapBackend = backend => new RecordingBackend(backend),

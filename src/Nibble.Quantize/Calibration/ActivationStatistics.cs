@@ -25,7 +25,7 @@ public sealed unsafe class ActivationStatistics : IDisposable
     private readonly NativeBuffer? _hessian;
 
     internal ActivationStatistics(
-        IReadOnlyList<string> weights, int columns, long[] counts, float[] squareSums, float[] absSums, float[] lowest, float[] highest, NativeBuffer? hessian, AbsHistogram? histogram, ColumnHistograms? columnHistograms)
+        IReadOnlyList<string> weights, int columns, long[] counts, float[] squareSums, float[] absSums, float[] lowest, float[] highest, NativeBuffer? hessian, AbsHistogram? histogram, ColumnHistograms? columnHistograms = null)
     {
         Weights = weights;
         Columns = columns;

@@ -15,7 +15,7 @@ internal sealed class CalibrationArguments
 {
     private const double UsualHeldOut = 0.1;
 
-    private readonly Option<FileInfo?> _text = new("--text", "-f") { Description = "Calibration text, UTF-8, for methods that look at activations (gptq): what the model will be used for." };
+    private readonly Option<FileInfo?> _text = new("--text", "-f") { Description = "Calibration text, UTF-8: what the model will be used for. gptq, awq and smooth need it, --bpw and --size, and recipes made with one." };
     private readonly Option<int> _chunk = new("--chunk") { Description = "Ids of a chunk of the text; each is evaluated alone.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _chunks = new("--chunks") { Description = "Chunks at most, spread over the text; 0 for all.", DefaultValueFactory = _ => 256 };
     private readonly Option<double?> _heldOut = new("--held-out") { Description = "With --activations static: share of the chunks, up to 0.5, on which the ranges are checked and not found; 0.1 where nothing is named." };
@@ -54,6 +54,8 @@ internal sealed class CalibrationArguments
         FileInfo? text = parsed.GetValue(_text);
         if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
         if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
+        if (needs is null && ((Option[])[_chunk, _chunks, _device, _exact, _statistics]).FirstOrDefault(option => PlanArguments.IsGiven(parsed, option)) is { } unused)
+            throw new UsageException($"{unused.Name} is about methods that look at activations on a --text, and none is asked for; leave it out.");
         if (text is null) return null;
         CheckText(parsed);
         RecipeText used = new(Hash(text), parsed.GetValue(_chunk), parsed.GetValue(_chunks), isStatic ? parsed.GetValue(_heldOut) ?? UsualHeldOut : 0);
@@ -76,11 +78,12 @@ internal sealed class CalibrationArguments
         return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
 
-    /// <summary>Checks that the text exists where one is named.</summary>
+    /// <summary>Checks that the text exists where one is named, and that what is kept has a place.</summary>
     /// <exception cref="UsageException">It does not.</exception>
     public void CheckText(ParseResult parsed)
     {
-        if (parsed.GetValue(_text) is { Exists: false } text) throw new UsageException($"there is no file '{text.FullName}' (--text).");
+        NamedFiles.Input(parsed.GetValue(_text), "--text");
+        NamedFiles.Folder(parsed.GetValue(_statistics), "--statistics");
     }
 
     /// <summary>Checks that there is a text to see what errors cost on.</summary>
@@ -95,12 +98,12 @@ internal sealed class CalibrationArguments
     /// <summary>Loads the model and prepares to look at its activations.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="path">The model.</param>
-    /// <param name="needs">What methods need.</param>
+    /// <param name="plan">What methods look at activations for; its <see cref="QuantizationPlan.Needs"/> is not null.</param>
     /// <param name="cut">How the text is cut: what <see cref="Check"/> gave.</param>
     /// <param name="threads">Threads; 0 for one a core.</param>
     /// <param name="progress">Told of each chunk.</param>
     /// <param name="cancellation">Looked at between layers.</param>
-    public CalibrationRun Open(ParseResult parsed, string path, StatisticKinds needs, RecipeText cut, int threads, IProgress<CalibrationProgress> progress, CancellationToken cancellation)
+    public CalibrationRun Open(ParseResult parsed, string path, QuantizationPlan plan, RecipeText cut, int threads, IProgress<CalibrationProgress> progress, CancellationToken cancellation)
     {
         FileInfo textFile = parsed.GetValue(_text)!;
         string content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
@@ -118,7 +121,7 @@ internal sealed class CalibrationArguments
             Tokenizer tokenizer = model.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
             CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null, heldOutShare: ids.Length / chunkTokens < 2 ? 0 : cut.HeldOut).Spread(cut.Chunks);
-            CalibrationOptions calibration = new() { Kinds = needs, CacheFolder = parsed.GetValue(_statistics)?.FullName };
+            CalibrationOptions calibration = new() { Kinds = plan.Needs!.Value, IncludesOutput = plan.NeedsOutput, CacheFolder = parsed.GetValue(_statistics)?.FullName };
             WarnOfText(model, text, content, ids, calibration.KvFormat, cancellation);
             if ((long)text.Chunks.Count * chunkTokens < CalibrationText.FewSamples)
                 Terminal.Warning($"the text has {text.Chunks.Count * chunkTokens} ids; with fewer than {CalibrationText.FewSamples} a method learns what they are, not what the model does. Use a longer text.");

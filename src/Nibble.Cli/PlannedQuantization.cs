@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
+using System.Text;
 using Nibble.Core.Gguf;
 using Nibble.Llm.Models;
 using Nibble.Quantize.Calibration;
@@ -40,6 +41,7 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
         GradientOptions options = new() { Seed = seed, Threads = threads };
         GptqRounding gptq = new() { IsSorted = true, RefineRounds = RefineRounds, Threads = threads };
         using GgufFile file = GgufFile.Open(from);
+        budget.CheckLeast(file, what.Overrides(parsed));
         using Model model = calibration.Load(parsed, from, threads);
         (IReadOnlyList<int[]> chunks, int chunkTokens, int maxChunks) = calibration.Read(parsed, model, null, cancellation);
         string modelHash = CostSurvey.ModelHash(file), textHash = CostSurvey.TextHash(chunks);
@@ -80,7 +82,7 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
                 tensor.IsKept ? null : costs.Factors(tensor.Source.Name)))],
         };
         string recipePath = saved?.FullName ?? to + ".recipe.json";
-        File.WriteAllText(recipePath, recipe.ToJson());
+        OutputFile.Write(recipePath, stream => stream.Write(Encoding.UTF8.GetBytes(recipe.ToJson())));
         if (calibration.Statistics(parsed) is null) Directory.Delete(CostFolder(null), recursive: true);
         long overhead = result.FileBytes - mix.Bytes;
         return new PlanReport(file.FileBytes, result, recipe, recipePath, tensors, mix, [.. MixSolver.Curve(tensors).Select(one => (one.Bytes + overhead, one.Loss))], to, _watch.Elapsed);

@@ -14,6 +14,9 @@ internal sealed class QuantizeArguments
     private const int BestRefineRounds = 4, HqqGroup = 64;
     private const string Static = "static", UsualRange = "mse";
 
+    // Recipes of the largest models have a line of some 200 bytes for each of some 100 000 tensors.
+    private const long MostRecipeBytes = 64 << 20;
+
     private readonly Option<string?> _type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M." };
     private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), smooth (8 bits a row, or a tensor with --group tensor, after channels of large inputs were made smaller; needs --text), nf4, fp4, int8 (LLM.int8)." };
     private readonly Option<int?> _bits = new("--bits") { Description = "Bits of the integers of --method: 3, 4 (the default) or 8." };
@@ -59,7 +62,13 @@ internal sealed class QuantizeArguments
     }
 
     /// <summary>The recipe's file, or null.</summary>
-    public FileInfo? RecipeFile(ParseResult parsed) => parsed.GetValue(_recipe);
+    /// <exception cref="UsageException">It is not there, or too large for a recipe.</exception>
+    public FileInfo? RecipeFile(ParseResult parsed)
+    {
+        FileInfo? file = NamedFiles.Input(parsed.GetValue(_recipe), "--recipe");
+        if (file?.Length > MostRecipeBytes) throw new UsageException($"'{file.FullName}' (--recipe) has {file.Length} bytes, and a recipe at most {MostRecipeBytes}; name the JSON file that --save-recipe wrote.");
+        return file;
+    }
 
     /// <summary>The recipe that was given, or null.</summary>
     /// <param name="parsed">The command line.</param>
@@ -95,7 +104,7 @@ internal sealed class QuantizeArguments
             "hqq" => new HqqRounding(),
             _ => new RoundToNearest { IsBest = isBest },
         };
-        if (type is not null && method is not ("nf4" or "fp4" or "int8" or "smooth") && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or leave out --method.");
+        if (type is not null && method is not ("nf4" or "fp4" or "int8" or "smooth") && !rounding.Supports(type.Format)) throw new UsageException($"--method {method} cannot round into {type.Format} (--type {type}); leave out --type for integers with --bits and --group, or {(method == "gptq" ? "leave out --method" : "round to nearest without --method, or into most of GGUF's blocks by --method gptq")}.");
         return new PlanOptions
         {
             Type = type,

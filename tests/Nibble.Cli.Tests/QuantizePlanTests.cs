@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Nibble.Cli.Tests;
 
@@ -91,9 +93,35 @@ public sealed class QuantizePlanTests : IDisposable
     {
         Synth();
         Assert.Contains("--text", Cli.Run("quantize", Model, Output, "--bpw", "4.5").Error, StringComparison.Ordinal);
-        Cli.Result result = Cli.Run("quantize", Model, Output, "--size", "10000", "--text", Text, "--chunk", "64", "--chunks", "2");
-        Assert.Equal(1, result.ExitCode);
-        Assert.Contains("the smallest that can be made has", result.Error, StringComparison.Ordinal);
+        string[] common = ["--text", Text, "--chunk", "64", "--chunks", "2", "--tensor", "blk.1.attn_v=Q8_0"];
+        Match least = Refused("--size", "10");
+        (long bytes, string bits) = (long.Parse(least.Groups[1].Value, CultureInfo.InvariantCulture), least.Groups[2].Value);
+        Assert.Equal(least.Value, Refused("--bpw", "1.5").Value);
+        Assert.Equal(least.Value, Refused("--size", $"{bytes - 1}").Value);
+        Assert.Equal(bytes, JsonDocument.Parse(Cli.Run(["quantize", Model, Output, "--size", $"{bytes}", "--json", .. common]).Succeeded().Output).RootElement.GetProperty("bytes").GetInt64());
+        Cli.Run(["quantize", Model, Output, "--bpw", bits, .. common]).Succeeded();
+        Assert.Equal(bytes, new FileInfo(Output).Length);
+
+        // Before the text is even read.
+        Match Refused(string option, string value)
+        {
+            string noText = Path.Combine(_folder, "no-text");
+            File.WriteAllBytes(noText, [0xFF, 0xFE]);
+            Cli.Result result = Cli.Run("quantize", Model, Output, option, value, "--text", noText, "--tensor", "blk.1.attn_v=Q8_0");
+            Assert.Equal(1, result.ExitCode);
+            Assert.False(File.Exists(Output));
+            Match match = Regex.Match(result.Error, "the smallest that can be made has ([0-9]+) bytes, ([0-9.]+) bits a weight");
+            Assert.True(match.Success, result.Error);
+            return match;
+        }
+    }
+
+    [Fact]
+    public void A_pattern_that_no_tensor_has_is_refused_before_anything_is_measured()
+    {
+        Synth();
+        File.WriteAllBytes(Text, [0xFF]);
+        Assert.Contains("'attn_w' is found in the name of no tensor", Cli.Run("quantize", Model, Output, "--bpw", "4.5", "--text", Text, "--tensor", "attn_w=Q8_0").Error, StringComparison.Ordinal);
     }
 
     private void Synth(params string[] more)

@@ -129,8 +129,10 @@ public sealed class QuantizeTests : IDisposable
         string[] common = ["--text", text, "--chunk", "32", "--chunks", "6", "--statistics", statistics];
         Cli.Result result = Cli.Run(["quantize", Model, Output, "--json", .. common, .. options]).Succeeded();
         Assert.Contains("text: ", result.Error, StringComparison.Ordinal);
-        JsonElement tensor = JsonDocument.Parse(result.Output).RootElement.GetProperty("tensors").EnumerateArray().Single(one => one.GetProperty("name").GetString() == "blk.1.attn_q.weight");
-        Assert.Equal((target, method), (tensor.GetProperty("format").GetString(), tensor.GetProperty("method").GetString()));
+        Dictionary<string, JsonElement> tensors = JsonDocument.Parse(result.Output).RootElement.GetProperty("tensors").EnumerateArray().ToDictionary(one => one.GetProperty("name").GetString()!);
+        Assert.Equal((target, method), (tensors["blk.1.attn_q.weight"].GetProperty("format").GetString(), tensors["blk.1.attn_q.weight"].GetProperty("method").GetString()));
+        if (options.Contains("--type")) Assert.Equal((target, method), (tensors["output.weight"].GetProperty("format").GetString(), tensors["output.weight"].GetProperty("method").GetString()));
+        Assert.DoesNotContain("Rounded to nearest", result.Error, StringComparison.Ordinal);
         Assert.NotEmpty(Directory.GetFiles(statistics, "*.gguf", SearchOption.AllDirectories));
         Cli.Run(["quantize", Model, second, .. common, .. options]).Succeeded();
         Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(second));
@@ -244,6 +246,10 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("--search best is what", "--method", "awq", "--search", "best")]
     [InlineData("--text 'none.txt' would change nothing", "--type", "Q4_0", "--text", "none.txt")]
     [InlineData("there is no file", "--method", "gptq", "--group", "64", "--text", "none.txt")]
+    [InlineData("by --method gptq", "--method", "awq", "--type", "Q4_K_M")]
+    [InlineData("--chunk is about methods that look at activations", "--type", "Q4_0", "--chunk", "32")]
+    [InlineData("--exact is about methods that look at activations", "--method", "nf4", "--exact")]
+    [InlineData("(--save-recipe); make it first", "--type", "Q4_0", "--save-recipe", "no-folder/recipe.json")]
     [InlineData("'worst' not recognized", "--type", "Q4_0", "--search", "worst")]
     public void A_mistake_on_the_command_line_is_named_and_no_file_is_left(string message, params string[] options)
     {
@@ -252,6 +258,63 @@ public sealed class QuantizeTests : IDisposable
         Assert.Equal(2, result.ExitCode);
         Assert.Contains(message, result.Error, StringComparison.Ordinal);
         Assert.Equal([Model], Directory.GetFiles(_folder));
+    }
+
+    [Theory]
+    [InlineData("--recipe")]
+    [InlineData("--importance", "--type", "Q4_0")]
+    [InlineData("--text", "--method", "gptq", "--group", "64")]
+    [InlineData("--text", "--bpw", "4.5")]
+    public void A_file_that_is_missing_or_a_folder_or_garbage_is_named_with_its_option(string option, params string[] options)
+    {
+        Synth();
+        string missing = Path.Combine(_folder, "missing"), folder = Directory.CreateDirectory(Path.Combine(_folder, "folder")).FullName, garbage = Path.Combine(_folder, "garbage");
+        File.WriteAllBytes(garbage, [.. Enumerable.Range(0, 3000).Select(i => (byte)(i * 37 + 130))]);
+        Check(2, $"there is no file '{missing}' ({option})", missing);
+        Check(2, $"'{folder}' ({option}) is a folder; name a file", folder);
+        Check(null, "garbage", garbage);
+
+        void Check(int? exitCode, string message, string file)
+        {
+            Cli.Result result = Cli.Run(["quantize", Model, Output, option, file, .. options]);
+            Assert.Equal(exitCode ?? result.ExitCode, result.ExitCode);
+            Assert.InRange(result.ExitCode, 1, 2);
+            Assert.Contains(message, result.Error, StringComparison.Ordinal);
+            Assert.Equal(["folder", "garbage", "model.gguf"], Directory.GetFileSystemEntries(_folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        }
+    }
+
+    [Theory]
+    [InlineData("importance", "--out")]
+    [InlineData("evaluate")]
+    public void Texts_and_outputs_of_other_commands_are_checked_before_anything_is_loaded(string command, string? output = null)
+    {
+        Synth();
+        string missing = Path.Combine(_folder, "missing"), text = Path.Combine(_folder, "text.txt");
+        File.WriteAllText(text, "text");
+        string[] written = output is null ? [] : [output, Output];
+        Fails($"there is no file '{missing}' (--text)", ["--text", missing, .. written]);
+        Fails($"'{_folder}' (--text) is a folder", ["--text", _folder, .. written]);
+        File.WriteAllBytes(text, [0xC3, 0x28]);
+        Fails("is not UTF-8 text", ["--text", text, .. written]);
+        if (output is not null)
+        {
+            Fails($"there is no folder '{missing}'", "--text", text, output, Path.Combine(missing, "out"));
+            Fails($"'{_folder}' ({output}) is a folder", "--text", text, output, _folder);
+        }
+        else
+        {
+            File.WriteAllText(text, "text");
+            Fails("missing", "--text", text, "--baseline", missing);
+        }
+
+        void Fails(string message, params string[] options)
+        {
+            Cli.Result result = Cli.Run([command, Model, .. options]);
+            Assert.InRange(result.ExitCode, 1, 2);
+            Assert.Contains(message, result.Error, StringComparison.Ordinal);
+            Assert.False(File.Exists(Output));
+        }
     }
 
     [Fact]

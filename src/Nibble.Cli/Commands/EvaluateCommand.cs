@@ -28,7 +28,8 @@ internal static class EvaluateCommand
             List<Gate> bounds = [.. (parsed.GetValue(gates) ?? []).Select(ParseGate)];
             if (parsed.GetValue(baseline) is null && bounds.Find(gate => gate.NeedsBaseline) is { } lacking)
                 throw new UsageException($"gate {lacking} compares with another model; name it with --baseline.");
-            string content = Utf8Text.Read(File.ReadAllBytes(parsed.GetValue(text)!.FullName), parsed.GetValue(text)!.FullName).TrimStart('\uFEFF');
+            FileInfo textFile = NamedFiles.Input(parsed.GetValue(text), "--text")!;
+            string content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
             using Interruption interruption = new();
             using Model loaded = model.Load(parsed);
             Evaluation result = Run(parsed, model, loaded, parsed.GetValue(baseline), content, parsed.GetValue(chunk), interruption.Token);

@@ -20,8 +20,7 @@ internal static class ImportCommand
         Command command = new("import", "Turn a Hugging Face folder into a GGUF file.") { folder, output, name, json };
         command.SetAction((parsed, _) =>
         {
-            string path = parsed.GetValue(output)!.FullName;
-            if (Directory.Exists(path)) throw new UsageException($"'{path}' is a folder; name a file.");
+            string path = NamedFiles.Output(parsed.GetValue(output), "<out>")!.FullName;
             using Interruption interruption = new();
             using ModelImport import = ModelImport.Open(parsed.GetValue(folder)!.FullName, parsed.GetValue(name));
             Terminal.Progress($"Writing {Path.GetFileName(path)}", report =>

@@ -25,8 +25,9 @@ internal static class ImportanceCommand
         model.AddTo(command);
         command.SetAction((parsed, _) =>
         {
-            FileInfo textFile = parsed.GetValue(text)!;
-            string path = parsed.GetValue(output)!.FullName, content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
+            FileInfo textFile = NamedFiles.Input(parsed.GetValue(text), "--text")!;
+            if (model.Context(parsed) is not null) throw new UsageException("each chunk is evaluated alone, in a context of its own ids; leave out --context, and use --chunk.");
+            string path = NamedFiles.Output(parsed.GetValue(output), "--out")!.FullName, content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
             using Interruption interruption = new();
             using Model loaded = model.Load(parsed, wrapBackend: backend => new RecordingBackend(backend));
             if (loaded.Language.File.PartPaths.Contains(path)) throw new UsageException($"--out names the model itself, '{path}'; name another file.");

@@ -36,24 +36,23 @@ internal static class QuantizeCommand
         command.Add(json);
         command.SetAction((parsed, _) =>
         {
-            string from = parsed.GetValue(input)!.FullName, to = parsed.GetValue(output)!.FullName;
-            if (Directory.Exists(to)) throw new UsageException($"'{to}' is a folder; name a file.");
-            if (Path.GetDirectoryName(to) is { Length: > 0 } folder && !Directory.Exists(folder)) throw new UsageException($"there is no folder '{folder}'; make it first.");
+            string from = NamedFiles.Input(parsed.GetValue(input), "<in>")!.FullName, to = NamedFiles.Output(parsed.GetValue(output), "<out>")!.FullName;
             if (string.Equals(from, to, StringComparison.Ordinal)) throw new UsageException($"'{to}' is the file that is read; name another to write.");
-            FileInfo? matrix = parsed.GetValue(importance);
+            FileInfo? matrix = NamedFiles.Input(parsed.GetValue(importance), "--importance"), save = NamedFiles.Output(parsed.GetValue(saved), "--save-recipe");
+            if (save is not null && save.FullName is var name && (name == from || name == to)) throw new UsageException($"'{name}' (--save-recipe) is the model that is {(name == from ? "read" : "written")}; name another file.");
             FileInfo? recipeFile = what.RecipeFile(parsed);
             if (plans.IsAsked(parsed, recipeFile))
             {
                 SizeBudget? budget = plans.Budget(parsed, recipeFile);
                 what.CheckPlanned(parsed, budget is null);
                 if (matrix is not null) throw new UsageException("--importance is what columns meet on a text; --bpw, --size and --recipe see more of that themselves. Leave it out.");
-                if (budget is null && parsed.GetValue(saved) is not null) throw new UsageException("--save-recipe would write down what --recipe says already; leave it out.");
+                if (budget is null && save is not null) throw new UsageException("--save-recipe would write down what --recipe says already; leave it out.");
                 calibration.CheckPlanned(parsed);
                 using Interruption stop = new();
                 PlannedQuantization planned = new(from, to, parsed.GetValue(threads), stop.Token);
                 (PlanReport report, bool isSame) = budget is null
                     ? planned.Run(parsed, recipeFile!, calibration)
-                    : (planned.Run(parsed, budget, plans.Seed(parsed), plans.Sensitivity(parsed), calibration, what, parsed.GetValue(saved)), true);
+                    : (planned.Run(parsed, budget, plans.Seed(parsed), plans.Sensitivity(parsed), calibration, what, save), true);
                 if (parsed.GetValue(json)) report.WriteJson();
                 else report.WriteTables();
                 if (!isSame) Terminal.Error($"the file's bytes are not those that the recipe was written for: another version of Nibble, or a processor with other float arithmetic. '{to}' is whole and as good.");
@@ -79,7 +78,7 @@ internal static class QuantizeCommand
             if (plan.Type is null) NoteKept(plan);
             Stopwatch watch = Stopwatch.StartNew();
             Reporter reporter = new(watch, plan.Needs is not null);
-            CalibrationRun? run = plan.Needs is { } needs ? calibration.Open(parsed, from, needs, cut!, parsed.GetValue(threads), reporter, interruption.Token) : null;
+            CalibrationRun? run = plan.Needs is not null ? calibration.Open(parsed, from, plan, cut!, parsed.GetValue(threads), reporter, interruption.Token) : null;
             QuantizationResult result;
             using (run)
             {
@@ -95,7 +94,7 @@ internal static class QuantizeCommand
             if (ranges.Count > 0) NoteRanges(ranges, run!.HeldOut.Count);
             if (result.Nearest.Count > 0) Terminal.Note($"Rounded to nearest, since the text never reached them: {string.Join(", ", result.Nearest)}.");
             if (result.Unweighted.Count > 0) Terminal.Note($"Without importances, since the matrix has none for them: {string.Join(", ", result.Unweighted)}.");
-            if (parsed.GetValue(saved) is { } save) OutputFile.Write(save.FullName, QuantizationRecipe.Of(plan, cut, matrixHash).Write);
+            if (save is not null) OutputFile.Write(save.FullName, QuantizationRecipe.Of(plan, cut, matrixHash).Write);
             if (parsed.GetValue(json)) WriteJson(file, result, ranges, to, watch.Elapsed);
             else WriteTable(file, result, to, watch.Elapsed);
             return Task.FromResult(0);
@@ -142,7 +141,7 @@ internal static class QuantizeCommand
     private static void NoteKept(QuantizationPlan plan)
     {
         string[] kept = [.. plan.Tensors.Where(tensor => tensor.IsKept && tensor.Source.Name is "token_embd.weight" or "output.weight").Select(tensor => $"{tensor.Source.Name} ({tensor.Source.Format})")];
-        if (kept.Length > 0) Terminal.Note($"As they are: {string.Join(", ", kept)}, since a method is for linear layers; --tensor token_embd=Q8_0 makes an embedding smaller.");
+        if (kept.Length > 0) Terminal.Note($"As they are: {string.Join(", ", kept)}, since they stand outside of the layers; --tensor token_embd=Q8_0 and --tensor output=Q6_K make them smaller.");
     }
 
     private static void NoteRanges(IReadOnlyList<RangeLoss> ranges, int chunks)

@@ -58,6 +58,14 @@ internal sealed class GgufOutput(Stream inner) : Stream
             Write(zeros[..(int)Math.Min(rest, zeros.Length)]);
     }
 
+    /// <summary>Goes on at another place, which only a stream that can seek has.</summary>
+    public void MoveTo(long position)
+    {
+        Empty();
+        inner.Seek(position - _written, SeekOrigin.Current);
+        _written = position;
+    }
+
     /// <summary>From here to <see cref="EndTensor"/> exactly so many bytes have to be written.</summary>
     public void BeginTensor(string name, long bytes)
     {

@@ -17,7 +17,7 @@ public sealed class GgufWriter
     private readonly List<PendingTensor> _tensors = [];
     private readonly HashSet<string> _tensorNames = new(StringComparer.Ordinal);
 
-    private sealed record PendingTensor(string Name, BlockFormat Format, ImmutableArray<long> Dimensions, long ByteLength, Action<Stream> WriteData);
+    private sealed record PendingTensor(string Name, BlockFormat Format, ImmutableArray<long> Dimensions, long ByteLength, Action<Stream> WriteData, int Turn);
 
     /// <summary>Starts an empty file.</summary>
     /// <param name="version">2 or 3; both have one layout.</param>
@@ -122,9 +122,10 @@ public sealed class GgufWriter
     /// <param name="format">How the values are stored.</param>
     /// <param name="dimensions">One to four; the first is the contiguous one and a multiple of the format's block.</param>
     /// <param name="writeData">Called once per written file; writes all rows, without gaps, to the stream that it is given, whose position is the place in the file.</param>
+    /// <param name="turn">Tensors of a lower turn are asked for first, wherever they stand in the file; with more than one turn the file can only be written to a stream that can seek.</param>
     /// <returns>This writer.</returns>
     /// <exception cref="ArgumentException">The tensor cannot stand in a file.</exception>
-    public GgufWriter AddTensor(string name, BlockFormat format, ReadOnlySpan<long> dimensions, Action<Stream> writeData)
+    public GgufWriter AddTensor(string name, BlockFormat format, ReadOnlySpan<long> dimensions, Action<Stream> writeData, int turn = 0)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         ArgumentNullException.ThrowIfNull(format);
@@ -135,7 +136,7 @@ public sealed class GgufWriter
         if (_tensors.Count == GgufLimits.MaxTensors) throw new ArgumentException($"The file has {_tensors.Count} tensors; no more are allowed.", nameof(name));
         long byteLength = CheckedByteLength(name, format, dimensions);
         if (!_tensorNames.Add(name)) throw new ArgumentException($"There are two tensors named '{name}'.", nameof(name));
-        _tensors.Add(new PendingTensor(name, format, [.. dimensions], byteLength, writeData));
+        _tensors.Add(new PendingTensor(name, format, [.. dimensions], byteLength, writeData, turn));
         return this;
     }
 
@@ -159,24 +160,29 @@ public sealed class GgufWriter
         }
     }
 
-    /// <summary>Writes the file to a stream, which need not seek and stays open.</summary>
+    /// <summary>Writes the file to a stream, which need not seek where all tensors have one turn, and stays open. Behind the call it stands at the file's end.</summary>
     /// <param name="stream">Where to.</param>
+    /// <exception cref="ArgumentException">Tensors have several turns, and the stream cannot seek.</exception>
     /// <exception cref="InvalidOperationException">A tensor's data had another length than its format and dimensions give.</exception>
     public void Write(Stream stream)
     {
         ArgumentNullException.ThrowIfNull(stream);
+        if (!stream.CanSeek && _tensors.Any(tensor => tensor.Turn != _tensors[0].Turn)) throw new ArgumentException("Tensors are asked for in another order than they stand in the file, and the stream cannot seek.", nameof(stream));
         GgufOutput output = new(stream);
         WriteHead(output);
-        for (int i = 0; i < _tensors.Count; i++)
+        long[] places = Places(output.Position);
+        if (_tensors.Count > 0 || PadEnd) output.Pad(Alignment);
+        foreach (int i in Enumerable.Range(0, _tensors.Count).OrderBy(i => _tensors[i].Turn))
         {
             PendingTensor tensor = _tensors[i];
-            output.Pad(Alignment);
+            if (output.Position != places[i]) output.MoveTo(places[i]);
             output.BeginTensor(tensor.Name, tensor.ByteLength);
             tensor.WriteData(output);
             output.EndTensor();
+            if (i + 1 < _tensors.Count || PadEnd) output.Pad(Alignment);
         }
 
-        if (PadEnd) output.Pad(Alignment);
+        if (output.Position != places[^1]) output.MoveTo(places[^1]);
         output.Flush();
     }
 
@@ -187,11 +193,23 @@ public sealed class GgufWriter
         {
             using GgufOutput output = new(Stream.Null);
             WriteHead(output);
-            long bytes = output.Position;
-            foreach (PendingTensor tensor in _tensors)
-                bytes = checked(GgufLimits.Pad(bytes, Alignment) + tensor.ByteLength);
-            return PadEnd ? GgufLimits.Pad(bytes, Alignment) : bytes;
+            return Places(output.Position)[^1];
         }
+    }
+
+    // Where each tensor begins, and where the file ends.
+    private long[] Places(long headBytes)
+    {
+        long[] places = new long[_tensors.Count + 1];
+        long end = headBytes;
+        for (int i = 0; i < _tensors.Count; i++)
+        {
+            places[i] = GgufLimits.Pad(end, Alignment);
+            end = checked(places[i] + _tensors[i].ByteLength);
+        }
+
+        places[^1] = PadEnd ? GgufLimits.Pad(end, Alignment) : end;
+        return places;
     }
 
     private void WriteHead(GgufOutput output)

@@ -55,6 +55,9 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Positions that the model was trained for.</summary>
     public int ContextLength { get; }
 
+    /// <summary>Layers.</summary>
+    public int LayerCount => Decoder.Layers.Length;
+
     /// <summary>Logits of a position.</summary>
     public int VocabularySize => Decoder.Output.Weight.Rows;
 

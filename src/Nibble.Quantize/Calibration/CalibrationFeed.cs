@@ -42,6 +42,9 @@ public sealed class CalibrationFeed : IStatisticsSource
     public string Identity => _identity.Value;
 
     /// <inheritdoc/>
+    public int LayerCount => _model.LayerCount;
+
+    /// <inheritdoc/>
     public LayerStatistics? Layer(int layer, CancellationToken cancellation)
     {
         if (layer < 0) return null;

@@ -14,7 +14,7 @@ public sealed record CalibrationOptions
     /// <summary>Format of keys and values while the model runs.</summary>
     public BlockFormat KvFormat { get; init; } = BlockFormats.F32;
 
-    /// <summary>Whether the output matrix behind the layers is calibrated too, which costs its products for all tokens.</summary>
+    /// <summary>Whether the output matrix behind the layers is calibrated too.</summary>
     public bool IncludesOutput { get; init; }
 
     /// <summary>
@@ -63,7 +63,7 @@ public static class Calibrator
         List<(int First, int End)> groups = Groups(model, stream, options);
         using StateStore? states = groups.Count > 1 || options.IncludesOutput ? new StateStore(chunks.Select(chunk => chunk.Length * stream.Width), options.MemoryBytes) : null;
         using StatisticsCollector collector = new(options.Kinds, stream.LayerCount, () => model.Backend.AvailableBytes);
-        Pass pass = new(stream, recorder, collector, chunks, states, progress, cancellation);
+        Pass pass = new(stream, recorder, collector, chunks, states, stream.LayerCount + (options.IncludesOutput ? 1 : 0), progress, cancellation);
         foreach ((int first, int end) in groups)
         {
             if (end <= options.FirstLayer) continue;
@@ -126,7 +126,7 @@ public static class Calibrator
 
     /// <summary>The way of all chunks through the layers.</summary>
     private sealed class Pass(
-        LayerStream stream, RecordingBackend recorder, StatisticsCollector collector, IReadOnlyList<int[]> chunks, StateStore? states, IProgress<CalibrationProgress>? progress, CancellationToken cancellation)
+        LayerStream stream, RecordingBackend recorder, StatisticsCollector collector, IReadOnlyList<int[]> chunks, StateStore? states, int steps, IProgress<CalibrationProgress>? progress, CancellationToken cancellation)
     {
         private readonly float[] _values = new float[chunks.Max(chunk => chunk.Length) * stream.Width];
 
@@ -152,13 +152,13 @@ public static class Calibrator
                 }
 
                 states?.Write(c, values);
-                progress?.Report(new CalibrationProgress((first + ((c + 1.0) / chunks.Count * (end - first))) / stream.LayerCount, first));
+                progress?.Report(new CalibrationProgress((first + ((c + 1.0) / chunks.Count * (end - first))) / steps, first));
             }
 
             _reached = end;
         }
 
-        /// <summary>Runs the output matrix on what the last layer gave.</summary>
+        /// <summary>Shows the collector what the output matrix is multiplied with: what the last layer gave, behind the last norm.</summary>
         public void RunOutput()
         {
             collector.IsOutside = true;
@@ -169,15 +169,15 @@ public static class Calibrator
                 if (_reached < stream.LayerCount) stream.Run(_reached, stream.LayerCount, chunks[c], values, cancellation);
                 try
                 {
-                    recorder.Observer = collector;
+                    (recorder.Observer, recorder.SkipsProducts) = (collector, true);
                     stream.RunOutput(values, null, cancellation);
                 }
                 finally
                 {
-                    recorder.Observer = null;
+                    (recorder.Observer, recorder.SkipsProducts) = (null, false);
                 }
 
-                progress?.Report(new CalibrationProgress((c + 1.0) / chunks.Count, stream.LayerCount));
+                progress?.Report(new CalibrationProgress((stream.LayerCount + ((c + 1.0) / chunks.Count)) / steps, stream.LayerCount));
             }
         }
     }

@@ -29,6 +29,9 @@ public sealed class RecordingBackend(Backend inner) : Backend
     /// <summary>What is computed with in the place of the weight of its name; null for nothing.</summary>
     public WeightSubstitute? Substitute { get; set; }
 
+    /// <summary>Whether a single matrix's products are left out, since nobody reads them: what stands in their place is anything.</summary>
+    internal bool SkipsProducts { get; set; }
+
     /// <inheritdoc/>
     public override string Name => inner.Name;
 
@@ -78,7 +81,7 @@ public sealed class RecordingBackend(Backend inner) : Backend
     /// <inheritdoc/>
     public override void MatMul(Tensor x, Weight weight, Tensor y)
     {
-        inner.MatMul(x, Used(weight), y);
+        if (!SkipsProducts) inner.MatMul(x, Used(weight), y);
         Observer?.Observe(MemoryMarshal.CreateReadOnlySpan(ref weight, 1), Rows(x), x.Rows);
     }
 

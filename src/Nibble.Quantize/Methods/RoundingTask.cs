@@ -52,19 +52,37 @@ public sealed class RoundingTask
         IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null, float[]? inputDivisors = null)
     {
         ArgumentNullException.ThrowIfNull(source);
+        return Of(source, matrix, 0, source.Rows, target, encoding, statistics, importance, inputDivisors);
+    }
+
+    /// <summary>The task of some rows of a tensor's matrix.</summary>
+    /// <param name="source">The tensor.</param>
+    /// <param name="matrix">Which of its matrices.</param>
+    /// <param name="firstRow">The first row of the matrix.</param>
+    /// <param name="rows">How many.</param>
+    /// <param name="target">What it becomes.</param>
+    /// <param name="encoding">The tensor's description, or null to have <see cref="EncodingTarget.Describe"/> make it where there is to be one.</param>
+    /// <param name="statistics">What the tensor is multiplied with, or null.</param>
+    /// <param name="importance">[columns] or [matrices x columns] E[x²], or null.</param>
+    /// <param name="inputDivisors">[columns] what the inputs are divided by, or null.</param>
+    public static RoundingTask Of(
+        IWeightSource source, int matrix, int firstRow, int rows, TensorTarget target, TensorEncoding? encoding, ActivationStatistics? statistics, float[]? importance, float[]? inputDivisors)
+    {
+        ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
         if (importance is not null && importance.Length != source.Columns && importance.Length != (long)source.Matrices * source.Columns)
             throw new ArgumentException($"{importance.Length} importances were given for '{source.Name}'; {source.Columns} columns and {source.Matrices} matrices need {source.Columns} or {(long)source.Matrices * source.Columns}.", nameof(importance));
         if (inputDivisors is not null && inputDivisors.Length != source.Columns)
             throw new ArgumentException($"{inputDivisors.Length} divisors were given for the {source.Columns} columns of '{source.Name}'.", nameof(inputDivisors));
+        TensorEncoding? description = encoding ?? (target as EncodingTarget)?.Describe(source);
         return new RoundingTask
         {
             Name = source.Name,
-            Weights = Values(source, matrix),
-            Rows = source.Rows,
+            Weights = Values(source, matrix, firstRow, rows),
+            Rows = rows,
             Columns = source.Columns,
             Target = target,
-            Encoding = encoding ?? (target as EncodingTarget)?.Describe(source),
+            Encoding = description is null || rows == source.Rows ? description : description with { Rows = rows },
             Matrix = matrix,
             Statistics = statistics,
             InputDivisors = inputDivisors,
@@ -80,8 +98,10 @@ public sealed class RoundingTask
     public static float[] Values(IWeightSource source, int matrix)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return FloatMatrix.Read(source, (long)matrix * source.Rows, source.Rows);
+        return Values(source, matrix, 0, source.Rows);
     }
+
+    private static float[] Values(IWeightSource source, int matrix, int firstRow, int rows) => FloatMatrix.Read(source, ((long)matrix * source.Rows) + firstRow, rows);
 }
 
 /// <summary>A matrix in its target's bytes: blocks, or the parts of an encoding.</summary>

@@ -1,4 +1,10 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
+using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
+using Nibble.Quantize.Methods;
+using Nibble.Quantize.Quantization;
 
 namespace Nibble.Quantize.Planning;
 
@@ -49,6 +55,32 @@ public sealed record SizeBudget(long? Bytes, double? BitsPerWeight)
     /// <param name="overhead">Bytes of everything else: for a file's size its other tensors, metadata and names, for bits its other tensors.</param>
     /// <param name="values">Values of all tensors.</param>
     public long TensorBytes(long overhead, long values) => (Bytes ?? (long)Math.Floor(BitsPerWeight!.Value * values / 8)) - overhead;
+
+    /// <summary>Refuses what no mix of a model can keep, before anything is measured.</summary>
+    /// <param name="file">The model.</param>
+    /// <param name="overrides">Targets of tensors whose name a pattern is found in; the first that is found counts.</param>
+    /// <exception cref="QuantizationException">The smallest file is larger, which the message tells in bytes and bits; or a pattern is found in no name.</exception>
+    public void CheckLeast(GgufFile file, IReadOnlyList<(Regex Pattern, TensorTarget Target)> overrides)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        ArgumentNullException.ThrowIfNull(overrides);
+        // It refuses patterns of nothing, and targets that do not fit.
+        QuantizationPlan named = QuantizationPlan.Create(file, new PlanOptions { Type = FileType.Find(BlockFormats.Q8_0.Name), IsPure = true, Overrides = overrides });
+        QuantizationPlan least = QuantizationPlan.Of(null, named.Tensors.Select(tensor => tensor with { Target = Least(tensor.Source) }));
+        long bytes = new ModelQuantizer(file, least, null, null).FileBytes;
+        double bits = 8.0 * least.Tensors.Sum(tensor => (tensor.ByteLength + file.Alignment - 1) / file.Alignment * file.Alignment) / least.ValueCount;
+        if (Bytes is { } most ? most >= bytes : BitsPerWeight >= bits) return;
+        throw new QuantizationException(string.Create(
+            CultureInfo.InvariantCulture, $"{(Bytes is null ? string.Empty : "a file of at most ")}{this} {(Bytes is null ? "were" : "was")} asked for; the smallest that can be made has {bytes} bytes, {Math.Ceiling(1000 * bits) / 1000:F3} bits a weight. Ask for more."));
+
+        TensorTarget Least(IWeightSource tensor)
+        {
+            if (!TensorNames.IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1)) return QuantizationPlan.Kept(tensor);
+            foreach ((Regex pattern, TensorTarget target) in overrides)
+                if (pattern.IsMatch(tensor.Name)) return target;
+            return MixPlanner.Formats(tensor).MinBy(format => format.RowBytes(tensor.Columns)) ?? QuantizationPlan.Kept(tensor);
+        }
+    }
 
     /// <inheritdoc/>
     public override string ToString() =>

@@ -22,7 +22,7 @@ public readonly record struct QuantizationProgress(double Share, string Tensor);
 public sealed record QuantizationResult(QuantizationPlan Plan, int Resumed, IReadOnlyList<string> Unweighted, IReadOnlyList<string> Nearest, long FileBytes);
 
 /// <summary>
-/// Writes a model by a plan, tensor by tensor in the order of layers, so that a method's statistics are needed for one layer at a time. What is written lies in <c>OUT.partial</c> with a journal, <c>OUT.partial.json</c>, until all is there; a run that was stopped is
+/// Writes a model by a plan, tensor by tensor in the order of layers, so that a method's statistics are needed for one layer at a time; an output matrix that needs some, too, is made last, wherever it stands in the file. What is written lies in <c>OUT.partial</c> with a journal, <c>OUT.partial.json</c>, until all is there; a run that was stopped is
 /// taken up by the next one of the same job, and ends in the same bytes.
 /// </summary>
 public sealed class ModelQuantizer
@@ -56,6 +56,9 @@ public sealed class ModelQuantizer
     /// <summary>Threads; 0 for one a core.</summary>
     public int Threads { get; init; }
 
+    /// <summary>See <see cref="TensorMaker.SliceValues"/>.</summary>
+    internal int SliceValues { get; init; } = TensorMaker.UsualSliceValues;
+
     /// <summary>Where methods get the statistics of layers from; null where <see cref="QuantizationPlan.Needs"/> is. It stays open.</summary>
     public IStatisticsSource? Statistics { get; init; }
 
@@ -76,7 +79,7 @@ public sealed class ModelQuantizer
         Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
         foreach (PlannedTensor tensor in _plan.Tensors)
             if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
-        TensorMaker maker = new(_file, _plan, Threads, _importance, Statistics);
+        TensorMaker maker = new(_file, _plan, Threads, _importance, Statistics) { SliceValues = SliceValues };
         string partial = path + ".partial", journalPath = partial + ".json";
         int resumed;
         long bytes;
@@ -243,7 +246,7 @@ public sealed class ModelQuantizer
                 if (_isResumed) Resumed++;
                 _done += tensor.ValueCount;
                 Told(0);
-            });
+            }, tensor.IsBehindLayers ? 1 : 0);
 
             void Told(long rows) => progress?.Report(new((_done + (rows * tensor.Source.Columns)) / _values, tensor.Source.Name));
         }

@@ -12,7 +12,7 @@ public sealed record PlanOptions
     /// <summary>What the linear layers become where there is no type; embedding and output stay as they are.</summary>
     public TensorTarget? Target { get; init; }
 
-    /// <summary>How the linear layers are rounded. What it does not make, and what stands outside of the layers, is rounded to nearest.</summary>
+    /// <summary>How the linear layers and the output matrix are rounded. What it does not make, and what else stands outside of the layers, is rounded to nearest.</summary>
     public RoundingMethod Method { get; init; } = new RoundToNearest();
 
     /// <summary>What is done to the layers' floats before they are rounded, or null.</summary>

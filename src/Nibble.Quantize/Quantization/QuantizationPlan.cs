@@ -70,6 +70,9 @@ public sealed class QuantizationPlan
         }
     }
 
+    /// <summary>Whether statistics of the output matrix's inputs are among <see cref="Needs"/> (<see cref="CalibrationOptions.IncludesOutput"/>).</summary>
+    public bool NeedsOutput => Tensors.Any(tensor => tensor.IsBehindLayers);
+
     /// <summary>Chooses formats by llama-quantize's rules (llama.cpp v0.5.0), rounded to nearest.</summary>
     /// <inheritdoc cref="Create(GgufFile, PlanOptions)" path="/exception"/>
     /// <param name="file">The model.</param>
@@ -110,7 +113,8 @@ public sealed class QuantizationPlan
                 : isLinear ? options.Target ?? throw new ArgumentException("There is neither a type nor a target.", nameof(options))
                 : Kept(tensor);
             TensorTarget target = Fitting(tensor, wanted);
-            planned.Add(new PlannedTensor(tensor, target, isLinear && options.Method.Supports(target) ? options.Method : nearest.Supports(target) ? nearest : s_fractions) { Wanted = wanted });
+            bool isByMethod = isLinear || TensorNames.Role(tensor.Name) == TensorRole.Output;
+            planned.Add(new PlannedTensor(tensor, target, isByMethod && options.Method.Supports(target) ? options.Method : nearest.Supports(target) ? nearest : s_fractions) { Wanted = wanted });
         }
 
         int unused = Array.IndexOf(isUsed, false);

@@ -63,6 +63,7 @@ public sealed record QuantizationRecipe
     /// <exception cref="QuantizationException">It is none, or one of another version; the message names the field, its value and what was expected.</exception>
     public static QuantizationRecipe Read(string path)
     {
+        if (!File.Exists(path)) throw new QuantizationException($"there is no recipe '{path}'.");
         try
         {
             JsonFields fields = JsonFields.Read(path);

@@ -18,6 +18,12 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
     // Output that is made before it is written, and what a thread takes of it at a time.
     private const int SlabBytes = 16 << 20, PartBytes = 1 << 16;
 
+    /// <summary>What <see cref="SliceValues"/> is: 256 MiB in float32.</summary>
+    public const int UsualSliceValues = 1 << 26;
+
+    // Rows of a slice are a multiple of this, so that codes end with a byte.
+    private const int SliceRows = 16;
+
     private static readonly RoundToNearest s_nearest = new();
 
     private readonly List<string> _nearest = [];
@@ -25,6 +31,9 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
     // The layer that was transformed last.
     private int _layer = -1;
     private LayerChange? _change;
+
+    /// <summary>Values of a matrix that are held in float32 at a time where its rows do not depend on one another; at least 16 rows.</summary>
+    public int SliceValues { get; init; } = UsualSliceValues;
 
     /// <summary>Tensors that were rounded to nearest since no activations of theirs were seen.</summary>
     public IReadOnlyList<string> Nearest => _nearest;
@@ -81,16 +90,18 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
         IWeightSource source = Changed(tensor.Source, cancellation);
         float[]? divisors = source == tensor.Source ? null : _change!.InputDivisors.GetValueOrDefault(source.Name);
         bool isStatic = encoding is { HasInputScale: true };
-        ActivationStatistics? seen = tensor.Method.Needs is null && !isStatic ? null : statistics?.Layer(TensorNames.Layer(tensor.Source.Name), cancellation)?.Find(tensor.Source.Name);
+        ActivationStatistics? seen = tensor.Method.Needs is null && !isStatic ? null : Inputs(tensor, cancellation)?.Find(tensor.Source.Name);
         ActivationStatistics? inputs = tensor.Method.Needs is null ? null : seen;
         float[]? means = importance?.Means(tensor.Source);
         List<RoundedMatrix> made = [];
-        for (int matrix = 0; matrix < tensor.Source.Matrices; matrix++)
+        int step = SliceOf(tensor), slices = (source.Rows + step - 1) / step;
+        for (int i = 0; i < source.Matrices * slices; i++)
         {
             cancellation.ThrowIfCancellationRequested();
-            RoundingTask task = RoundingTask.Of(source, matrix, tensor.Target, encoding, inputs, means, divisors);
+            int matrix = i / slices, first = i % slices * step;
+            RoundingTask task = RoundingTask.Of(source, matrix, first, Math.Min(step, source.Rows - first), tensor.Target, encoding, inputs, means, divisors);
             float[] largest = new float[task.Rows];
-            long firstRow = (long)matrix * task.Rows;
+            long firstRow = ((long)matrix * source.Rows) + first;
             Unwrapped(() => Parallel.For(0, task.Rows, row => largest[row] = ValueCheck.Input(task.Name, firstRow + row, task.Weights.AsSpan(row * task.Columns, task.Columns))));
             RoundedMatrix rounded = Round(tensor, task, cancellation);
             CheckOutput(rounded, task, largest, firstRow);
@@ -103,6 +114,21 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
         return parts;
     }
 
+    // Nothing is seen of what stands before the layers, nor of layers that only drafts of tokens run.
+    private LayerStatistics? Inputs(PlannedTensor tensor, CancellationToken cancellation)
+    {
+        if (statistics is null) return null;
+        int layer = TensorNames.Layer(tensor.Source.Name);
+        return tensor.IsBehindLayers ? statistics.Layer(statistics.LayerCount, cancellation) : layer >= 0 && layer < statistics.LayerCount ? statistics.Layer(layer, cancellation) : null;
+    }
+
+    // Rows that are rounded together: all of them where a scale or an order is for the whole matrix.
+    private int SliceOf(PlannedTensor tensor)
+    {
+        bool isWhole = tensor.Target is not (BlockTarget or GroupTarget { IsWhole: false }) || tensor.Method is not (RoundToNearest or GptqRounding or AwqRounding);
+        return isWhole ? Math.Max(1, tensor.Source.Rows) : Math.Max(1, SliceValues / tensor.Source.Columns / SliceRows) * SliceRows;
+    }
+
     // The tensor as the plan's transform leaves it.
     private IWeightSource Changed(IWeightSource source, CancellationToken cancellation)
     {
@@ -112,7 +138,7 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
         {
             _change = null;
             IEnumerable<PlannedTensor> tensors = plan.Tensors.Where(tensor => TensorNames.Layer(tensor.Source.Name) == layer);
-            LayerStatistics? seen = statistics?.Layer(layer, cancellation);
+            LayerStatistics? seen = layer < statistics?.LayerCount ? statistics.Layer(layer, cancellation) : null;
             try
             {
                 _change = seen is null ? new LayerChange() : transform.Apply(

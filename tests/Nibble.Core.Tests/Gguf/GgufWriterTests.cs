@@ -32,6 +32,45 @@ public class GgufWriterTests : GgufTestBase
         Assert.Equal(expected.Build().Length, writer.FileBytes);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Tensors_can_be_asked_for_in_another_order_than_they_stand_in(bool padEnd)
+    {
+        List<string> asked = [];
+        GgufWriter straight = Writer(0, 0, 0), turned = Writer(2, 0, 1);
+        byte[] expected = Written(straight);
+        Assert.Equal(["a", "b", "c"], asked);
+        asked.Clear();
+
+        // Over what lies there already, from the stream's own position on.
+        using MemoryStream stream = new();
+        stream.Write(Enumerable.Repeat((byte)0xAA, expected.Length + 100).ToArray());
+        stream.Position = 7;
+        turned.Write(stream);
+        Assert.Equal(["b", "c", "a"], asked);
+        Assert.Equal(7 + expected.Length, stream.Position);
+        Assert.Equal(expected, stream.ToArray()[7..(7 + expected.Length)]);
+        Assert.All(stream.ToArray()[(7 + expected.Length)..], value => Assert.Equal(0xAA, value));
+        using System.IO.Compression.DeflateStream pipe = new(Stream.Null, System.IO.Compression.CompressionLevel.Fastest);
+        Assert.Contains("cannot seek", Assert.Throws<ArgumentException>(() => turned.Write(pipe)).Message, StringComparison.Ordinal);
+
+        GgufWriter Writer(params int[] turns)
+        {
+            GgufWriter writer = new GgufWriter { PadEnd = padEnd }.Set("general.name", "n");
+            foreach ((string name, int length, int turn) in new[] { ("a", 20, turns[0]), ("b", 160, turns[1]), ("c", 12, turns[2]) })
+            {
+                writer.AddTensor(name, BlockFormats.F32, [length / 4], target =>
+                {
+                    asked.Add(name);
+                    target.Write(Sequence(length));
+                }, turn);
+            }
+
+            return writer;
+        }
+    }
+
     [Fact]
     public void Versions_2_and_3_and_all_alignments_read_the_same()
     {

@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+using Nibble.Core.Compute;
 using Nibble.Core.Gguf;
 using Nibble.Cpu;
 using Nibble.Llm.Models;
@@ -40,6 +42,35 @@ public sealed class CalibratedRunTests : IDisposable
         Assert.Equal(File.ReadAllBytes(whole), File.ReadAllBytes(stopped));
     }
 
+    [Theory]
+    [InlineData("gptq:act-order", "int4:g64:asym")]
+    [InlineData("gptq:refine=1", "Q4_0")]
+    [InlineData("gptq", "nf4")]
+    [InlineData("awq", "int4:g32")]
+    public void An_output_matrix_is_rounded_by_what_is_seen_behind_the_layers_and_stays_in_its_place(string method, string target)
+    {
+        string nearest = _folder.File("nearest.gguf"), whole = _folder.File("whole.gguf"), stopped = _folder.File("stopped.gguf"), slices = _folder.File("slices.gguf");
+        Run("rtn", "Q8_0", nearest, long.MaxValue, null, overrides: [new("output.weight", target)]);
+        Assert.Empty(Run(method, target, whole, long.MaxValue, null, overrides: [new("output.weight", target)]).Nearest);
+        using (GgufFile file = GgufFile.Open(whole), other = GgufFile.Open(nearest))
+        {
+            IWeightSource made = file.Weights.Find("output.weight")!, compared = other.Weights.Find("output.weight")!;
+            Assert.Equal(compared.Format, made.Format);
+            Assert.Equal(["output.weight", "output_norm.weight"], file.Weights.All.Take(2).Select(tensor => tensor.Name));
+            double loss = OutputLoss(made), plain = OutputLoss(compared);
+            Assert.True(loss < 0.95 * plain, $"{loss} by {method}, {plain} by nearest");
+        }
+
+        // One layer at a time, a few rows at a time, and taken up before and in the middle of the output matrix.
+        Run(method, target, slices, 1, null, overrides: [new("output.weight", target)], sliceValues: 1);
+        Assert.Equal(File.ReadAllBytes(whole), File.ReadAllBytes(slices));
+        foreach (string tensor in (string[])["blk.1.ffn_up.weight", "output.weight"])
+            Assert.ThrowsAny<OperationCanceledException>(() => Run(method, target, stopped, long.MaxValue, tensor, overrides: [new("output.weight", target)]));
+        QuantizationResult resumed = Run(method, target, stopped, long.MaxValue, null, overrides: [new("output.weight", target)]);
+        Assert.Equal(resumed.Plan.Tensors.Length - 1, resumed.Resumed);
+        Assert.Equal(File.ReadAllBytes(whole), File.ReadAllBytes(stopped));
+    }
+
     [Fact]
     public void Another_text_takes_nothing_up()
     {
@@ -70,16 +101,26 @@ public sealed class CalibratedRunTests : IDisposable
         Assert.NotEmpty(result.Nearest);
     }
 
+    // What errors of an output matrix cost on the text.
+    private static double OutputLoss(IWeightSource made)
+    {
+        using LanguageModel model = LanguageModel.Load(GgufFile.Open(Fixtures.Golden("architectures", "llama-dense.gguf")), new RecordingBackend(new CpuBackend(new CpuOptions { Exact = true })));
+        using CalibrationFeed feed = new(model, s_chunks, new CalibrationOptions { Kinds = StatisticKinds.Hessian, IncludesOutput = true }, null);
+        LayerHessian hessian = LayerHessian.Of(feed.Layer(model.LayerCount, TestContext.Current.CancellationToken)!.Find("output.weight")!, 0);
+        return hessian.Loss(RoundingTask.Values(model.File.Weights.Find("output.weight")!, 0), RoundingTask.Values(made, 0));
+    }
+
     // Stops when the tensor is reached.
-    private static QuantizationResult Run(string method, string target, string path, long memoryBytes, string? stopAt, List<int[]>? chunks = null, string? model = null)
+    private static QuantizationResult Run(string method, string target, string path, long memoryBytes, string? stopAt, List<int[]>? chunks = null, string? model = null,
+        IReadOnlyList<KeyValuePair<string, string>>? overrides = null, int sliceValues = 1 << 26)
     {
         string source = model ?? Fixtures.Golden("architectures", "llama-dense.gguf");
         using GgufFile file = GgufFile.Open(source);
         using LanguageModel loaded = LanguageModel.Load(GgufFile.Open(source), new RecordingBackend(new CpuBackend(new CpuOptions { Exact = true })));
-        QuantizationPlan plan = QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find(target), Method = RoundingMethods.Find(method)!, Transform = RoundingMethods.FindTransform(method) });
-        using CalibrationFeed feed = new(loaded, chunks ?? s_chunks, new CalibrationOptions { Kinds = plan.Needs!.Value, MemoryBytes = memoryBytes }, null);
+        QuantizationPlan plan = QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find(target), Method = RoundingMethods.Find(method)!, Transform = RoundingMethods.FindTransform(method), Overrides = [.. (overrides ?? []).Select(one => (new Regex(one.Key), TensorTarget.Find(one.Value)!))] });
+        using CalibrationFeed feed = new(loaded, chunks ?? s_chunks, new CalibrationOptions { Kinds = plan.Needs ?? StatisticKinds.Columns, IncludesOutput = plan.NeedsOutput, MemoryBytes = memoryBytes }, null);
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        return new ModelQuantizer(file, plan, null, null) { Statistics = feed }.Write(path, new Told(progress =>
+        return new ModelQuantizer(file, plan, null, null) { Statistics = feed, SliceValues = sliceValues }.Write(path, new Told(progress =>
         {
             if (progress.Tensor == stopAt) stop.Cancel();
         }), stop.Token);

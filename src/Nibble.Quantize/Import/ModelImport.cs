@@ -184,6 +184,7 @@ public sealed class ModelImport : IDisposable
     {
         if (_format is not { } format || !format.Covers(_folder, sources[0]))
         {
+            foreach (string source in sources) CheckFloat(source, meaning);
             _plan.AddRows(name, [.. sources.Select(source => Float(source + ".weight", rows, columns, meaning))], order, isStack);
             return;
         }
@@ -197,6 +198,16 @@ public sealed class ModelImport : IDisposable
         {
             throw new ImportException(_folder.WeightsFile, $"'{sources[0]}' cannot be stored: {error.Message}");
         }
+    }
+
+    // Where layers are quantized, one of floats may be a quantized one of which something is missing.
+    private void CheckFloat(string source, string meaning)
+    {
+        if (_format is null) return;
+        string marker = source + _format.Marker;
+        if (_folder.Find(source + ".weight") is not { } weight) throw _folder.Missing(source + ".weight", $"{meaning}; nor is there '{marker}', which a quantized layer has");
+        if (weight.Type is SafetensorsType.U8 or SafetensorsType.I8 or SafetensorsType.I32 or SafetensorsType.F8E4M3)
+            throw _folder.Missing(marker, $"'{weight.Name}' is {weight.Type.Name()} {weight.ShapeText}: codes, which mean nothing without it");
     }
 
     // AutoGPTQ writes biases of 0 where the model has none.

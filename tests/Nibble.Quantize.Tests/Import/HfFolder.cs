@@ -114,7 +114,11 @@ internal sealed class HfFolder : IDisposable
         byte[] json = System.Text.Encoding.UTF8.GetBytes(header.ToJsonString());
         byte[] length = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(length, (ulong)json.Length);
-        return [.. length, .. json, .. tensors.Values.SelectMany(tensor => tensor.Bytes)];
+        using MemoryStream stream = new();
+        stream.Write(length);
+        stream.Write(json);
+        foreach (Tensor tensor in tensors.Values) stream.Write(tensor.Bytes);
+        return stream.ToArray();
     }
 
     /// <inheritdoc/>

@@ -31,6 +31,9 @@ internal sealed class AwqFormat : LayerFormat
     public override bool Covers(CheckpointFolder folder, string source) => folder.Has(source + ".qweight");
 
     /// <inheritdoc/>
+    public override string Marker => ".qweight";
+
+    /// <inheritdoc/>
     public override LayerWeights Read(LayerRequest request)
     {
         int rows = request.Rows, columns = request.Columns, size = _group == -1 ? columns : _group, groups = (columns + size - 1) / size;

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Safetensors;
@@ -11,7 +12,8 @@ internal sealed class BitsAndBytesFormat : LayerFormat
     private const string StatePrefix = ".weight.quant_state.bitsandbytes__";
 
     private readonly bool _isInt8;
-    private readonly bool _isDouble;
+    private readonly string _kind;
+    private readonly bool _isDouble; // for the rule that is told; each matrix tells for itself
 
     /// <summary>Reads the configuration.</summary>
     public BitsAndBytesFormat(JsonFields config)
@@ -19,6 +21,7 @@ internal sealed class BitsAndBytesFormat : LayerFormat
         _isInt8 = config.Flag("load_in_8bit", config.Flag("_load_in_8bit", false));
         bool isFour = config.Flag("load_in_4bit", config.Flag("_load_in_4bit", false));
         if (_isInt8 == isFour) throw config.Error("load_in_4bit", "either load_in_4bit or load_in_8bit must be true");
+        _kind = config.FindText("bnb_4bit_quant_type") ?? "nf4";
         _isDouble = config.Flag("bnb_4bit_use_double_quant", false);
     }
 
@@ -29,6 +32,9 @@ internal sealed class BitsAndBytesFormat : LayerFormat
 
     /// <inheritdoc/>
     public override bool Covers(CheckpointFolder folder, string source) => folder.Has(source + (_isInt8 ? ".SCB" : ".weight.absmax"));
+
+    /// <inheritdoc/>
+    public override string Marker => _isInt8 ? ".SCB" : ".weight.absmax";
 
     /// <inheritdoc/>
     public override LayerWeights Read(LayerRequest request) => _isInt8 ? ReadInt8(request) : ReadTable(request);
@@ -46,16 +52,16 @@ internal sealed class BitsAndBytesFormat : LayerFormat
         return new EncodedWeights(new Int8Encoding(request.Name, request.Columns, request.Rows), () => Parts(codes.Bytes().ToArray(), scales.Bytes().ToArray()));
     }
 
-    private static EncodedWeights ReadTable(LayerRequest request)
+    private EncodedWeights ReadTable(LayerRequest request)
     {
         int rows = request.Rows, columns = request.Columns;
-        string kind = request.Has(StatePrefix + "nf4") ? "nf4" : request.Has(StatePrefix + "fp4") ? "fp4" : throw request.Folder.Missing(request.Source + StatePrefix + "nf4", "or that of fp4: the state of a matrix in 4 bits");
+        string kind = request.Has(StatePrefix + "nf4") ? "nf4" : request.Has(StatePrefix + "fp4") ? "fp4" : throw request.Folder.Missing(request.Source + StatePrefix + _kind, $"the state of a matrix in 4 bits, nf4 or fp4: {request.Meaning}");
         SafetensorsTensor stateTensor = request.Folder.Need(request.Source + StatePrefix + kind, request.Meaning);
         if (stateTensor.Type != SafetensorsType.U8 || stateTensor.ByteLength > 1 << 16) throw CheckpointFolder.Fault(stateTensor, "U8 of at most 65536 bytes is needed");
         JsonFields state = JsonFields.Parse($"{stateTensor.FileName}: tensor '{stateTensor.Name}'", stateTensor.Bytes().ToArray());
         if (state.Text("quant_type") != kind) throw state.Error("quant_type", $"'{kind}' is needed, as the tensor's name says");
         int block = state.Integer("blocksize", 2, 1 << 20);
-        long[] shape = [.. state.Elements("shape").Select(element => element.TryGetInt64(out long extent) ? extent : -1)];
+        long[] shape = [.. state.Elements("shape").Select(element => element.ValueKind == JsonValueKind.Number && element.TryGetInt64(out long extent) ? extent : -1)];
         if (!shape.SequenceEqual([rows, columns])) throw state.Error("shape", $"[{rows}, {columns}] is needed ({request.Meaning})");
         if (columns % 2 != 0) throw state.Error("shape", "an even number of columns is needed: a byte holds two codes of a row");
 
@@ -64,7 +70,7 @@ internal sealed class BitsAndBytesFormat : LayerFormat
         // The bytes may be dressed as another type (bnb_4bit_quant_storage).
         if (codes.ByteLength != bytes) throw CheckpointFolder.Fault(codes, $"{bytes} bytes are needed for [{rows}, {columns}] in 4 bits");
         SafetensorsTensor table = request.Need(".weight.quant_map", [SafetensorsType.F32], 16);
-        bool isDouble = request.Has(".weight.nested_absmax");
+        bool isDouble = request.Has(".weight.nested_absmax") || request.Folder.Find(request.Source + ".weight.absmax")?.Type == SafetensorsType.U8;
         SafetensorsTensor scales = request.Need(".weight.absmax", isDouble ? [SafetensorsType.U8] : [SafetensorsType.F32], blocks);
         TableEncoding encoding = new(request.Name, columns, rows) { TableName = kind, Block = block, IsFlat = columns % block != 0, ScaleFormat = BlockFormats.F32 };
         SafetensorsTensor? nested = null, nestedTable = null;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Text.Json;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Core.Safetensors;
@@ -13,14 +14,23 @@ internal sealed class CompressedTensorsFormat : LayerFormat
 
     private readonly string _format;
 
+    // What all groups of layers have; where groups differ, a layer's tensors tell.
+    private readonly bool _hasZeros, _hasOrder;
+
     /// <summary>Reads the configuration.</summary>
     public CompressedTensorsFormat(JsonFields config)
     {
         _format = config.Text("format");
         if (!s_formats.Contains(_format)) throw config.Error("format", $"{string.Join(", ", s_formats)} can be read");
+        List<JsonFields> weights = [.. Weights(config.FindObject("config_groups"))];
+        int[] bits = _format switch { "pack-quantized" => [4, 8], "int-quantized" => [8], _ => [4] };
+        foreach (JsonFields group in weights)
+            if (group.FindInteger("num_bits", 1, 32) is { } number && !bits.Contains(number)) throw group.Error("num_bits", $"{string.Join(" and ", bits)} can be read of {_format}");
+        _hasZeros = weights.Count > 0 && weights.TrueForAll(group => !group.Flag("symmetric", true));
+        _hasOrder = weights.Count > 0 && weights.TrueForAll(group => group.Find("actorder") is { } order && (order.ValueKind == JsonValueKind.True || (order.ValueKind == JsonValueKind.String && order.ValueEquals("group"))));
         string status = config.FindText("quantization_status") ?? "compressed";
         if (status != "compressed") throw config.Error("quantization_status", "'compressed' is needed");
-        if (config.FindObject("transform_config") is { } transforms && transforms.All.Any(one => one.Value.ValueKind != System.Text.Json.JsonValueKind.Null && one.Value.GetRawText() is not ("{}" or "[]")))
+        if (config.FindObject("transform_config") is { } transforms && transforms.All.Any(one => one.Value.ValueKind != JsonValueKind.Null && one.Value.GetRawText() is not ("{}" or "[]")))
             throw config.Error("transform_config", "weights that were rotated cannot be imported");
     }
 
@@ -36,6 +46,9 @@ internal sealed class CompressedTensorsFormat : LayerFormat
     public override bool Covers(CheckpointFolder folder, string source) => folder.Has(source + ".weight_packed") || folder.Has(source + ".weight_scale");
 
     /// <inheritdoc/>
+    public override string Marker => _format == "int-quantized" ? ".weight_scale" : ".weight_packed";
+
+    /// <inheritdoc/>
     public override LayerWeights Read(LayerRequest request) => _format switch
     {
         "pack-quantized" => ReadPacked(request),
@@ -43,7 +56,10 @@ internal sealed class CompressedTensorsFormat : LayerFormat
         _ => ReadMxfp4(request),
     };
 
-    private static EncodedWeights ReadPacked(LayerRequest request)
+    private static IEnumerable<JsonFields> Weights(JsonFields? groups) =>
+        groups is null ? [] : groups.All.Select(one => groups.Object(one.Key).FindObject("weights")).OfType<JsonFields>();
+
+    private EncodedWeights ReadPacked(LayerRequest request)
     {
         int rows = request.Rows, columns = request.Columns;
         SafetensorsTensor shape = request.Need(".weight_shape", [SafetensorsType.I64], 2);
@@ -55,7 +71,7 @@ internal sealed class CompressedTensorsFormat : LayerFormat
         request.Need(".weight_packed", [SafetensorsType.I32], rows, (columns + perWord - 1) / perWord);
         SafetensorsTensor scales = Scales(request, out int groups);
         int[]? order = null;
-        if (request.Has(".weight_g_idx"))
+        if (_hasOrder || request.Has(".weight_g_idx"))
         {
             SafetensorsTensor indices = request.Need(".weight_g_idx", [SafetensorsType.I32], columns);
             // -1 stands for an order that was never set.
@@ -67,7 +83,7 @@ internal sealed class CompressedTensorsFormat : LayerFormat
             Bits = bits, Group = columns / groups, ScaleFormat = FloatRows.FormatOf(scales), Zero = 1 << (bits - 1), HasColumnOrder = order is not null,
         };
         byte[]? zeros = null;
-        if (request.Has(".weight_zero_point"))
+        if (_hasZeros || request.Has(".weight_zero_point"))
             (encoding, zeros) = WithZeros(encoding with { Zero = 0 }, Zeros(request.Need(".weight_zero_point", [SafetensorsType.I32], (rows + perWord - 1) / perWord, groups), rows, groups, bits));
         return new EncodedWeights(encoding, () => Parts(Pack(Codes(codes, rows, columns, bits, order), bits), scales.Bytes().ToArray(), zeros, order));
     }
@@ -112,11 +128,11 @@ internal sealed class CompressedTensorsFormat : LayerFormat
         return zeros;
     }
 
-    private static EncodedWeights ReadBytes(LayerRequest request)
+    private EncodedWeights ReadBytes(LayerRequest request)
     {
         SafetensorsTensor codes = request.Need(".weight", [SafetensorsType.I8], request.Rows, request.Columns);
         SafetensorsTensor scales = Scales(request, out int groups);
-        if (request.Has(".weight_zero_point"))
+        if (_hasZeros || request.Has(".weight_zero_point"))
         {
             SafetensorsTensor zeros = request.Need(".weight_zero_point", [SafetensorsType.I8], request.Rows, groups);
             if (zeros.Bytes().ContainsAnyExcept((byte)0)) throw CheckpointFolder.Fault(zeros, "all must be 0: bytes with zero points cannot be imported");

@@ -25,6 +25,9 @@ internal sealed class Float8Format : LayerFormat
     public override bool Covers(CheckpointFolder folder, string source) => folder.Has(source + ".weight_scale_inv");
 
     /// <inheritdoc/>
+    public override string Marker => ".weight_scale_inv";
+
+    /// <inheritdoc/>
     public override LayerWeights Read(LayerRequest request)
     {
         int rows = request.Rows, columns = request.Columns;

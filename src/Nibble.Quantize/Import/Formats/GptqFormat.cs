@@ -14,6 +14,7 @@ internal sealed class GptqFormat : LayerFormat
     private readonly int? _group;
     private readonly bool _isVersion2;
     private readonly bool _addsToWords;
+    private readonly bool _isSorted;
 
     /// <summary>Reads the configuration.</summary>
     public GptqFormat(JsonFields config)
@@ -32,6 +33,7 @@ internal sealed class GptqFormat : LayerFormat
         if (kind is not ("gptq" or "gptq_v2")) throw config.Error(config.Has("checkpoint_format") ? "checkpoint_format" : "format", "gptq and gptq_v2 can be read");
         if ((config.FindText("pack_dtype") ?? "int32") != "int32") throw config.Error("pack_dtype", "int32 is needed");
         _isVersion2 = kind == "gptq_v2";
+        _isSorted = config.Flag("desc_act", false);
         _addsToWords = config.Flag("sym", true) || IsByGptqModel(config.FindObject("meta"));
     }
 
@@ -46,6 +48,9 @@ internal sealed class GptqFormat : LayerFormat
     public override bool Covers(CheckpointFolder folder, string source) => folder.Has(source + ".qweight");
 
     /// <inheritdoc/>
+    public override string Marker => ".qweight";
+
+    /// <inheritdoc/>
     public override LayerWeights Read(LayerRequest request)
     {
         int rows = request.Rows, columns = request.Columns;
@@ -54,7 +59,8 @@ internal sealed class GptqFormat : LayerFormat
         int groups = Groups(request, scales);
         SafetensorsTensor zeros = request.Need(".qzeros", [SafetensorsType.I32], groups, (rows + PerWord - 1) / PerWord);
         int[]? order = null;
-        if (request.Has(".g_idx")) order = ColumnGroups.Order(request.Need(".g_idx", [SafetensorsType.I32], columns), groups);
+        // Without it columns in an order of their own would be taken for runs.
+        if (_isSorted || request.Has(".g_idx")) order = ColumnGroups.Order(request.Need(".g_idx", [SafetensorsType.I32], columns), groups);
         (GroupEncoding encoding, byte[]? zeroBytes) = WithZeros(
             new GroupEncoding(request.Name, columns, rows) { Bits = _bits, Group = columns / groups, ScaleFormat = FloatRows.FormatOf(scales), HasColumnOrder = order is not null },
             Zeros(zeros, rows, groups));

@@ -31,6 +31,9 @@ internal sealed class HqqFormat : LayerFormat
     public override bool Covers(CheckpointFolder folder, string source) => folder.Has(source + ".W_q");
 
     /// <inheritdoc/>
+    public override string Marker => ".W_q";
+
+    /// <inheritdoc/>
     public override LayerWeights Read(LayerRequest request)
     {
         int rows = request.Rows, columns = request.Columns;

@@ -50,6 +50,9 @@ internal abstract class LayerFormat
     /// <summary>Whether a layer is stored so. Layers that are not are floats.</summary>
     public abstract bool Covers(CheckpointFolder folder, string source);
 
+    /// <summary>What follows a layer's name in the tensor by which such a layer is known, for errors.</summary>
+    public abstract string Marker { get; }
+
     /// <summary>Reads a layer.</summary>
     /// <exception cref="ImportException">A tensor is missing, or another than the format has.</exception>
     public abstract LayerWeights Read(LayerRequest request);

@@ -9,7 +9,10 @@ namespace Nibble.Quantize.Methods;
 /// NF4 and FP4: the scale of a block of 64 is its largest magnitude, the code that of the table's value nearest to w / scale. Double quantization: scale minus the mean of all scales, divided by the largest
 /// magnitude of 256 of them, becomes the nearest of <see cref="DynamicMap"/>.
 /// </summary>
-/// <remarks>Dettmers et al., QLoRA, arXiv 2305.14314; tables and steps: bitsandbytes 0.50.2, functional.py.</remarks>
+/// <remarks>
+/// Dettmers et al., QLoRA, arXiv 2305.14314; tables and steps: bitsandbytes 0.50.2, functional.py. On a CPU that version takes scales' codes from a list of 65 536 values between -1 and 1, so that some 0.1 % of them, which
+/// lie between two values of the map, are not the nearest; here all are.
+/// </remarks>
 internal static class NearestTable
 {
     /// <summary>The values of <c>create_dynamic_map</c> with sign and 7 exponents: for each power of ten twice as many fractions as for the one below, with 0 and 1; ascending.</summary>
@@ -132,8 +135,12 @@ internal static class NearestTable
 
         return [.. values.Order()];
 
-        // Points at equal distances from 0.1 to 1.
-        static float Edge(int i, int count) => (float)(0.1 + (0.9 * i / count));
+        // Points at equal distances from 0.1 to 1, rounded as torch.linspace rounds them: from both ends.
+        static float Edge(int i, int count)
+        {
+            float step = (1 - 0.1f) / count;
+            return i < (count + 1) / 2 ? MathF.FusedMultiplyAdd(step, i, 0.1f) : MathF.FusedMultiplyAdd(-step, count - i, 1);
+        }
     }
 
     /// <summary>A table in ascending order, to find the nearest value in.</summary>

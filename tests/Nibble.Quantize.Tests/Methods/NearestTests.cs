@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
+using System.Text.Json;
 using Nibble.Core.Encodings;
 using Nibble.Core.Gguf;
+using Nibble.Core.Safetensors;
 using Nibble.Quantize.Methods;
 using Nibble.Quantize.Quantization;
 using Nibble.Quantize.Tests.Import;
@@ -156,6 +158,48 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
         Assert.Equal(256, NearestTable.DynamicMap.Length);
         Assert.Equal(NearestTable.DynamicMap.Order(), NearestTable.DynamicMap);
         Assert.Equal((0.0f, 1.0f), (NearestTable.DynamicMap[127], NearestTable.DynamicMap[255]));
+    }
+
+    [Fact]
+    public void Double_quantization_is_that_of_bitsandbytes_whose_codes_of_scales_are_found_in_steps()
+    {
+        using SafetensorsFile oracle = SafetensorsFile.Open(Fixtures.Shared("fixtures", "checkpoints", "bnb-nf4-double", "model.safetensors"));
+        int compared = 0, differing = 0;
+        foreach (string shard in Directory.GetFiles(Fixtures.Shared("fixtures", "checkpoints", "bfloat16"), "*.safetensors"))
+        {
+            using SafetensorsFile file = SafetensorsFile.Open(shard);
+            foreach (SafetensorsTensor tensor in file.Tensors.Where(tensor => tensor.Name.EndsWith("_proj.weight", StringComparison.Ordinal)))
+            {
+                float[] weights = Array.ConvertAll(MemoryMarshal.Cast<byte, ushort>(tensor.Bytes()).ToArray(), bits => BitConverter.Int32BitsToSingle(bits << 16));
+                RoundingTask task = Task(weights, (int)tensor.Shape[0], (int)tensor.Shape[1], TensorTarget.Find("nf4:double")!);
+                TableEncoding encoding = (TableEncoding)task.Encoding!;
+                IReadOnlyDictionary<EncodedPart, byte[]> made = new RoundToNearest().Round(task, TestContext.Current.CancellationToken).Parts;
+                using JsonDocument state = JsonDocument.Parse(Expected(".quant_state.bitsandbytes__nf4"));
+                Assert.Equal((float)state.RootElement.GetProperty("nested_offset").GetDouble(), encoding.NestedOffset);
+                Assert.Equal(Expected(".nested_quant_map"), made[EncodedPart.NestedTable]);
+                Assert.Equal(Expected(".quant_map"), made[EncodedPart.Table]);
+                Assert.Equal(Expected(".nested_absmax"), made[EncodedPart.NestedScales]);
+                Assert.Equal(Array.ConvertAll(Expected(string.Empty), pair => (byte)((pair >> 4) | (pair << 4))), made[EncodedPart.Codes]);
+
+                // The step of its list is 2 / 65535.
+                byte[] expected = Expected(".absmax"), codes = made[EncodedPart.Scales];
+                float[] scales = NearestTable.Scales(weights, encoding.Block), nested = MemoryMarshal.Cast<byte, float>(made[EncodedPart.NestedScales]).ToArray();
+                for (int i = 0; i < codes.Length; i++)
+                {
+                    compared++;
+                    if (codes[i] == expected[i]) continue;
+                    differing++;
+                    double share = (scales[i] - encoding.NestedOffset) / nested[i / encoding.NestedBlock], middle = (NearestTable.DynamicMap[codes[i]] + NearestTable.DynamicMap[expected[i]]) / 2.0;
+                    Assert.Equal(1, Math.Abs(codes[i] - expected[i]));
+                    Assert.InRange(Math.Abs(share - middle), 0, 1.01 / 65535);
+                }
+
+                byte[] Expected(string suffix) => oracle.Find(tensor.Name + suffix)!.Bytes().ToArray();
+            }
+        }
+
+        Assert.Equal(18432, compared);
+        Assert.InRange(differing, 0, compared / 1000);
     }
 
     private static RoundingTask Task(float[] weights, int rows, int columns, TensorTarget target)

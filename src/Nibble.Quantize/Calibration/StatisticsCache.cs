@@ -116,7 +116,7 @@ internal sealed class StatisticsCache
         long[] counts = metadata.GetInt64Array(prefix + "counts");
         GgufTensor squares = Tensor(file, prefix + "square_sums");
         int columns = squares.Columns, matrices = squares.Rows;
-        if (weights.Count == 0 || counts.Length != matrices) throw metadata.Error(prefix + "counts", $"there are {weights.Count} weights and {counts.Length} counts of {matrices} matrices.");
+        if (weights.Count == 0 || columns == 0 || matrices == 0 || counts.Length != matrices) throw metadata.Error(prefix + "counts", $"there are {weights.Count} weights and {counts.Length} counts of {matrices} matrices.");
         NativeBuffer? hessian = null;
         if (_kinds.HasFlag(StatisticKinds.Hessian))
         {

@@ -33,6 +33,7 @@ internal static class ChatTemplates
         foreach (JsonFields template in fields.Objects("chat_template"))
         {
             string name = template.Text("name");
+            if (name.Length > 100) throw template.Error("name", "at most 100 characters are possible");
             if (name != "default" && !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')) throw template.Error("name", "letters, digits, '_' and '-' are possible");
             yield return (name == "default" ? string.Empty : name, template.Text("template"));
         }

@@ -95,7 +95,7 @@ internal sealed class ImportPlan(string architecture)
         _tensors.Add(new PlannedTensor(name, encoding.ByteLength, (writer, begin) => EncodedTensors.Add(writer, encoding, () =>
         {
             begin();
-            return Data(matrices, order);
+            return Data(matrices, order, source);
         })));
     }
 
@@ -139,7 +139,7 @@ internal sealed class ImportPlan(string architecture)
         Writer.Write(path);
     }
 
-    private static EncodedData Data(EncodedWeights[] matrices, int[]? order)
+    private static EncodedData Data(EncodedWeights[] matrices, int[]? order, string source)
     {
         EncodedData data = new();
         Dictionary<EncodedPart, byte[]>[] made = [.. matrices.Select(matrix => matrix.Make())];
@@ -147,7 +147,7 @@ internal sealed class ImportPlan(string architecture)
         {
             // Tables are shared by all matrices.
             bool isShared = part is EncodedPart.Table or EncodedPart.NestedTable;
-            if (isShared && made.Any(one => !one[part].AsSpan().SequenceEqual(bytes))) throw new InvalidDataException($"The experts of {matrices[0].Encoding.Name} have tables of their own; they become one tensor with one table.");
+            if (isShared && made.Any(one => !one[part].AsSpan().SequenceEqual(bytes))) throw new ImportException(source, $"the experts of {matrices[0].Encoding.Name} have tables of their own; they become one tensor with one table.");
             data.Set(part, isShared || made.Length == 1 ? bytes : made.SelectMany(one => one[part]).ToArray());
         }
 

@@ -25,7 +25,7 @@ internal sealed class JsonFields
     public JsonElement Element => _element;
 
     /// <summary>The fields with their values, in the file's order.</summary>
-    public IEnumerable<KeyValuePair<string, JsonElement>> All => _element.EnumerateObject().Select(one => KeyValuePair.Create(one.Name, one.Value));
+    public IEnumerable<KeyValuePair<string, JsonElement>> All => _element.EnumerateObject().Select(one => KeyValuePair.Create(NameOf(one), one.Value));
 
     /// <summary>Reads a file.</summary>
     /// <exception cref="ImportException">It is missing, too large, or no JSON object.</exception>
@@ -149,6 +149,31 @@ internal sealed class JsonFields
     /// <param name="needed">What is needed, without a full stop.</param>
     public ImportException Error(string name, string needed) => new(File, $"{Full(name)} is {(Find(name) is { } value ? Shown(value) : "absent")}; {needed}.");
 
+    /// <summary>A value as a text; null where it is none, or holds half a surrogate pair or bytes that are no UTF-8.</summary>
+    public static string? TextOf(JsonElement value)
+    {
+        try
+        {
+            return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    private string NameOf(JsonProperty field)
+    {
+        try
+        {
+            return field.Name;
+        }
+        catch (InvalidOperationException)
+        {
+            throw new ImportException(File, $"{(_path.Length == 0 ? "the object" : _path)} has a field whose name is no valid text: it holds half a surrogate pair or bytes that are no UTF-8.");
+        }
+    }
+
     private static string Shown(JsonElement value)
     {
         string text = value.GetRawText();
@@ -159,15 +184,6 @@ internal sealed class JsonFields
 
     private string Full(string name) => _path.Length == 0 ? name : $"{_path}.{name}";
 
-    private string String(JsonElement value, string name)
-    {
-        try
-        {
-            return value.GetString()!;
-        }
-        catch (InvalidOperationException)
-        {
-            throw new ImportException(File, $"{Full(name)} is no valid text: it holds half a surrogate pair or bytes that are no UTF-8.");
-        }
-    }
+    private string String(JsonElement value, string name) =>
+        TextOf(value) ?? throw new ImportException(File, $"{Full(name)} is no valid text: it holds half a surrogate pair or bytes that are no UTF-8.");
 }

@@ -26,6 +26,8 @@ public sealed class ModelImport : IDisposable
         _format = LayerFormats.Of(folder);
         Name = name;
         AddMetadata();
+        // Before a list of tokens is made, whose length the configuration alone says.
+        if (_folder.Find(_prefix + "embed_tokens.weight") is { Shape: [var tokens, ..] } && tokens < _shape.Vocabulary) _ = Embedding();
         TokenizerImport.Add(_plan, folder, _shape.Vocabulary);
         AddTensors();
         CheckUnused();
@@ -126,7 +128,7 @@ public sealed class ModelImport : IDisposable
 
     private void AddTensors()
     {
-        FloatRows embedding = Float(_prefix + "embed_tokens.weight", _shape.Vocabulary, _shape.Width, "vocab_size, hidden_size");
+        FloatRows embedding = Embedding();
         _plan.AddRows("token_embd.weight", [embedding]);
         if (_format is null) SetFileType(embedding.Format);
         AddNorm(_prefix + "norm.weight", "output_norm.weight", _shape.Width, "hidden_size");
@@ -254,6 +256,8 @@ public sealed class ModelImport : IDisposable
         Stack(experts.Up, "ffn_up_exps", hidden, _shape.Width, "expert width, hidden_size");
         Stack(experts.Down, "ffn_down_exps", _shape.Width, hidden, "hidden_size, expert width");
     }
+
+    private FloatRows Embedding() => Float(_prefix + "embed_tokens.weight", _shape.Vocabulary, _shape.Width, "vocab_size, hidden_size");
 
     private FloatRows Float(string source, int rows, int columns, string meaning) =>
         new(_folder.Need(source, FloatRows.Types, [rows, columns], meaning), 0, rows, columns);

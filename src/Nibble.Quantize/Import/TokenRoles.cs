@@ -72,7 +72,7 @@ internal sealed class TokenRoles
     {
         // Models with several end tokens have an array; the first is GGUF's.
         if (config.Find(name) is { ValueKind: JsonValueKind.Array } list)
-            return list.GetArrayLength() > 0 && list[0].TryGetInt32(out int first) && first >= 0 && first < tokens.Texts.Length ? first : throw config.Error(name, $"ids from 0 to {tokens.Texts.Length - 1} are needed");
+            return list.GetArrayLength() > 0 && list[0].ValueKind == JsonValueKind.Number && list[0].TryGetInt32(out int first) && first >= 0 && first < tokens.Texts.Length ? first : throw config.Error(name, $"ids from 0 to {tokens.Texts.Length - 1} are needed");
         // transformers writes -1 for none in a few.
         int? id = config.FindInteger(name, -1, int.MaxValue);
         return id is null or -1 ? null : id < tokens.Texts.Length ? id : throw config.Error(name, $"an id from 0 to {tokens.Texts.Length - 1} is needed");

@@ -52,10 +52,10 @@ internal sealed class TokenizerImport
         foreach (JsonElement merge in model.Elements("merges"))
         {
             // Old files have "a b", new ones ["a", "b"].
-            string? text = merge.ValueKind == JsonValueKind.String ? merge.GetString() : null;
-            if (merge.ValueKind == JsonValueKind.Array && merge.GetArrayLength() == 2 && merge[0].ValueKind == JsonValueKind.String && merge[1].ValueKind == JsonValueKind.String)
-                text = $"{merge[0].GetString()!.Replace(' ', '\u0120')} {merge[1].GetString()!.Replace(' ', '\u0120')}";
-            if (text is null || text.AsSpan(1..).Count(' ') != 1) throw new ImportException(model.File, $"model.merges[{merges.Count}] is {merge.GetRawText()}; two pieces are needed.");
+            string? text = JsonFields.TextOf(merge);
+            if (merge.ValueKind == JsonValueKind.Array && merge.GetArrayLength() == 2 && JsonFields.TextOf(merge[0]) is { } left && JsonFields.TextOf(merge[1]) is { } right)
+                text = $"{left.Replace(' ', '\u0120')} {right.Replace(' ', '\u0120')}";
+            if (string.IsNullOrEmpty(text) || text.AsSpan(1..).Count(' ') != 1) throw new ImportException(model.File, $"model.merges[{merges.Count}] is {merge.GetRawText()}; two pieces are needed.");
             merges.Add(text);
         }
 

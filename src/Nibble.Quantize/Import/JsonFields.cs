@@ -68,7 +68,17 @@ internal sealed class JsonFields
     public bool Has(string name) => Find(name) is not null;
 
     /// <summary>A field's value; null where it is absent or null.</summary>
-    public JsonElement? Find(string name) => _element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+    public JsonElement? Find(string name)
+    {
+        try
+        {
+            return _element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+        }
+        catch (InvalidOperationException)
+        {
+            throw NoName();
+        }
+    }
 
     /// <summary>A whole number.</summary>
     /// <param name="name">The field.</param>
@@ -170,9 +180,12 @@ internal sealed class JsonFields
         }
         catch (InvalidOperationException)
         {
-            throw new ImportException(File, $"{(_path.Length == 0 ? "the object" : _path)} has a field whose name is no valid text: it holds half a surrogate pair or bytes that are no UTF-8.");
+            throw NoName();
         }
     }
+
+    private ImportException NoName() =>
+        new(File, $"{(_path.Length == 0 ? "the object" : _path)} has a field whose name is no valid text: it holds half a surrogate pair or bytes that are no UTF-8.");
 
     private static string Shown(JsonElement value)
     {

@@ -165,7 +165,7 @@ public sealed class NearestTests(KlMeter meter) : IClassFixture<KlMeter>
     {
         using SafetensorsFile oracle = SafetensorsFile.Open(Fixtures.Shared("fixtures", "checkpoints", "bnb-nf4-double", "model.safetensors"));
         int compared = 0, differing = 0;
-        foreach (string shard in Directory.GetFiles(Fixtures.Shared("fixtures", "checkpoints", "bfloat16"), "*.safetensors"))
+        foreach (string shard in Directory.GetFiles(Fixtures.Shared("fixtures", "checkpoints", "bfloat16"), "model-*.safetensors"))
         {
             using SafetensorsFile file = SafetensorsFile.Open(shard);
             foreach (SafetensorsTensor tensor in file.Tensors.Where(tensor => tensor.Name.EndsWith("_proj.weight", StringComparison.Ordinal)))

@@ -3,7 +3,7 @@
 //
 // A matrix is planes, each [elements of a row x rows_padded], 64 bytes aligned. The first plane has the codes:
 //   CODE 4, 5, 6  a uint for 8 columns, 4 bits each; for 5 and 6 a second plane has the higher bits of these 8, in a byte and in a ushort
-//   CODE 8        a signed byte a column
+//   CODE 8        a uint for 4 columns, a signed byte each
 //   CODE 16       a half a column; 17: the upper half of a float32; 32: a float32
 // Others have scales. A value is d x code + m, or d x table[code] where TABLE is 1; each GROUP of columns has
 //   SCALE 0  none
@@ -120,7 +120,8 @@ KERNEL matmul(GLOBAL const uchar* weights, long matrix_bytes, long high_plane, l
         {
             int column = unit * 8;
 #if CODE == 8
-#define CODES(j) TO_INTS(OF_PLANE(CHARS, planes, column + j))
+            INTS low = AS_INTS(OF_PLANE(UINTS, planes, 2 * unit)), high = AS_INTS(OF_PLANE(UINTS, planes, 2 * unit + 1));
+#define CODES(j) (((j & 4 ? high : low) << (24 - 8 * (j & 3))) >> 24)
 #else
             INTS low = AS_INTS(OF_PLANE(UINTS, planes, unit));
 #if CODE == 5

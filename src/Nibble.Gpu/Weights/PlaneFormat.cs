@@ -105,7 +105,7 @@ internal sealed record PlaneFormat(PlaneCode Code, PlaneScale Scale = PlaneScale
             PlaneCode.Bits4 => (new PlaneShape(4, 8), default(PlaneShape)),
             PlaneCode.Bits5 => (new PlaneShape(4, 8), new PlaneShape(1, 8)),
             PlaneCode.Bits6 => (new PlaneShape(4, 8), new PlaneShape(2, 8)),
-            PlaneCode.SignedByte => (new PlaneShape(1, 1), default),
+            PlaneCode.SignedByte => (new PlaneShape(4, 4), default),
             PlaneCode.Half or PlaneCode.UpperHalf => (new PlaneShape(2, 1), default),
             _ => (new PlaneShape(4, 1), default),
         };

@@ -9,6 +9,11 @@ namespace Nibble.Gpu;
 /// <content>The operations on single values and on rows.</content>
 public sealed partial class GpuBackend
 {
+    // Columns that a part of a choice has at least.
+    private const int LeastChoice = 256;
+
+    private readonly Dictionary<PlaneFormat, GpuKernel> _rowKernels = [];
+
     // The kinds of native/common/elements.h.
     private enum Change
     {
@@ -23,6 +28,12 @@ public sealed partial class GpuBackend
     {
         Shapes.CheckGetRows(table, rows, y);
         GpuWeight weight = GpuWeight.Of(table, _device);
+        if (weight.Parts.Length > 0)
+        {
+            GetPackedRows(weight, rows, y);
+            return;
+        }
+
         long bytes = (long)rows.Length * y.Columns * 4;
         if (_staging is null || _staging.Length < bytes)
         {
@@ -151,6 +162,33 @@ public sealed partial class GpuBackend
     }
 
     /// <inheritdoc/>
+    public override bool HasTopK => true;
+
+    /// <inheritdoc/>
+    public override void TopK(Tensor x, Tensor columns, Tensor values)
+    {
+        int k = Shapes.CheckTopK(x, columns, values);
+        if (x.Rows == 0) return;
+        GpuKernel kernel = Kernel("top_k", "top_k");
+        int items = Fitting(kernel, _normItems), most = (_device.Info.IsProcessor ? 2 : 4) * Math.Max(1, _device.Info.ComputeUnits);
+        int parts = Math.Clamp(x.Columns / Math.Max(LeastChoice, 8 * k), 1, most);
+        if (parts == 1)
+        {
+            Last(Input(kernel, x).With(_none).With(0).With(x.Columns).With(x.Columns));
+            return;
+        }
+
+        int left = parts * k;
+        long count = (long)x.Rows * left;
+        GpuBuffer choices = _choices.Reserve(count * 8);
+        Input(kernel, x).With(_none).With(0).With(x.Columns).With(Groups(x.Columns, parts)).With(k).With(0)
+            .With(choices).With(0L).With(left).With(choices).With(count).With(left).WithLocal(items * 8).Run(new Extent(parts, x.Rows), new Extent(items));
+        Last(kernel.Start().With(choices).With(count).With(left).With(choices).With(1).With(left).With(left));
+
+        void Last(GpuKernel source) => Input(Input(source.With(k).With(1), columns), values).WithLocal(items * 8).Run(new Extent(1, x.Rows), new Extent(items));
+    }
+
+    /// <inheritdoc/>
     public override void Convolve(Tensor x, Weight kernel, Weight? bias, Activation activation, Tensor state, Tensor y)
     {
         Shapes.CheckConvolve(x, kernel, bias, activation, state, y);
@@ -178,6 +216,26 @@ public sealed partial class GpuBackend
         kernel = Input(Input(kernel, inputs), outputs).With(GpuWeight.Of(skips, _device).Vector);
         Input(Input(kernel, state), y).With(x.Rows).With(heads).With(groups).With(headSize).With(stateSize)
             .Run(new Extent(Groups(heads * headSize, _elementItems)), new Extent(_elementItems));
+    }
+
+    // Rows of what products read, too: an embedding that is also the output.
+    private void GetPackedRows(GpuWeight weight, ReadOnlySpan<int> rows, Tensor y)
+    {
+        if (rows.IsEmpty) return;
+        PlaneFormat planes = weight.Reader!.Planes;
+        if (!_rowKernels.TryGetValue(planes, out GpuKernel? kernel))
+            _rowKernels[planes] = kernel = _kernels.Module("rows", [.. planes.Defines, "V=1"]).Kernel("get_rows");
+        GpuBuffer ids = _ids.Reserve(rows.Length * 4L);
+        _device.Write(ids, 0, MemoryMarshal.AsBytes(rows));
+        int items = Math.Min(_elementItems, 64);
+        foreach (WeightPart part in weight.Parts)
+        {
+            kernel.Start().With(part.Memory).With(part.TileBytes);
+            for (int plane = 1; plane < PlaneFormat.PlaneCount; plane++)
+                kernel.With(part.Starts[plane]);
+            Input(kernel.With(weight.Table!).With(weight.Scales!).With(part.Rows).With(y.Columns).With(part.FirstRow).With(ids), y)
+                .Run(new Extent(Groups(Groups(y.Columns, 8), items), rows.Length), new Extent(items));
+        }
     }
 
     private static int Groups(int count, int items) => (count + items - 1) / items;

@@ -123,7 +123,7 @@ public sealed partial class GpuBackend
         foreach (WeightPart part in own.Parts)
         {
             int padded = PlaneFormat.Padded(part.Rows);
-            kernel.Start().With(part.Memory).With(part.MatrixBytes);
+            kernel.Start().With(part.Memory).With(part.MatrixBytes).With(part.TileBytes);
             for (int plane = 1; plane < PlaneFormat.PlaneCount; plane++)
                 kernel.With(part.Starts[plane]);
             kernel.With(own.Table!).With(own.Scales!).With(part.Rows).With(padded).With(weight.Columns).With(part.FirstRow);

@@ -12,7 +12,7 @@ namespace Nibble.Gpu;
 /// <remarks>
 /// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product: it depends on
 /// how many tokens are multiplied at a time.</para>
-/// <para>Rows of a table of embeddings are decoded on the host and copied.</para>
+/// <para>Rows of a table of embeddings are decoded on the device where products read the table, too; else on the host, and copied, so that the device need not hold a table of which a token reads a row.</para>
 /// </remarks>
 public sealed partial class GpuBackend : Backend
 {
@@ -20,7 +20,7 @@ public sealed partial class GpuBackend : Backend
     private readonly KernelSources _kernels;
     private readonly GpuOptions _options;
     private readonly GpuBuffer _none;
-    private readonly GpuScratch _routes, _parts, _rotated;
+    private readonly GpuScratch _routes, _parts, _rotated, _ids, _choices;
     private readonly Dictionary<RopeTable, GpuRopeTable> _ropes = [];
     private readonly int _rowVector, _elementItems, _normItems, _attentionItems;
     private readonly List<string> _widened = [];
@@ -48,6 +48,8 @@ public sealed partial class GpuBackend : Backend
         _routes = new GpuScratch(device, "the choice of experts");
         _parts = new GpuScratch(device, "parts of attention");
         _rotated = new GpuScratch(device, "rotated heads");
+        _ids = new GpuScratch(device, "the numbers of rows");
+        _choices = new GpuScratch(device, "the highest values of parts");
         bool isProcessor = device.Info.IsProcessor;
         int most = PowerOfTwo(Math.Max(1, device.Info.MaxGroupItems));
         _rowVector = options.RowVector != 0 ? options.RowVector : isProcessor ? 16 : 4;
@@ -91,7 +93,7 @@ public sealed partial class GpuBackend : Backend
         ArgumentNullException.ThrowIfNull(format);
         return operation switch
         {
-            Operation.GetRows => $"{format.Name} decoded on the host",
+            Operation.GetRows => $"opencl: {format.Name} decoded to float32 where products read the table, too, else on the host",
             Operation.Vector => $"{format.Name} decoded to float32 at upload",
             Operation.KvCache => $"opencl: {format.Name} decoded to float32",
             _ when format is EncodedFormat => $"opencl: {format.Name} as planes of 4 or 8 bits, or widened to F32 at upload, x float32",
@@ -183,6 +185,8 @@ public sealed partial class GpuBackend : Backend
         _routes.Dispose();
         _parts.Dispose();
         _rotated.Dispose();
+        _ids.Dispose();
+        _choices.Dispose();
         _gelu?.Dispose();
         _none.Dispose();
         _staging?.Dispose();

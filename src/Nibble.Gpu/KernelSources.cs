@@ -14,7 +14,9 @@ internal sealed class KernelSources(GpuDevice device) : IDisposable
         ["recurrence"] = ["native/common/arithmetic.h", "native/common/recurrence.h"],
         ["routing"] = ["native/common/routing.h"],
         ["attention"] = ["native/common/arithmetic.h", "native/opencl/kv.cl", "native/opencl/attention.cl"],
-        ["matmul"] = ["native/opencl/matmul.cl"],
+        ["top_k"] = ["native/common/top_k.h"],
+        ["matmul"] = ["native/opencl/planes.cl", "native/opencl/matmul.cl"],
+        ["rows"] = ["native/opencl/planes.cl", "native/opencl/rows.cl"],
         ["peaks"] = ["native/opencl/peaks.cl"],
     };
 

@@ -39,8 +39,10 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
     /// <summary>Products of one encoding.</summary>
     public void Products(TensorEncoding encoding) => Product(new EncodedTensor(encoding, EncodedSamples.Data(encoding, 5)));
 
-    private void Product(IWeightSource source)
+    /// <summary>Products with a matrix, and its rows.</summary>
+    public void Product(IWeightSource source)
     {
+        Rows(source);
         int[] counts = IsSmall ? [1, 3] : [1, 2, 3, 4, 5, 8, 9, 17, 31, 130];
         int most = counts[^1], columns = source.Columns, rows = source.Rows;
         float[] x = TestDevice.Random(new Random(columns), most * columns), row = new float[columns];
@@ -75,6 +77,61 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
             input.Buffer.Dispose();
             y.Buffer.Dispose();
             Cases++;
+        }
+    }
+
+    // Rows of what products read, too, are decoded on the device.
+    private void Rows(IWeightSource source)
+    {
+        int columns = source.Columns;
+        int[] ids = [.. Enumerable.Range(0, IsSmall ? 3 : 19).Select(i => i * 5 % source.Rows), source.Rows - 1];
+        using Weight weight = backend.Upload(source, [1.5f]);
+        backend.Prepare(weight);
+        Tensor y = TestDevice.Tensor(backend, ids.Length, columns, 3);
+        backend.GetRows(weight, ids, y);
+        float[] ours = TestDevice.Read(backend, y), row = new float[columns];
+        for (int i = 0; i < ids.Length; i++)
+        {
+            source.CopyRow(ids[i], row);
+            float largest = row.Max(value => MathF.Abs(value));
+            for (int c = 0; c < columns; c++)
+                Assert.True(Math.Abs(ours[(i * columns) + c] - (1.5f * row[c])) <= 1e-6f * largest, $"{source.Name}, row {ids[i]}, column {c}: {ours[(i * columns) + c]} instead of {1.5f * row[c]}");
+        }
+
+        y.Buffer.Dispose();
+        Cases++;
+    }
+
+    /// <summary>The highest values of rows, many of them equal, some of them no numbers.</summary>
+    public void Choices()
+    {
+        foreach ((int rows, int columns, int k) in IsSmall ? [(2, 37, 3), (1, 600, 2)] : new[] { (1, 1, 1), (3, 31, 31), (2, 3000, 1), (1, 49152, 1), (2, 20001, 40), (5, 577, 5), (2, 513, 300) })
+        {
+            foreach (bool isDamaged in (bool[])[false, true])
+            {
+                float[] x = [.. TestDevice.Random(new Random(columns), rows * columns).Select(value => MathF.Round(value * 64) / 64)];
+                if (isDamaged)
+                {
+                    x[columns / 2] = float.NaN;
+                    x[columns - 1] = float.PositiveInfinity;
+                    x.AsSpan((rows - 1) * columns).Fill(float.NegativeInfinity);
+                    x[^1] = 1;
+                }
+
+                int[] theirs = [];
+                Compare(0, $"the {k} highest of [{rows} x {columns}]", by =>
+                {
+                    Tensor input = TestDevice.Tensor(by, rows, columns, 2, x), ids = TestDevice.Tensor(by, rows, k, 1, null, ElementType.Int32), values = TestDevice.Tensor(by, rows, k, 3);
+                    by.TopK(input, ids, values);
+                    int[] chosen = TestDevice.ReadIds(by, ids);
+                    if (by == _reference) theirs = chosen;
+                    else Assert.Equal(theirs, chosen);
+                    return [.. TestDevice.Read(by, values).Select(value => float.IsInfinity(value) ? MathF.CopySign(1e9f, value) : value)];
+                });
+                if (isDamaged) continue;
+                for (int t = 0; t < rows; t++)
+                    Assert.Equal(Enumerable.Range(0, columns).OrderByDescending(c => x[(t * columns) + c]).Take(k), theirs[(t * k)..((t + 1) * k)]);
+            }
         }
     }
 

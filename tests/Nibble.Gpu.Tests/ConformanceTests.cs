@@ -1,3 +1,4 @@
+using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 
@@ -52,7 +53,7 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
 
     public static TheoryData<string> Forced => [.. s_forced];
 
-    public static TheoryData<string> Operations => ["norms", "ropes", "elements", "routes", "recurrences"];
+    public static TheoryData<string> Operations => ["norms", "ropes", "elements", "routes", "recurrences", "choices"];
 
     public static TheoryData<string> KvFormats => ["F32", "F16", "Q8_0", "Q4_0"];
 
@@ -67,6 +68,18 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     [Theory]
     [MemberData(nameof(Encodings))]
     public void Products_of_an_encoding(string encoding) => fixture.Run(encoding, suite => suite.Products(EncodedSamples.Encodings(128, 33)[encoding]));
+
+    [Fact]
+    public void Products_and_rows_of_a_matrix_that_is_cut()
+    {
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { MaxBufferBytes = 1 << 19 });
+        using Conformance suite = new(backend);
+        int before = backend.LiveBuffers;
+        using Weight weight = backend.Upload(new TestWeights(BlockFormats.F32, 257, 768, 1));
+        backend.Prepare(weight);
+        Assert.Equal(before + 4, backend.LiveBuffers);
+        suite.Product(new TestWeights(BlockFormats.F32, 257, 768, 1));
+    }
 
     [Theory]
     [InlineData("F32")]
@@ -96,6 +109,9 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
                 break;
             case "elements":
                 suite.Elements();
+                break;
+            case "choices":
+                suite.Choices();
                 break;
             case "routes":
                 suite.Routes();

@@ -5,7 +5,9 @@ using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Gpu.Drivers;
 using Nibble.Gpu.Drivers.OpenCL;
+using Nibble.Llm.Generation;
 using Nibble.Llm.Models;
+using Nibble.Llm.Sampling;
 using Nibble.Llm.Sessions;
 
 namespace Nibble.Gpu.Tests;
@@ -99,6 +101,38 @@ public class GpuModelTests
     }
 
     [Fact]
+    public void Greedy_generation_brings_ids_back_and_logits_when_they_are_asked_for()
+    {
+        GpuDevice device = TestDevice.Open(ProgramCache.Default());
+        using GpuBackend backend = new(device, new GpuOptions());
+        using LanguageModel model = Load(Fixtures.Shared("fixtures", "architectures", "llama-dense.gguf"), backend);
+        SessionOptions options = new() { Context = 64, KvFormat = BlockFormats.F32 };
+        int[] prompt = Ids(File.ReadAllText(Fixtures.Golden("architectures", "tokens.txt")))[..16];
+        using Session plain = model.NewSession(options), session = model.NewSession(options), other = model.NewSession(options);
+        List<int> expected = Greedy(plain, prompt, 6);
+        session.Prefill(prompt, TestContext.Current.CancellationToken);
+        other.Prefill(prompt.AsSpan(0, 9), TestContext.Current.CancellationToken);
+        float[] others = other.Logits.ToArray();
+        long before = device.ReadBytes;
+        Generator generator = new(session, null, new SamplerChain(new SamplingOptions { Temperature = 0 }, model.VocabularySize), new GenerationOptions { MaxTokens = 6 });
+        List<int> ids = [];
+        while (generator.Next(TestContext.Current.CancellationToken))
+            ids.Add(generator.Id);
+        Assert.Equal(expected, ids);
+        Assert.Equal(5 * 8, device.ReadBytes - before);
+        Assert.True(session.HasLogits);
+
+        // Another session's batch takes the place of the logits, which are read before.
+        other.Evaluate([prompt[9]], TestContext.Current.CancellationToken);
+        Assert.Equal(plain.Logits.ToArray(), session.Logits.ToArray());
+        Assert.NotEqual(others, other.Logits.ToArray());
+
+        // Going back forgets them.
+        session.Rewind(4, TestContext.Current.CancellationToken);
+        Assert.False(session.HasLogits);
+    }
+
+    [Fact]
     public void Models_and_backends_leave_no_buffer_behind()
     {
         int[] ids = Ids(File.ReadAllText(Fixtures.Golden("architectures", "tokens.txt")));
@@ -115,8 +149,8 @@ public class GpuModelTests
                     Assert.InRange(backend.LiveBuffers, before + 20, 1000);
                 }
 
-                // What is left is the backend's own: the angles of the rotation and memory for the choice of experts.
-                Assert.InRange(backend.LiveBuffers, before, before + 2);
+                // What is left is the backend's own: the angles of the rotation and memory for the choice of experts and the numbers of rows.
+                Assert.InRange(backend.LiveBuffers, before, before + 3);
             }
 
             Assert.Equal((0, 0L), (device.LiveBuffers, device.LiveBytes));

@@ -70,6 +70,7 @@ public class SimulatedKernels
         ["elements"] = () => Run(suite => suite.Elements()),
         ["ropes"] = () => Run(suite => suite.Ropes()),
         ["routes"] = () => Run(suite => suite.Routes()),
+        ["choices"] = () => Run(suite => suite.Choices()),
         ["recurrences"] = () => Run(suite => suite.Recurrences()),
         ["attention F32"] = () => Run(suite => suite.Attention(BlockFormats.F32)),
         ["attention F16"] = () => Run(suite => suite.Attention(BlockFormats.F16)),

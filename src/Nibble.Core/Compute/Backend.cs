@@ -243,6 +243,41 @@ public abstract class Backend : IDisposable
     /// <param name="y">[tokens x columns], overwritten.</param>
     public abstract void Combine(Tensor x, Tensor weights, Tensor y);
 
+    /// <summary>Whether <see cref="TopK"/> chooses where the values are, so that it costs less than to read them all.</summary>
+    public virtual bool HasTopK => false;
+
+    /// <summary>
+    /// The columns of each row's highest values, the highest first, of equals the lower one. A NaN goes before all others, as plus infinity, and the column of what is no finite number is -1, so that
+    /// whoever looks at columns only sees it.
+    /// </summary>
+    /// <param name="x">[rows x n].</param>
+    /// <param name="columns">int32 [rows x k], overwritten; k is 1 to n.</param>
+    /// <param name="values">[rows x k], overwritten.</param>
+    public virtual void TopK(Tensor x, Tensor columns, Tensor values)
+    {
+        int k = Shapes.CheckTopK(x, columns, values);
+        float[] row = new float[x.Columns], best = new float[k];
+        int[] chosen = new int[k];
+        for (int t = 0; t < x.Rows; t++)
+        {
+            Read(x.SliceRows(t, 1), row);
+            for (int c = 0, count = 0; c < row.Length; c++)
+            {
+                float value = float.IsNaN(row[c]) ? float.PositiveInfinity : row[c];
+                if (count == k && value <= best[k - 1]) continue;
+                int at = count < k ? count++ : k - 1;
+                for (; at > 0 && value > best[at - 1]; at--)
+                    (best[at], chosen[at]) = (best[at - 1], chosen[at - 1]);
+                (best[at], chosen[at]) = (value, c);
+            }
+
+            for (int i = 0; i < k; i++)
+                if (float.IsInfinity(best[i])) chosen[i] = -1;
+            Write(chosen, columns.SliceRows(t, 1));
+            Write(best, values.SliceRows(t, 1));
+        }
+    }
+
     /// <summary>Copies values in.</summary>
     /// <param name="values">[rows x columns].</param>
     /// <param name="y">The destination, float32.</param>

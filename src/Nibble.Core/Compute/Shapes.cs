@@ -222,6 +222,19 @@ public static class Shapes
         Expect(weights, logits.Rows, routing.Used);
     }
 
+    /// <summary>Checks <see cref="Backend.TopK"/>.</summary>
+    /// <returns>How many are asked of a row.</returns>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public static int CheckTopK(Tensor x, Tensor columns, Tensor values)
+    {
+        Expect(x, x.Rows, x.Columns);
+        if (columns.Columns < 1 || columns.Columns > x.Columns)
+            throw new ArgumentException($"the {columns.Columns} highest of {x.Columns} values are asked for; ask for 1 to {x.Columns}.", nameof(columns));
+        Expect(columns, x.Rows, columns.Columns, ElementType.Int32);
+        Expect(values, x.Rows, columns.Columns);
+        return columns.Columns;
+    }
+
     /// <summary>Checks <see cref="Backend.Combine"/>.</summary>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
     public static void CheckCombine(Tensor x, Tensor weights, Tensor y)

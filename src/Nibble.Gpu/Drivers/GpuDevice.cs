@@ -24,6 +24,9 @@ internal abstract class GpuDevice : IDisposable
     /// <summary>Their bytes.</summary>
     public long LiveBytes => Interlocked.Read(ref _liveBytes);
 
+    /// <summary>Bytes that were copied out so far.</summary>
+    public long ReadBytes { get; protected set; }
+
     /// <summary>Allocates memory; its content is undefined.</summary>
     /// <param name="bytes">Bytes; of 0 a few are allocated.</param>
     /// <param name="what">What it is for, for the message.</param>

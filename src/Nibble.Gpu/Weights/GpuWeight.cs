@@ -9,8 +9,9 @@ namespace Nibble.Gpu.Weights;
 /// <param name="FirstRow">The first row.</param>
 /// <param name="Rows">Rows of each matrix.</param>
 /// <param name="MatrixBytes">Bytes from a matrix to the next.</param>
-/// <param name="Starts">Where planes start in a matrix.</param>
-internal sealed record WeightPart(GpuBuffer Memory, int FirstRow, int Rows, long MatrixBytes, long[] Starts);
+/// <param name="TileBytes">Bytes from a tile to the next.</param>
+/// <param name="Starts">Where planes start in a tile.</param>
+internal sealed record WeightPart(GpuBuffer Memory, int FirstRow, int Rows, long MatrixBytes, long TileBytes, long[] Starts);
 
 /// <summary>A weight in the memory of a device: as planes when products need it, decoded to float32 when it is used as a vector.</summary>
 internal sealed unsafe class GpuWeight : Weight
@@ -117,25 +118,24 @@ internal sealed unsafe class GpuWeight : Weight
     private int RowsOfPart(PlaneFormat planes)
     {
         if (planes.MatrixBytes(Rows, Columns) <= _device.MaxBufferBytes / Matrices) return Math.Max(1, Rows);
-        int low = 0, high = PlaneFormat.Padded(Rows) / PlaneFormat.RowMultiple;
+        int low = 0, high = PlaneFormat.Padded(Rows) / PlaneFormat.TileRows;
         while (high - low > 1)
         {
             int middle = (low + high) / 2;
-            if (planes.MatrixBytes(middle * PlaneFormat.RowMultiple, Columns) <= _device.MaxBufferBytes / Matrices) low = middle;
+            if (planes.MatrixBytes(middle * PlaneFormat.TileRows, Columns) <= _device.MaxBufferBytes / Matrices) low = middle;
             else high = middle;
         }
 
         if (low == 0)
-            throw new InsufficientMemoryException($"16 rows of {Name} take {planes.MatrixBytes(PlaneFormat.RowMultiple, Columns) * Matrices:N0} bytes; device '{_device.Info.Name}' has buffers of {_device.MaxBufferBytes:N0} bytes at most.");
-        return low * PlaneFormat.RowMultiple;
+            throw new InsufficientMemoryException($"16 rows of {Name} take {planes.MatrixBytes(PlaneFormat.TileRows, Columns) * Matrices:N0} bytes; device '{_device.Info.Name}' has buffers of {_device.MaxBufferBytes:N0} bytes at most.");
+        return low * PlaneFormat.TileRows;
     }
 
     private WeightPart PackRows(PlaneReader reader, int first, int rows)
     {
         PlaneFormat planes = reader.Planes;
         long[] starts = new long[PlaneFormat.PlaneCount];
-        long bytes = planes.Starts(rows, Columns, starts);
-        int padded = PlaneFormat.Padded(rows);
+        long tileBytes = planes.Starts(Columns, starts), bytes = planes.MatrixBytes(rows, Columns);
         GpuBuffer memory = _device.Allocate(bytes * Matrices, Name);
         try
         {
@@ -145,14 +145,14 @@ internal sealed unsafe class GpuWeight : Weight
                 long start = ((long)matrix * Rows) + first;
                 Parallel.For(
                     0,
-                    padded / PlaneFormat.RowMultiple,
+                    PlaneFormat.Padded(rows) / PlaneFormat.TileRows,
                     () => new PlaneRow(planes, Columns),
                     (tile, _, row) =>
                     {
-                        for (int r = tile * PlaneFormat.RowMultiple; r < Math.Min(rows, (tile + 1) * PlaneFormat.RowMultiple); r++)
+                        for (int r = tile * PlaneFormat.TileRows; r < Math.Min(rows, (tile + 1) * PlaneFormat.TileRows); r++)
                         {
                             reader.Read(Source, start + r, row);
-                            row.Scatter(staging.Pointer, starts, padded, r);
+                            row.Scatter(staging.Pointer + (tile * tileBytes), starts, r % PlaneFormat.TileRows);
                         }
 
                         return row;
@@ -167,7 +167,7 @@ internal sealed unsafe class GpuWeight : Weight
             throw;
         }
 
-        return new WeightPart(memory, first, rows, bytes, starts);
+        return new WeightPart(memory, first, rows, bytes, tileBytes, starts);
     }
 
     // A span has no more than 2^31 bytes.

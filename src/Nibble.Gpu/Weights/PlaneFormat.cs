@@ -2,7 +2,7 @@ using System.Collections.Immutable;
 
 namespace Nibble.Gpu.Weights;
 
-/// <summary>What a plane's codes are; the numbers are those of native/opencl/matmul.cl.</summary>
+/// <summary>What a plane's codes are; the numbers are those of native/opencl/planes.cl.</summary>
 internal enum PlaneCode
 {
     Bits4 = 4,
@@ -14,7 +14,7 @@ internal enum PlaneCode
     Single = 32,
 }
 
-/// <summary>How scales are stored; the numbers are those of native/opencl/matmul.cl.</summary>
+/// <summary>How scales are stored; the numbers are those of native/opencl/planes.cl.</summary>
 internal enum PlaneScale
 {
     None = 0,
@@ -37,8 +37,8 @@ internal readonly record struct PlaneShape(int ElementBytes, int Columns)
 }
 
 /// <summary>
-/// How a matrix lies in a device's memory: planes of codes and scales, in each of which the rows are beside one another, so that neighbouring work-items read neighbouring bytes. native/opencl/matmul.cl describes the
-/// planes and what a value is.
+/// How a matrix lies in a device's memory: tiles of 16 rows, each of which is planes of codes and scales; in a plane the rows are beside one another, so that neighbouring work-items read neighbouring bytes.
+/// native/opencl/planes.cl describes the planes and what a value is.
 /// </summary>
 /// <param name="Code">What codes are.</param>
 /// <param name="Scale">What scales are.</param>
@@ -50,8 +50,8 @@ internal sealed record PlaneFormat(PlaneCode Code, PlaneScale Scale = PlaneScale
     /// <summary>Planes of every format, whether it uses them or not.</summary>
     public const int PlaneCount = 6;
 
-    /// <summary>Rows are padded to a multiple of so many, the widest vector of the kernels.</summary>
-    public const int RowMultiple = 16;
+    /// <summary>Rows of a tile, the widest vector of the kernels. Rows are padded to a multiple.</summary>
+    public const int TileRows = 16;
 
     // A plane starts where the widest vector may.
     private const int PlaneAlignment = 64;
@@ -70,7 +70,7 @@ internal sealed record PlaneFormat(PlaneCode Code, PlaneScale Scale = PlaneScale
     public override int GetHashCode() => HashCode.Combine(Code, Scale, Group, Offset, HasTable);
 
     /// <summary>Rows with those that pad them.</summary>
-    public static int Padded(int rows) => checked(rows + RowMultiple - 1) & -RowMultiple;
+    public static int Padded(int rows) => checked(rows + TileRows - 1) & -TileRows;
 
     /// <summary>Bytes of one matrix.</summary>
     /// <param name="rows">Rows.</param>
@@ -78,21 +78,20 @@ internal sealed record PlaneFormat(PlaneCode Code, PlaneScale Scale = PlaneScale
     public long MatrixBytes(int rows, int columns)
     {
         Span<long> starts = stackalloc long[PlaneCount];
-        return Starts(rows, columns, starts);
+        return checked(Starts(columns, starts) * (Padded(rows) / TileRows));
     }
 
-    /// <summary>Where the planes of a matrix start.</summary>
-    /// <param name="rows">Rows.</param>
+    /// <summary>Where the planes of a tile start.</summary>
     /// <param name="columns">Columns.</param>
-    /// <param name="starts">[<see cref="PlaneCount"/>] bytes from the matrix' start, overwritten.</param>
-    /// <returns>Bytes of the matrix.</returns>
-    public long Starts(int rows, int columns, Span<long> starts)
+    /// <param name="starts">[<see cref="PlaneCount"/>] bytes from the tile's start, overwritten.</param>
+    /// <returns>Bytes of a tile.</returns>
+    public long Starts(int columns, Span<long> starts)
     {
         long bytes = 0;
         for (int i = 0; i < PlaneCount; i++)
         {
             starts[i] = bytes;
-            bytes = checked(bytes + (((long)Planes[i].Elements(columns) * Padded(rows) * Planes[i].ElementBytes + PlaneAlignment - 1) & -PlaneAlignment));
+            bytes = checked(bytes + (((long)Planes[i].Elements(columns) * TileRows * Planes[i].ElementBytes + PlaneAlignment - 1) & -PlaneAlignment));
         }
 
         return bytes;

@@ -45,24 +45,23 @@ internal sealed class PlaneRow
     }
 
     /// <summary>Puts the row beside the others.</summary>
-    /// <param name="matrix">The matrix' first byte.</param>
+    /// <param name="tile">The tile's first byte.</param>
     /// <param name="starts">Where its planes start.</param>
-    /// <param name="padded">Its rows with those that pad them.</param>
-    /// <param name="row">Row.</param>
-    public unsafe void Scatter(byte* matrix, ReadOnlySpan<long> starts, int padded, int row)
+    /// <param name="row">Row in the tile.</param>
+    public unsafe void Scatter(byte* tile, ReadOnlySpan<long> starts, int row)
     {
         for (int plane = 0; plane < _planes.Length; plane++)
         {
             switch (_format.Planes[plane].ElementBytes)
             {
                 case 1:
-                    Scatter(Plane<byte>(plane), matrix + starts[plane] + row, padded);
+                    Scatter(Plane<byte>(plane), tile + starts[plane] + row);
                     break;
                 case 2:
-                    Scatter(Plane<ushort>(plane), (ushort*)(matrix + starts[plane]) + row, padded);
+                    Scatter(Plane<ushort>(plane), (ushort*)(tile + starts[plane]) + row);
                     break;
                 case 4:
-                    Scatter(Plane<uint>(plane), (uint*)(matrix + starts[plane]) + row, padded);
+                    Scatter(Plane<uint>(plane), (uint*)(tile + starts[plane]) + row);
                     break;
                 default:
                     break;
@@ -70,10 +69,10 @@ internal sealed class PlaneRow
         }
     }
 
-    private static unsafe void Scatter<T>(ReadOnlySpan<T> elements, T* to, int step)
+    private static unsafe void Scatter<T>(ReadOnlySpan<T> elements, T* to)
         where T : unmanaged
     {
-        for (int i = 0; i < elements.Length; i++, to += step)
+        for (int i = 0; i < elements.Length; i++, to += PlaneFormat.TileRows)
             *to = elements[i];
     }
 }

@@ -64,13 +64,14 @@ public sealed class Generator
     {
         if (Finish != FinishReason.None) return false;
         cancellation.ThrowIfCancellationRequested();
+        (int Id, float Logit) best = (-1, 0);
         if (_mustEvaluate)
         {
-            _session.Evaluate([Id], cancellation);
+            best = Evaluate(cancellation);
             _mustEvaluate = false;
         }
 
-        Id = _sampler.Sample(_session.Logits);
+        Id = best.Id >= 0 ? _sampler.Take(best.Id, best.Logit) : _sampler.Sample(_session.Logits);
         _sampler.Accept(Id);
         Count++;
         _mustEvaluate = true;
@@ -82,6 +83,14 @@ public sealed class Generator
             : FinishReason.None;
 
         return true;
+    }
+
+    // Where the best token is always taken, the device may tell which it is; else an id of -1.
+    private (int Id, float Logit) Evaluate(CancellationToken cancellation)
+    {
+        if (_sampler.IsGreedy) return _session.EvaluateBest(Id, cancellation);
+        _session.Evaluate([Id], cancellation);
+        return (-1, 0);
     }
 
     /// <summary>Releases what was held back, once the generation has ended or was given up: afterwards <see cref="Text"/> is the rest.</summary>

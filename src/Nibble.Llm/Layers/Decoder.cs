@@ -220,7 +220,27 @@ internal sealed class Decoder
     /// <param name="logits">[tokens x vocabulary], overwritten; at most <see cref="Scratch.LogitRows"/> tokens.</param>
     public void Logits(Scratch scratch, int first, Span<float> logits)
     {
-        int count = logits.Length / Output.Weight.Rows;
+        Backend.Read(LogitRows(scratch, first, logits.Length / Output.Weight.Rows), logits);
+    }
+
+    /// <summary>The highest logit of a token of the batch that <see cref="Run"/> ran last, of equals that of the lowest id. The others stay in the first row of <see cref="Scratch.Logits"/>.</summary>
+    /// <param name="scratch">Memory.</param>
+    /// <param name="token">The token in the batch.</param>
+    /// <returns>Its id, -1 where a logit is NaN or infinite, and the logit.</returns>
+    public (int Id, float Logit) Best(Scratch scratch, int token)
+    {
+        Backend.TopK(LogitRows(scratch, token, 1), scratch.BestId, scratch.BestLogit);
+        int id = 0;
+        float logit = 0;
+        Backend.Read(scratch.BestId, new Span<int>(ref id));
+        Backend.Read(scratch.BestLogit, new Span<float>(ref logit));
+        return (id, logit);
+    }
+
+    // The logits of some tokens, on the device.
+    private Tensor LogitRows(Scratch scratch, int first, int count)
+    {
+        scratch.LogitsOwner?.FetchLogits();
         Tensor state = scratch.State.SliceRows(first, count);
         Tensor rows = scratch.Logits.SliceRows(0, count);
         if (OutputNorm is not null)
@@ -233,6 +253,6 @@ internal sealed class Decoder
         Output.Apply(Backend, state, rows);
         if (LogitScale != 1) Backend.Scale(rows, LogitScale, rows);
         if (LogitSoftCap > 0) Backend.SoftCap(rows, LogitSoftCap, rows);
-        Backend.Read(rows, logits);
+        return rows;
     }
 }

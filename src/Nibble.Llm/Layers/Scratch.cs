@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Llm.Sessions;
 
 namespace Nibble.Llm.Layers;
 
@@ -14,7 +15,7 @@ internal readonly record struct ScratchShape(int Width, int Work, int Ids, int L
     /// <param name="tokens">Tokens of a batch.</param>
     /// <param name="logitRows">Rows of logits at a time.</param>
     public long Bytes(int tokens, int logitRows) =>
-        4L * ((long)tokens * ((4L * Width) + Work + Ids + LayerInputs + 1) + ((long)logitRows * (Vocabulary + Width)));
+        4L * ((long)tokens * ((4L * Width) + Work + Ids + LayerInputs + 1) + ((long)logitRows * (Vocabulary + Width)) + 2);
 }
 
 /// <summary>The activations of one batch, allocated once and used by every layer in turn.</summary>
@@ -23,6 +24,7 @@ internal sealed class Scratch : IDisposable
     private readonly Tensor _work;
     private readonly Tensor _ids;
     private readonly int[] _positions;
+    private Session? _logitsOwner;
     private long _workUsed;
     private long _idsUsed;
 
@@ -45,6 +47,8 @@ internal sealed class Scratch : IDisposable
         LayerInputs = Float(tokens, shape.LayerInputs);
         LogitState = Float(logitRows, shape.Width);
         Logits = Float(logitRows, shape.Vocabulary);
+        BestId = backend.Allocate(ElementType.Int32, 1, 1);
+        BestLogit = Float(1, 1);
         _positions = new int[tokens];
     }
 
@@ -74,6 +78,19 @@ internal sealed class Scratch : IDisposable
 
     /// <summary>[logit rows x vocabulary].</summary>
     public Tensor Logits { get; }
+
+    /// <summary>[1 x 1] the id of a token's highest logit.</summary>
+    public Tensor BestId { get; }
+
+    /// <summary>[1 x 1] that logit.</summary>
+    public Tensor BestLogit { get; }
+
+    /// <summary>Whose logits the first row of <see cref="Logits"/> are, where they were left there; it reads them before others take their place.</summary>
+    public Session? LogitsOwner
+    {
+        get => Volatile.Read(ref _logitsOwner);
+        set => Volatile.Write(ref _logitsOwner, value);
+    }
 
     /// <summary>Everything that a layer took is free again.</summary>
     public void BeginLayer()
@@ -117,7 +134,7 @@ internal sealed class Scratch : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[State, Normed, Delta, Parallel, _work, _ids, LayerInputs, LogitState, Logits])
+        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[State, Normed, Delta, Parallel, _work, _ids, LayerInputs, LogitState, Logits, BestId, BestLogit])
             tensor.Buffer.Dispose();
     }
 }

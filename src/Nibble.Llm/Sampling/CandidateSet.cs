@@ -47,6 +47,20 @@ public sealed class CandidateSet
         IsSorted = false;
     }
 
+    /// <summary>Starts a position with one token only.</summary>
+    /// <param name="id">Its id.</param>
+    /// <param name="logit">Its logit.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The token is not in the vocabulary.</exception>
+    /// <exception cref="ArgumentException">The logit is no finite number.</exception>
+    public void Fill(int id, float logit)
+    {
+        if ((uint)id >= (uint)VocabularySize) throw new ArgumentOutOfRangeException(nameof(id), id, $"Token {id} is not in the vocabulary, whose ids are 0 to {VocabularySize - 1}.");
+        if (!float.IsFinite(logit)) throw new ArgumentException($"The logit of token {id} is {logit}; the only candidate's logit is finite.", nameof(logit));
+        _items[0] = new Candidate { Id = id, Logit = logit };
+        _count = 1;
+        IsSorted = true;
+    }
+
     /// <summary>Keeps the first <paramref name="count"/> of <see cref="Active"/>.</summary>
     public void Truncate(int count)
     {

@@ -17,6 +17,9 @@ public sealed class MinPSampler(float p, int minKeep) : Sampler
     };
 
     /// <inheritdoc/>
+    public override bool KeepsBest => true;
+
+    /// <inheritdoc/>
     public override void Apply(CandidateSet candidates, RandomSource random)
     {
         Span<Candidate> active = candidates.Active;

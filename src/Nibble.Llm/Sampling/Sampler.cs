@@ -6,6 +6,12 @@ public abstract class Sampler
     /// <summary>Works on the candidates of one position. Allocates nothing.</summary>
     public abstract void Apply(CandidateSet candidates, RandomSource random);
 
+    /// <summary>Whether the first candidate in order always stays the first one, and no random number is drawn.</summary>
+    public virtual bool KeepsBest => false;
+
+    /// <summary>Whether it leaves the first candidate in order alone.</summary>
+    public virtual bool IsGreedy => false;
+
     /// <summary>Learns that a token now stands in the text, be it the prompt's or a drawn one.</summary>
     public virtual void Accept(int id) { }
 

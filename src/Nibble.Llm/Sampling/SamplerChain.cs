@@ -28,6 +28,7 @@ public sealed class SamplerChain
         _samplers = [.. rows.Select(row => row.Create(options, context)).OfType<Sampler>()];
         _selector = (Selector?)last ?? new DrawSelector();
         _signature = Signature();
+        IsGreedy = TakesBest();
         Seed = options.Seed >= 0 ? (uint)options.Seed : (uint)Random.Shared.NextInt64(1L << 32);
         _random = new RandomSource(Seed);
     }
@@ -45,6 +46,7 @@ public sealed class SamplerChain
         _samplers = [.. samplers];
         _selector = selector;
         _signature = Signature();
+        IsGreedy = TakesBest();
         Seed = seed;
         _random = new RandomSource(seed);
     }
@@ -56,11 +58,15 @@ public sealed class SamplerChain
         _selector = (Selector)other._selector.Clone();
         _random = other._random.Clone();
         _signature = other._signature;
+        IsGreedy = other.IsGreedy;
         Seed = other.Seed;
     }
 
     /// <summary>The seed in use; where the options left it to the system, the one drawn.</summary>
     public uint Seed { get; }
+
+    /// <summary>Whether the token of the highest logit is always drawn, of equals that of the lowest id, so that <see cref="Take"/> can stand for <see cref="Sample"/>.</summary>
+    public bool IsGreedy { get; }
 
     /// <summary>The number of logits of a position.</summary>
     public int VocabularySize => _candidates.VocabularySize;
@@ -85,6 +91,21 @@ public sealed class SamplerChain
     public int Sample(ReadOnlySpan<float> logits)
     {
         Apply(logits);
+        return _candidates.Active[_selector.Select(_candidates, _random)].Id;
+    }
+
+    /// <summary>Draws the token of the highest logit, as <see cref="Sample"/> does in a chain that <see cref="IsGreedy"/>, where somebody else found it.</summary>
+    /// <param name="id">The token's id.</param>
+    /// <param name="logit">Its logit.</param>
+    /// <returns>The token's id.</returns>
+    /// <exception cref="InvalidOperationException">The chain does not always draw it.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The token is not in the vocabulary.</exception>
+    /// <exception cref="ArgumentException">The logit is no finite number.</exception>
+    public int Take(int id, float logit)
+    {
+        if (!IsGreedy) throw new InvalidOperationException("The chain does not always draw the token of the highest logit; give it all logits.");
+        _candidates.Fill(id, logit);
+        _selector.Apply(_candidates, _random);
         return _candidates.Active[_selector.Select(_candidates, _random)].Id;
     }
 
@@ -147,6 +168,8 @@ public sealed class SamplerChain
             throw new InvalidDataException("The sampler state ends early or holds a broken length. It is damaged.", e);
         }
     }
+
+    private bool TakesBest() => _selector is DrawSelector && Array.TrueForAll(_samplers, sampler => sampler.KeepsBest) && Array.Exists(_samplers, sampler => sampler.IsGreedy);
 
     private string Signature() => $"{VocabularySize};{string.Join(';', _samplers.Append(_selector).Select(sampler => sampler.GetType().Name))}";
 

@@ -21,6 +21,13 @@ public sealed class TemperatureSampler(float temperature, float range, float exp
     };
 
     /// <inheritdoc/>
+    /// <remarks>A divisor may make two logits equal that were not.</remarks>
+    public override bool KeepsBest => IsGreedy;
+
+    /// <inheritdoc/>
+    public override bool IsGreedy => range <= 0 && temperature <= 0;
+
+    /// <inheritdoc/>
     public override void Apply(CandidateSet candidates, RandomSource random)
     {
         if (range > 0 && candidates.Active.Length <= 1) return;

@@ -17,5 +17,11 @@ public sealed class TopKSampler(int k) : Sampler
     };
 
     /// <inheritdoc/>
+    public override bool KeepsBest => true;
+
+    /// <inheritdoc/>
+    public override bool IsGreedy => k == 1;
+
+    /// <inheritdoc/>
     public override void Apply(CandidateSet candidates, RandomSource random) => candidates.KeepTop(k);
 }

@@ -18,6 +18,9 @@ public sealed class TopNSigmaSampler(float n) : Sampler
     };
 
     /// <inheritdoc/>
+    public override bool KeepsBest => true;
+
+    /// <inheritdoc/>
     public override void Apply(CandidateSet candidates, RandomSource random)
     {
         Span<Candidate> active = candidates.Active;

@@ -18,6 +18,9 @@ public sealed class TopPSampler(float p, int minKeep) : Sampler
     };
 
     /// <inheritdoc/>
+    public override bool KeepsBest => true;
+
+    /// <inheritdoc/>
     public override void Apply(CandidateSet candidates, RandomSource random)
     {
         candidates.Softmax();

@@ -17,6 +17,10 @@ public sealed class Session : IDisposable
     private readonly NativeBuffer _logits;
     private bool _hasLogits;
 
+    // Whether the next logits stay on the device, of which only the highest comes back.
+    private bool _choosesBest;
+    private (int Id, float Logit) _best;
+
     // Copies of the recurrent states, the shortest first.
     private readonly List<StateCopy> _checkpoints = [];
 
@@ -70,13 +74,19 @@ public sealed class Session : IDisposable
 
     /// <summary>The logits of the last position, [vocabulary]. They stay until the next evaluation.</summary>
     /// <exception cref="InvalidOperationException">Nothing was evaluated since the session was made or rewound.</exception>
-    public ReadOnlySpan<float> Logits =>
-        _hasLogits
-            ? _logits.Span<float>(0, Model.VocabularySize)
-            : throw new InvalidOperationException("the session has no logits; evaluate at least one token first.");
+    public ReadOnlySpan<float> Logits
+    {
+        get
+        {
+            FetchLogits();
+            return _hasLogits
+                ? _logits.Span<float>(0, Model.VocabularySize)
+                : throw new InvalidOperationException("the session has no logits; evaluate at least one token first.");
+        }
+    }
 
     /// <summary>Whether <see cref="Logits"/> are there.</summary>
-    public bool HasLogits => _hasLogits;
+    public bool HasLogits => Model.Scratch.LogitsOwner == this || _hasLogits;
 
     /// <summary>Whether the model keeps a state besides keys and values, so that going back needs a checkpoint or a new evaluation.</summary>
     public bool IsRecurrent => State.IsRecurrent;
@@ -128,7 +138,7 @@ public sealed class Session : IDisposable
         int reused = Tokens.CommonPrefixLength(prompt);
         if (reused == prompt.Length)
         {
-            if (reused == Length && _hasLogits) return reused;
+            if (reused == Length && HasLogits) return reused;
             if (!HasLogitsOf(reused)) reused--;
         }
 
@@ -172,7 +182,7 @@ public sealed class Session : IDisposable
     {
         if (!State.IsRecurrent || _isBroken || Length == 0 || _checkpoints.Exists(checkpoint => checkpoint.Length == Length)) return;
         if (_checkpoints.Count == SequenceState.MaxCopies) Forget(0);
-        lock (Model.Turn) _checkpoints.Add(State.CopyStates(Length, _hasLogits ? Logits : default));
+        lock (Model.Turn) _checkpoints.Add(State.CopyStates(Length, HasLogits ? Logits : default));
     }
 
     /// <summary>A second session that holds the same tokens and goes its own way.</summary>
@@ -192,7 +202,7 @@ public sealed class Session : IDisposable
             copy.Length = Length;
             copy._isBroken = _isBroken;
             copy._pending = _pending;
-            copy.KeepLogits(_hasLogits ? Logits : default);
+            copy.KeepLogits(HasLogits ? Logits : default);
             return copy;
         }
         catch
@@ -229,11 +239,45 @@ public sealed class Session : IDisposable
     /// <summary>Frees keys and values.</summary>
     public void Dispose()
     {
+        LeaveLogits();
         State.Dispose();
         foreach (StateCopy checkpoint in _checkpoints)
             checkpoint.Dispose();
         _checkpoints.Clear();
         _logits.Dispose();
+    }
+
+    /// <summary>Appends a token and chooses the one that follows where the logits are: that of the highest logit, of equals the lowest id. <see cref="Logits"/> are read when they are asked for.</summary>
+    /// <param name="id">The token.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    /// <returns>Its id and its logit; an id of -1 where the device does not choose, or a logit is NaN or infinite.</returns>
+    internal (int Id, float Logit) EvaluateBest(int id, CancellationToken cancellation)
+    {
+        _best = (-1, 0);
+        _choosesBest = Model.Backend.HasTopK;
+        try
+        {
+            Evaluate([id], cancellation);
+        }
+        finally
+        {
+            _choosesBest = false;
+        }
+
+        return _best;
+    }
+
+    /// <summary>Reads the logits that were left on the device.</summary>
+    internal void FetchLogits()
+    {
+        if (Model.Scratch.LogitsOwner != this) return;
+        lock (Model.Turn)
+        {
+            if (Model.Scratch.LogitsOwner != this) return;
+            Model.Backend.Read(Model.Scratch.Logits.SliceRows(0, 1), _logits.Span<float>(0, Model.VocabularySize));
+            _hasLogits = true;
+            Model.Scratch.LogitsOwner = null;
+        }
     }
 
     internal void SetState(ReadOnlySpan<int> tokens, ReadOnlySpan<float> logits)
@@ -254,7 +298,7 @@ public sealed class Session : IDisposable
             throw new InvalidOperationException("a handler of logits cannot evaluate a session of the same model; keep the logits and do it after the call.");
         lock (Model.Turn)
         {
-            _hasLogits = false;
+            KeepLogits(default);
             State.NoteStored(Length + batch.Length);
             _isBroken = State.IsRecurrent;
             Model.Decoder.Run(batch, State, Length, Model.Scratch, cancellation);
@@ -263,6 +307,13 @@ public sealed class Session : IDisposable
             Length += batch.Length;
             _isBroken = false;
             if (following > 0) return;
+            if (_choosesBest)
+            {
+                _best = Model.Decoder.Best(Model.Scratch, batch.Length - 1);
+                Model.Scratch.LogitsOwner = this;
+                return;
+            }
+
             Model.Decoder.Logits(Model.Scratch, batch.Length - 1, _logits.Span<float>(0, Model.VocabularySize));
             _hasLogits = true;
         }
@@ -330,8 +381,17 @@ public sealed class Session : IDisposable
 
     private void KeepLogits(ReadOnlySpan<float> logits)
     {
+        LeaveLogits();
         _hasLogits = !logits.IsEmpty;
         if (_hasLogits) logits.CopyTo(_logits.Span<float>(0, Model.VocabularySize));
+    }
+
+    /// <summary>Gives up logits that were left on the device. Another thread may be reading them for this session.</summary>
+    private void LeaveLogits()
+    {
+        if (Model.Scratch.LogitsOwner != this) return;
+        lock (Model.Turn)
+            if (Model.Scratch.LogitsOwner == this) Model.Scratch.LogitsOwner = null;
     }
 
     private void Forget(int checkpoint)

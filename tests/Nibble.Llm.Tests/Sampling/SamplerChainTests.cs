@@ -254,4 +254,80 @@ public class SamplerChainTests
         RandomSource random = new((ulong)seed);
         return [.. Enumerable.Range(0, size).Select(_ => (float)((random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 6))];
     }
+
+    [Theory]
+    [InlineData("", true)]
+    [InlineData("top-k 1", true)]
+    [InlineData("warm", false)]
+    [InlineData("dynamic", false)]
+    [InlineData("penalty", false)]
+    [InlineData("typical", false)]
+    [InlineData("xtc", false)]
+    [InlineData("bias", false)]
+    [InlineData("mirostat", false)]
+    public void A_chain_knows_whether_it_always_draws_the_highest_logit(string change, bool isGreedy)
+    {
+        SamplingOptions options = new() { Temperature = 0, TopP = 0.9f, MinP = 0.1f, TopNSigma = 2, Seed = 3 };
+        switch (change)
+        {
+            case "top-k 1":
+                (options.TopK, options.Temperature) = (1, 1);
+                break;
+            case "warm":
+                options.Temperature = 0.5f;
+                break;
+            case "dynamic":
+                options.DynamicTemperatureRange = 1;
+                break;
+            case "penalty":
+                options.RepeatPenalty = 1.5f;
+                break;
+            case "typical":
+                options.TypicalP = 0.5f;
+                break;
+            case "xtc":
+                options.XtcProbability = 1;
+                break;
+            case "bias":
+                options.LogitBias = [new LogitBias(2, 1)];
+                break;
+            case "mirostat":
+                options.Mirostat = 2;
+                break;
+            default:
+                break;
+        }
+
+        SamplerChain all = new(options, 50), one = all.Clone();
+        Assert.Equal(isGreedy, all.IsGreedy);
+        Assert.Equal(isGreedy, one.IsGreedy);
+        if (!isGreedy)
+        {
+            Assert.Throws<InvalidOperationException>(() => one.Take(1, 0));
+            return;
+        }
+
+        Random random = new(1);
+        for (int i = 0; i < 20; i++)
+        {
+            float[] logits = [.. Enumerable.Range(0, 50).Select(_ => (float)random.Next(8))];
+            int best = Array.IndexOf(logits, logits.Max());
+            Assert.Equal(best, all.Sample(logits));
+            Assert.Equal(best, one.Take(best, logits[best]));
+            Assert.Equal(all.Candidates.ToArray(), one.Candidates.ToArray());
+            Assert.Equal(State(all), State(one));
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => one.Take(50, 0));
+        Assert.Throws<ArgumentException>(() => one.Take(1, float.NaN));
+
+        static byte[] State(SamplerChain chain)
+        {
+            using MemoryStream stream = new();
+            using BinaryWriter writer = new(stream);
+            chain.WriteState(writer);
+            writer.Flush();
+            return stream.ToArray();
+        }
+    }
 }

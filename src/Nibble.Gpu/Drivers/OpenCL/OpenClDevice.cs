@@ -74,6 +74,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
         fixed (byte* to = bytes)
             Check(OpenClApi.EnqueueReadBuffer(Queue, OpenClBuffer.Of(from).Handle, 1, (nuint)offset, (nuint)bytes.Length, to, 0, null, null), "clEnqueueReadBuffer");
         _staged = 0;
+        ReadBytes += bytes.Length;
     }
 
     /// <inheritdoc/>

@@ -100,3 +100,63 @@ KERNEL route(GLOBAL const float* logits, long l0, int l_stride, int experts, GLO
     for (int i = 0; i < used; i++)
         shares[i] *= factor;
 }
+
+inline int known_expert(int expert, int matrices)
+{
+    return (uint)expert < (uint)matrices ? expert : matrices;
+}
+
+// Puts the rows of one expert together, in their order; row r has expert experts[r / used, r % used], and what is no expert goes last. One group.
+// order: [rows]. blocks: [most x 3] an expert, -1 where there is none, its first place in the order, and the place behind its last: up to `length` rows; blocks that are left have no rows. local: [matrices + 1].
+KERNEL group_rows(GLOBAL const int* experts, long e0, int e_stride, int used, int rows, int matrices, int length, int most, GLOBAL int* order, GLOBAL int* blocks, LOCAL int* places)
+{
+    int item = ITEM_ID(0), items = GROUP_ITEMS(0);
+    for (int e = item; e <= matrices; e += items)
+    {
+        int count = 0;
+        for (int t = 0; t * used < rows; t++)
+        {
+            for (int i = 0; i < used; i++)
+                if (known_expert(experts[e0 + (long)t * e_stride + i], matrices) == e) count++;
+        }
+
+        places[e] = count;
+    }
+
+    BARRIER();
+    if (item == 0)
+    {
+        int start = 0, block = 0;
+        for (int e = 0; e <= matrices; e++)
+        {
+            int end = start + places[e];
+            places[e] = start;
+            for (; start < end; start += length, block++)
+            {
+                blocks[3 * block] = e < matrices ? e : -1;
+                blocks[3 * block + 1] = start;
+                blocks[3 * block + 2] = start + length < end ? start + length : end;
+            }
+
+            start = end;
+        }
+
+        for (; block < most; block++)
+        {
+            blocks[3 * block] = -1;
+            blocks[3 * block + 1] = 0;
+            blocks[3 * block + 2] = 0;
+        }
+    }
+
+    BARRIER();
+    for (int e = item; e <= matrices; e += items)
+    {
+        int place = places[e];
+        for (int t = 0; t * used < rows; t++)
+        {
+            for (int i = 0; i < used; i++)
+                if (known_expert(experts[e0 + (long)t * e_stride + i], matrices) == e) order[place++] = t * used + i;
+        }
+    }
+}

@@ -1,4 +1,5 @@
 // Products of tokens with a matrix: an item has V rows and T tokens, and SPLIT items share the columns. Weights are decoded when they are read, and multiplied in float32.
+// Dimension 0 is the rows, 1 the share of the columns, 2 the tokens. Where GROUPED, these are a block of group_rows; else each token may have an expert of its own, where T is 1.
 
 #define STORE JOIN(vstore, V)
 
@@ -11,12 +12,19 @@
 
 KERNEL matmul(GLOBAL const uchar* weights, long matrix_bytes, long tile_bytes, long high_plane, long a_plane, long b_plane, long c_plane, long d_plane, GLOBAL const float* table,
     GLOBAL const float* scales, int rows, int rows_padded, int columns, int first_row, GLOBAL const float* x, long x0, int x_stride, GLOBAL float* y, long y0, int y_stride, int tokens,
-    GLOBAL const int* experts, long e0, int e_stride, int used, int x_share, int matrices, LOCAL float* scratch)
+    GLOBAL const int* experts, long e0, int e_stride, int used, GLOBAL const int* order, GLOBAL const int* blocks, int x_share, int matrices, LOCAL float* scratch)
 {
-    int first = GLOBAL_ID(0) * V, split = ITEM_ID(1), first_token = GROUP_ID(2) * T, matrix = 0;
+    int first = GLOBAL_ID(0) * V, split = ITEM_ID(1);
+#if GROUPED
+    int matrix = blocks[3 * GROUP_ID(2)], first_token = blocks[3 * GROUP_ID(2) + 1];
+    tokens = blocks[3 * GROUP_ID(2) + 2];
+    if (first_token >= tokens) return;
+#else
+    int matrix = 0, first_token = GROUP_ID(2) * T;
+    if (used) matrix = experts[e0 + (long)(first_token / used) * e_stride + first_token % used];
+#endif
     int is_inside = first < rows_padded;
     if (!is_inside) first = 0;
-    if (used) matrix = experts[e0 + (long)(first_token / used) * e_stride + first_token % used];
     int is_known = (uint)matrix < (uint)matrices;
     if (!is_known) matrix = 0;
     int row = first % TILE;
@@ -26,7 +34,7 @@ KERNEL matmul(GLOBAL const uchar* weights, long matrix_bytes, long tile_bytes, l
     for (int t = 0; t < T; t++)
     {
         // Tokens past the last one repeat it, and are not stored.
-        inputs[t] = x + x0 + (long)(min(first_token + t, tokens - 1) / x_share) * x_stride;
+        inputs[t] = x + x0 + (long)(TOKEN(min(first_token + t, tokens - 1)) / x_share) * x_stride;
         sums[t] = (FLOATS)(0);
     }
 
@@ -66,7 +74,7 @@ KERNEL matmul(GLOBAL const uchar* weights, long matrix_bytes, long tile_bytes, l
     float scale = is_known ? scales[matrix] : FLOAT_OF(0x7fc00000u);
     for (int t = 0; t < T && first_token + t < tokens; t++)
     {
-        GLOBAL float* output = y + y0 + (long)(first_token + t) * y_stride + first_row + first;
+        GLOBAL float* output = y + y0 + (long)TOKEN(first_token + t) * y_stride + first_row + first;
         FLOATS sum = sums[t] * scale;
         if (first + V <= rows)
         {

@@ -115,3 +115,10 @@ inline FLOATS look_up(const float* values, INTS q)
 #define VALUE(j) (d * TO_FLOATS(CODES(j)) + m)
 #define READ_TABLE
 #endif
+
+// Where the tokens of an expert lie together, `order` tells which they are.
+#if GROUPED
+#define TOKEN(i) order[i]
+#else
+#define TOKEN(i) (i)
+#endif

@@ -8,7 +8,14 @@ namespace Nibble.Gpu;
 public sealed partial class GpuBackend
 {
     private readonly GpuModule?[] _kvModules = new GpuModule?[4];
-    private readonly Dictionary<(PlaneFormat Planes, int Tokens, int Split), GpuKernel> _products = [];
+    private readonly Dictionary<(PlaneFormat Planes, int Tokens, int Split, bool IsGrouped), GpuKernel> _products = [];
+    private readonly Dictionary<(PlaneFormat Planes, bool IsGrouped), GpuKernel> _tiled = [];
+
+    // The tiles of native/opencl/gemm.cl.
+    private const int GemmRows = 64, GemmTokens = 64, GemmItems = 64, GemmBytes = 4 * 32 * (64 + 65);
+
+    // Tokens for which a graphics card fills tiles.
+    private const int LeastTiled = 16;
 
     // Positions that a part of attention has at least, so that putting parts together stays cheap.
     private const int LeastPart = 128;
@@ -113,32 +120,75 @@ public sealed partial class GpuBackend
     {
         GpuWeight own = Packed(weight);
         if (rows == 0) return;
-        int tokens = experts is not null || rows == 1 ? 1 : rows <= 4 ? 4 : 8;
         bool isProcessor = _device.Info.IsProcessor;
+
+        // Experts have tokens of their own each, so that it takes more of them until a tile is used well.
+        int least = _options.TiledTokens != 0 ? _options.TiledTokens : isProcessor ? int.MaxValue : experts is null ? LeastTiled : LeastTiled * weight.Matrices / 4;
+        bool isGrouped = experts is not null && (rows >= least || rows >= 2L * weight.Matrices) && (weight.Matrices + 1) * 4L <= _device.Info.LocalBytes;
+        if (rows >= least && (experts is null || isGrouped) && Tiled(own.Reader!.Planes, isGrouped) is { } tiled)
+        {
+            int blocks = isGrouped ? Group(experts!.Value, rows, weight.Matrices, GemmTokens) : Groups(rows, GemmTokens);
+            foreach (WeightPart part in own.Parts)
+            {
+                Input(Input(Planes(tiled, own, part), x), y).With(rows);
+                Blocks(tiled, isGrouped).With(share).With(weight.Matrices).WithLocal(GemmBytes).Run(new Extent(Groups(part.Rows, GemmRows), blocks), new Extent(GemmItems));
+            }
+
+            return;
+        }
+
+        int tokens = (experts is not null && !isGrouped) || rows == 1 ? 1 : rows <= 4 ? 4 : 8;
         int split = _options.ColumnSplit != 0 ? _options.ColumnSplit : isProcessor ? 1 : tokens < 8 ? 8 : 2;
         split = Math.Min(split, PowerOfTwo(_device.Info.MaxGroupItems));
-        GpuKernel kernel = Product(own.Reader!.Planes, tokens, split);
-        if (kernel.MaxGroupItems < split) kernel = Product(own.Reader!.Planes, tokens, split = PowerOfTwo(Math.Max(1, kernel.MaxGroupItems)));
+        GpuKernel kernel = Product(own.Reader!.Planes, tokens, split, isGrouped);
+        if (kernel.MaxGroupItems < split) kernel = Product(own.Reader!.Planes, tokens, split = PowerOfTwo(Math.Max(1, kernel.MaxGroupItems)), isGrouped);
         int items = Math.Clamp(kernel.MaxGroupItems / split, 1, isProcessor ? 1 : Math.Max(8, 128 / split));
+        int groups = isGrouped ? Group(experts!.Value, rows, weight.Matrices, tokens) : Groups(rows, tokens);
         foreach (WeightPart part in own.Parts)
         {
-            int padded = PlaneFormat.Padded(part.Rows);
-            kernel.Start().With(part.Memory).With(part.MatrixBytes).With(part.TileBytes);
-            for (int plane = 1; plane < PlaneFormat.PlaneCount; plane++)
-                kernel.With(part.Starts[plane]);
-            kernel.With(own.Table!).With(own.Scales!).With(part.Rows).With(padded).With(weight.Columns).With(part.FirstRow);
-            Input(Input(kernel, x), y).With(rows);
+            Input(Input(Planes(kernel, own, part), x), y).With(rows);
             if (experts is { } ids) Input(kernel, ids).With(ids.Columns);
             else kernel.With(_none).With(0L).With(0).With(0);
-            kernel.With(share).With(weight.Matrices).WithLocal(Math.Max(16, split == 1 ? 0 : items * split * tokens * _rowVector * 4))
-                .Run(new Extent(Groups(padded / _rowVector, items), 1, Groups(rows, tokens)), new Extent(items, split));
+            Blocks(kernel, isGrouped).With(share).With(weight.Matrices).WithLocal(Math.Max(16, split == 1 ? 0 : items * split * tokens * _rowVector * 4))
+                .Run(new Extent(Groups(PlaneFormat.Padded(part.Rows) / _rowVector, items), 1, groups), new Extent(items, split));
         }
     }
 
-    private GpuKernel Product(PlaneFormat planes, int tokens, int split)
+    // The first arguments of every product.
+    private static GpuKernel Planes(GpuKernel kernel, GpuWeight weight, WeightPart part)
     {
-        if (_products.TryGetValue((planes, tokens, split), out GpuKernel? known)) return known;
-        return _products[(planes, tokens, split)] =
-            _kernels.Module("matmul", [.. planes.Defines, $"V={_rowVector}", $"T={tokens}", $"SPLIT={split}"]).Kernel("matmul");
+        kernel.Start().With(part.Memory).With(part.MatrixBytes).With(part.TileBytes);
+        for (int plane = 1; plane < PlaneFormat.PlaneCount; plane++)
+            kernel.With(part.Starts[plane]);
+        return kernel.With(weight.Table!).With(weight.Scales!).With(part.Rows).With(PlaneFormat.Padded(part.Rows)).With(weight.Columns).With(part.FirstRow);
+    }
+
+    private GpuKernel Blocks(GpuKernel kernel, bool isGrouped) => isGrouped ? kernel.With(_order.Reserve(0)).With(_blocks.Reserve(0)) : kernel.With(_none).With(_none);
+
+    // Puts the tokens of one expert together, in blocks of some; returns how many blocks there may be.
+    private int Group(Tensor experts, int rows, int matrices, int length)
+    {
+        int most = (rows / length) + Math.Min(rows, matrices + 1);
+        GpuBuffer order = _order.Reserve(rows * 4L), blocks = _blocks.Reserve(most * 12L);
+        GpuKernel kernel = Kernel("routing", "group_rows");
+        Input(kernel, experts).With(experts.Columns).With(rows).With(matrices).With(length).With(most).With(order).With(blocks)
+            .WithLocal((matrices + 1) * 4).Run(new Extent(1), new Extent(Fitting(kernel, _normItems)));
+        return most;
+    }
+
+    // Null where the device has too few items or too little local memory for it.
+    private GpuKernel? Tiled(PlaneFormat planes, bool isGrouped)
+    {
+        if (GemmBytes > _device.Info.LocalBytes) return null;
+        if (!_tiled.TryGetValue((planes, isGrouped), out GpuKernel? kernel))
+            _tiled[(planes, isGrouped)] = kernel = _kernels.Module("gemm", [.. planes.Defines, "V=4", $"GROUPED={(isGrouped ? 1 : 0)}"]).Kernel("gemm");
+        return kernel.MaxGroupItems >= GemmItems ? kernel : null;
+    }
+
+    private GpuKernel Product(PlaneFormat planes, int tokens, int split, bool isGrouped)
+    {
+        if (_products.TryGetValue((planes, tokens, split, isGrouped), out GpuKernel? known)) return known;
+        return _products[(planes, tokens, split, isGrouped)] =
+            _kernels.Module("matmul", [.. planes.Defines, $"V={_rowVector}", $"T={tokens}", $"SPLIT={split}", $"GROUPED={(isGrouped ? 1 : 0)}"]).Kernel("matmul");
     }
 }

@@ -20,7 +20,7 @@ public sealed partial class GpuBackend : Backend
     private readonly KernelSources _kernels;
     private readonly GpuOptions _options;
     private readonly GpuBuffer _none;
-    private readonly GpuScratch _routes, _parts, _rotated, _ids, _choices;
+    private readonly GpuScratch _routes, _parts, _rotated, _ids, _choices, _order, _blocks;
     private readonly Dictionary<RopeTable, GpuRopeTable> _ropes = [];
     private readonly int _rowVector, _elementItems, _normItems, _attentionItems;
     private readonly List<string> _widened = [];
@@ -50,6 +50,8 @@ public sealed partial class GpuBackend : Backend
         _rotated = new GpuScratch(device, "rotated heads");
         _ids = new GpuScratch(device, "the numbers of rows");
         _choices = new GpuScratch(device, "the highest values of parts");
+        _order = new GpuScratch(device, "the tokens of experts");
+        _blocks = new GpuScratch(device, "blocks of tokens of one expert");
         bool isProcessor = device.Info.IsProcessor;
         int most = PowerOfTwo(Math.Max(1, device.Info.MaxGroupItems));
         _rowVector = options.RowVector != 0 ? options.RowVector : isProcessor ? 16 : 4;
@@ -62,7 +64,7 @@ public sealed partial class GpuBackend : Backend
     public override string Name => "opencl";
 
     /// <inheritdoc/>
-    public override string Description => $"{_device.Info.DeviceName}: {_device.Info}; float32 products of {_rowVector} rows an item";
+    public override string Description => $"{_device.Info.DeviceName}: {_device.Info}; float32 products of {_rowVector} rows an item{(_options.TiledTokens != 0 || !_device.Info.IsProcessor ? $", in tiles from {(_options.TiledTokens != 0 ? _options.TiledTokens : LeastTiled)} tokens" : "")}";
 
     /// <summary>The device as its driver describes it.</summary>
     public GpuDeviceInfo Device => _device.Info;
@@ -187,6 +189,8 @@ public sealed partial class GpuBackend : Backend
         _rotated.Dispose();
         _ids.Dispose();
         _choices.Dispose();
+        _order.Dispose();
+        _blocks.Dispose();
         _gelu?.Dispose();
         _none.Dispose();
         _staging?.Dispose();
@@ -205,6 +209,7 @@ public sealed partial class GpuBackend : Backend
             throw new ArgumentOutOfRangeException(nameof(options), options.ColumnSplit, "columns can be shared by 1, 2, 4, 8 or 16 work-items; 0 lets the device choose.");
         if (options.AttentionParts is < 0 or > 64)
             throw new ArgumentOutOfRangeException(nameof(options), options.AttentionParts, "attention can be cut into 1 to 64 parts; 0 lets the device choose.");
+        ArgumentOutOfRangeException.ThrowIfNegative(options.TiledTokens, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBufferBytes, nameof(options));
         return options;
     }

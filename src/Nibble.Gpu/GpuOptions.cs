@@ -9,6 +9,9 @@ public sealed record GpuOptions
     /// <summary>Work-items that share the columns of a row, 1 to 16; 0 for the device's own choice.</summary>
     public int ColumnSplit { get; init; }
 
+    /// <summary>Tokens from which on products go through local memory, in tiles of 64 rows and 64 tokens, those of experts, too; 0 for the device's own choice, which is never on a processor.</summary>
+    public int TiledTokens { get; init; }
+
     /// <summary>Parts into which attention cuts a context, 1 to 64; 0 for the device's own choice.</summary>
     public int AttentionParts { get; init; }
 

@@ -16,6 +16,7 @@ internal sealed class KernelSources(GpuDevice device) : IDisposable
         ["attention"] = ["native/common/arithmetic.h", "native/opencl/kv.cl", "native/opencl/attention.cl"],
         ["top_k"] = ["native/common/top_k.h"],
         ["matmul"] = ["native/opencl/planes.cl", "native/opencl/matmul.cl"],
+        ["gemm"] = ["native/opencl/planes.cl", "native/opencl/gemm.cl"],
         ["rows"] = ["native/opencl/planes.cl", "native/opencl/rows.cl"],
         ["peaks"] = ["native/opencl/peaks.cl"],
     };

@@ -141,7 +141,7 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
         int columns = format.BlockValues == 1 ? 45 : format.BlockValues, rows = IsSmall ? 5 : 37;
         TestWeights source = new(format, rows, columns, 3, matrices: 5);
         float[] scales = [1, 0.5f, 2, 1, 3];
-        foreach (int tokens in IsSmall ? [2] : (int[])[1, 2, 7])
+        foreach (int tokens in IsSmall ? [2, 4] : (int[])[1, 2, 7, 80])
         {
             foreach (bool isShared in (bool[])[true, false])
             {

@@ -12,19 +12,19 @@ public sealed class ConformanceFixture : IDisposable
 
     private readonly HashSet<string> _parts = [];
     private int _cases;
-    private GpuBackend? _backend, _forced;
+    private GpuBackend? _backend, _forced, _tiled;
 
     /// <summary>Runs a part of the suite.</summary>
-    internal void Run(string part, Action<Conformance> run, bool isForced = false)
+    internal void Run(string part, Action<Conformance> run, bool isForced = false, bool isTiled = false)
     {
-        GpuBackend backend = isForced
-            ? _forced ??= TestDevice.Backend(new GpuOptions { RowVector = 4, ColumnSplit = 8, AttentionParts = 3, MaxBufferBytes = 1 << 20 })
+        GpuBackend backend = isTiled ? _tiled ??= TestDevice.Backend(new GpuOptions { TiledTokens = 1 })
+            : isForced ? _forced ??= TestDevice.Backend(new GpuOptions { RowVector = 4, ColumnSplit = 8, AttentionParts = 3, MaxBufferBytes = 1 << 20 })
             : _backend ??= TestDevice.Backend();
         using Conformance suite = new(backend);
         run(suite);
         Assert.InRange(suite.Cases, 1, int.MaxValue);
         _cases += suite.Cases;
-        _parts.Add(isForced ? part + ", forced" : part);
+        _parts.Add(isForced ? part + ", forced" : isTiled ? part + ", tiled" : part);
         TestContext.Current.TestOutputHelper?.WriteLine($"{part}: {suite.Cases} cases");
     }
 
@@ -33,6 +33,7 @@ public sealed class ConformanceFixture : IDisposable
     {
         _backend?.Dispose();
         _forced?.Dispose();
+        _tiled?.Dispose();
         if (_parts.Count < ConformanceTests.Parts) return;
         Console.WriteLine($"conformance on OpenCL: {_cases} cases");
         Assert.InRange(_cases, LeastCases, int.MaxValue);
@@ -45,13 +46,15 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     // For items that are cut otherwise than the device would; the simulator has items of this kind with every format.
     private static readonly string[] s_forced = ["F16", "Q5_1", "Q8_0", "Q4_K", "IQ4_XS"];
 
-    internal static int Parts => Formats.Count + Encodings.Count + Forced.Count + Operations.Count + (2 * KvFormats.Count) + 3;
+    internal static int Parts => Formats.Count + Encodings.Count + Forced.Count + Operations.Count + (2 * KvFormats.Count) + Tiled.Count + 6;
 
     public static TheoryData<string> Formats => [.. BlockFormats.All.Select(format => format.Name)];
 
     public static TheoryData<string> Encodings => [.. EncodedSamples.Encodings(128, 33).Keys];
 
     public static TheoryData<string> Forced => [.. s_forced];
+
+    public static TheoryData<string> Tiled => ["F32", "F16", "BF16", "Q4_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_NL", "MXFP4"];
 
     public static TheoryData<string> Operations => ["norms", "ropes", "elements", "routes", "recurrences", "choices"];
 
@@ -64,6 +67,10 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     [Theory]
     [MemberData(nameof(Forced))]
     public void Products_of_a_format_with_other_items(string format) => fixture.Run(format, suite => suite.Products(BlockFormats.Find(format)!), isForced: true);
+
+    [Theory]
+    [MemberData(nameof(Tiled))]
+    public void Products_of_a_format_in_tiles(string format) => fixture.Run(format, suite => suite.Products(BlockFormats.Find(format)!), isTiled: true);
 
     [Theory]
     [MemberData(nameof(Encodings))]
@@ -86,6 +93,27 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     [InlineData("Q4_K")]
     [InlineData("MXFP4")]
     public void Products_of_experts(string format) => fixture.Run("experts " + format, suite => suite.Experts(BlockFormats.Find(format)!));
+
+    [Theory]
+    [InlineData("F32")]
+    [InlineData("Q4_K")]
+    [InlineData("MXFP4")]
+    public void Products_of_experts_in_tiles(string format) => fixture.Run("experts " + format, suite => suite.Experts(BlockFormats.Find(format)!), isTiled: true);
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void An_expert_that_is_not_there_makes_its_products_NaN(int tiledTokens)
+    {
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { TiledTokens = tiledTokens });
+        using Weight weight = backend.Upload(new TestWeights(BlockFormats.F32, 5, 8, 1, matrices: 2));
+        int[] ids = [0, 2, 1, -1, 0, 1, 7, 1];
+        Tensor x = TestDevice.Tensor(backend, 4, 8, 0, TestDevice.Random(new Random(1), 32)), y = TestDevice.Tensor(backend, 8, 5);
+        backend.MatMulExperts(x, weight, TestDevice.Ids(backend, 4, 2, ids), y);
+        float[] values = TestDevice.Read(backend, y);
+        for (int i = 0; i < values.Length; i++)
+            Assert.Equal(ids[i / 5] is not (0 or 1), float.IsNaN(values[i]));
+    }
 
     [Theory]
     [MemberData(nameof(KvFormats))]

@@ -200,6 +200,7 @@ public class DriverTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new GpuBackend(0, new GpuOptions { ColumnSplit = 32 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new GpuBackend(0, new GpuOptions { AttentionParts = 65 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new GpuBackend(0, new GpuOptions { MaxBufferBytes = -1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new GpuBackend(0, new GpuOptions { TiledTokens = -1 }));
     }
 
     private static GpuDeviceInfo Info() => new()

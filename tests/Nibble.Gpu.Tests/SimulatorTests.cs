@@ -87,6 +87,9 @@ public class SimulatedKernels
                 suite.Products(EncodedSamples.Encodings(64, 17)[name]);
         }),
         ["experts"] = () => Run(suite => suite.Experts(BlockFormats.F32)),
+        ["tiles of floats"] = () => Run(suite => suite.Products(BlockFormats.F16), isTiled: true),
+        ["tiles of blocks"] = () => Run(suite => suite.Products(BlockFormats.Q4_K), isTiled: true),
+        ["tiles of experts"] = () => Run(suite => suite.Experts(BlockFormats.F32), isTiled: true),
     };
 
     [Fact]
@@ -114,9 +117,9 @@ public class SimulatedKernels
     });
 
     // As a GPU would: items that share columns, and parts of attention.
-    private static void Run(Action<Conformance> run, bool isProcessor = false)
+    private static void Run(Action<Conformance> run, bool isProcessor = false, bool isTiled = false)
     {
-        using GpuBackend backend = TestDevice.Backend(new GpuOptions { RowVector = isProcessor ? 16 : 4, ColumnSplit = isProcessor ? 1 : 2, AttentionParts = 2, CachePrograms = false });
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { RowVector = isProcessor ? 16 : 4, ColumnSplit = isProcessor ? 1 : 2, AttentionParts = 2, TiledTokens = isTiled ? 1 : 0, CachePrograms = false });
         using Conformance suite = new(backend, isSmall: true);
         run(suite);
         Assert.InRange(suite.Cases, 1, int.MaxValue);

@@ -88,6 +88,12 @@ public class GpuModelTests
         foreach ((string name, TensorEncoding encoding) in EncodedSamples.Encodings(128, 16))
         {
             TensorEncoding named = encoding with { Name = name };
+            if (named.HasInputScale)
+            {
+                Assert.Throws<ArgumentException>(() => backend.Upload(new EncodedTensor(named, EncodedSamples.Data(named, 3))));
+                continue;
+            }
+
             using Weight weight = backend.Upload(new EncodedTensor(named, EncodedSamples.Data(named, 3)));
             backend.Prepare(weight);
             bool isWidened = name is "int4-zeros" or "int3" or "llm.int8-outliers" or "int4-outliers" or "fp8";

@@ -6,6 +6,7 @@ using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Llm.Models;
 using Nibble.Llm.Sessions;
+using Nibble.Quantize;
 
 namespace Nibble.Cli;
 
@@ -111,6 +112,10 @@ internal sealed class ModelArguments
         NoteCache(model.Language.WeightCache);
         return model;
     }
+
+    /// <summary>Bounds the threads of all that is computed beside the model itself, until the result is disposed.</summary>
+    /// <param name="parsed">The command line.</param>
+    public IDisposable LimitThreads(ParseResult parsed) => Work.Limit(parsed.GetValue(_threads));
 
     /// <summary>Tells what became of the file of packed weights, but for its problem.</summary>
     public static void NoteCache(WeightCacheReport? cache)

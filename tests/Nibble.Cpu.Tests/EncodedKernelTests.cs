@@ -132,6 +132,17 @@ public unsafe class EncodedKernelTests
         }
     }
 
+    [Fact]
+    public void Rows_of_which_16_are_more_than_an_array_holds_have_no_packed_order()
+    {
+        foreach ((int columns, bool isPacked) in new[] { ((1 << 27) - 128, true), (1 << 27, false) })
+        {
+            EncodedData data = new EncodedData().Set(EncodedPart.Codes, new byte[columns]).Set(EncodedPart.Scales, new byte[sizeof(float)]);
+            EncodedTensor source = new(new Int8Encoding("w", columns, 1), data);
+            Assert.Equal(isPacked, EncodedKernels.Of("vector128", source) is not null);
+        }
+    }
+
     /// <summary>Sums that 32 bits do not hold, of the largest codes: what is summed in integers is short enough, whatever the row.</summary>
     [Theory]
     [MemberData(nameof(Cases.Paths), MemberType = typeof(Cases))]

@@ -25,6 +25,7 @@ internal static class EvaluateCommand
         model.AddTo(command);
         command.SetAction((parsed, _) =>
         {
+            using IDisposable limit = model.LimitThreads(parsed);
             List<Gate> bounds = [.. (parsed.GetValue(gates) ?? []).Select(ParseGate)];
             if (parsed.GetValue(baseline) is null && bounds.Find(gate => gate.NeedsBaseline) is { } lacking)
                 throw new UsageException($"gate {lacking} compares with another model; name it with --baseline.");

@@ -25,6 +25,7 @@ internal static class ImportanceCommand
         model.AddTo(command);
         command.SetAction((parsed, _) =>
         {
+            using IDisposable limit = model.LimitThreads(parsed);
             FileInfo textFile = NamedFiles.Input(parsed.GetValue(text), "--text")!;
             if (model.Context(parsed) is not null) throw new UsageException("each chunk is evaluated alone, in a context of its own ids; leave out --context, and use --chunk.");
             string path = NamedFiles.Output(parsed.GetValue(output), "--out")!.FullName, content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using Nibble.Core.Gguf;
+using Nibble.Quantize;
 using Nibble.Quantize.Calibration;
 using Nibble.Quantize.Methods;
 using Nibble.Quantize.Planning;
@@ -36,6 +37,7 @@ internal static class QuantizeCommand
         command.Add(json);
         command.SetAction((parsed, _) =>
         {
+            using IDisposable limit = Work.Limit(parsed.GetValue(threads));
             string from = NamedFiles.Input(parsed.GetValue(input), "<in>")!.FullName, to = NamedFiles.Output(parsed.GetValue(output), "<out>")!.FullName;
             if (string.Equals(from, to, StringComparison.Ordinal)) throw new UsageException($"'{to}' is the file that is read; name another to write.");
             FileInfo? matrix = NamedFiles.Input(parsed.GetValue(importance), "--importance"), save = NamedFiles.Output(parsed.GetValue(saved), "--save-recipe");

@@ -9,15 +9,18 @@ namespace Nibble.Cpu.Packed;
 /// <summary>Chooses the kernels of encoded weights.</summary>
 internal static class EncodedKernels
 {
+    // The codes of 16 rows lie in one array while they are packed.
+    private static readonly int s_mostColumns = Array.MaxLength / 16;
+
     // A load asks for a weight's kernels several times, and its table is looked for once.
     private static readonly ConditionalWeakTable<EncodedTensor, StrongBox<TableBytes?>> s_tables = [];
 
-    /// <summary>The kernel of a weight on a path, or null where it has no packed order: fewer than 32 columns share a scale, or 8 bits do not hold its table.</summary>
+    /// <summary>The kernel of a weight on a path, or null where it has no packed order: fewer than 32 columns share a scale, 16 rows of codes are more than an array holds, or 8 bits do not hold its table.</summary>
     /// <param name="path">Name of one of <see cref="CpuPaths.All"/>.</param>
     /// <param name="weight">The weight.</param>
     public static EncodedKernel? Of(string path, EncodedTensor weight)
     {
-        if (weight.ScaleRun % 32 != 0) return null;
+        if (weight.ScaleRun % 32 != 0 || weight.Columns > s_mostColumns) return null;
         int columns = weight.ScaleRun % 128 == 0 ? 128 : weight.ScaleRun % 64 == 0 ? 64 : 32;
         TableBytes table = new(default, 1);
         if (weight.Encoding is TableEncoding)

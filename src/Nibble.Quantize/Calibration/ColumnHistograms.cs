@@ -53,7 +53,7 @@ public sealed class ColumnHistograms
     /// <summary>Bytes of the histograms of so many columns.</summary>
     public static long Bytes(int columns) => columns * ((BinCount * sizeof(int)) + (long)sizeof(float));
 
-    /// <summary>Counts rows, on all cores.</summary>
+    /// <summary>Counts rows, on as many threads as <see cref="Work"/> allows.</summary>
     /// <param name="x">[rows x columns], finite.</param>
     /// <param name="rows">Rows.</param>
     /// <exception cref="CalibrationException">There are more rows than can be counted.</exception>
@@ -63,7 +63,7 @@ public sealed class ColumnHistograms
         fixed (float* pointer = x)
         {
             float* all = pointer;
-            Parallel.For(0, (Columns + ColumnsOfTask - 1) / ColumnsOfTask, task => AddColumns(all, rows, task * ColumnsOfTask, Math.Min((task + 1) * ColumnsOfTask, Columns)));
+            Work.For((Columns + ColumnsOfTask - 1) / ColumnsOfTask, task => AddColumns(all, rows, task * ColumnsOfTask, Math.Min((task + 1) * ColumnsOfTask, Columns)));
         }
     }
 

@@ -45,8 +45,8 @@ internal sealed unsafe class GramMatrix : IDisposable
             {
                 int count = Math.Min(StripRows, rows - start);
                 float* strip = all + ((long)start * _columns), packed = (float*)panels.Pointer, sums = (float*)_sums.Pointer;
-                Parallel.For(0, blocks, block => Pack(strip, count, block, packed + ((long)block * Block * StripRows)));
-                Parallel.For(0, pairs.Length, pair =>
+                Work.For(blocks, block => Pack(strip, count, block, packed + ((long)block * Block * StripRows)));
+                Work.For(pairs.Length, pair =>
                 {
                     (int i, int j) = pairs[pair];
                     Multiply(packed + ((long)i * Block * StripRows), packed + ((long)j * Block * StripRows), count, sums + ((long)i * Block * _stride) + (j * Block), _stride);

@@ -61,7 +61,7 @@ internal sealed unsafe class InputAccumulator : IDisposable
         fixed (float* pointer = x)
         {
             float* all = pointer;
-            Parallel.For(0, (_columns + ColumnsOfTask - 1) / ColumnsOfTask, task =>
+            Work.For((_columns + ColumnsOfTask - 1) / ColumnsOfTask, task =>
             {
                 int first = task * ColumnsOfTask, count = Math.Min(ColumnsOfTask, _columns - first);
                 for (int start = 0; start < rows; start += StripRows)

@@ -45,8 +45,17 @@ internal sealed class StatisticsCache
         for (int layer = first; layer < end; layer++)
             if (!File.Exists(PathOf(layer))) return null;
         List<LayerStatistics> layers = [];
-        for (int layer = first; layer < end; layer++)
-            layers.Add(Read(layer));
+        try
+        {
+            for (int layer = first; layer < end; layer++)
+                layers.Add(Read(layer));
+        }
+        catch
+        {
+            foreach (LayerStatistics layer in layers) layer.Dispose();
+            throw;
+        }
+
         return layers;
     }
 
@@ -92,24 +101,26 @@ internal sealed class StatisticsCache
     private LayerStatistics Read(int layer)
     {
         string path = PathOf(layer);
+        List<ActivationStatistics> inputs = [];
         try
         {
             using GgufFile file = GgufFile.Open(path);
             GgufMetadata metadata = file.Metadata;
             if (metadata.GetString(TypeKey) != Type || metadata.GetString(KeyKey) != _key) throw metadata.Error(KeyKey, $"these are not the statistics of this run, {_key}.");
-            List<ActivationStatistics> inputs = [];
             uint count = metadata.GetUInt32(InputsKey);
             for (int i = 0; i < count; i++)
                 inputs.Add(Read(file, Prefix(i)));
             return new LayerStatistics(layer, inputs);
         }
-        catch (Exception error) when (error is GgufException or ArgumentException)
+        catch (Exception error)
         {
+            foreach (ActivationStatistics input in inputs) input.Dispose();
+            if (error is not (GgufException or ArgumentException)) throw;
             throw new CalibrationException($"the cached statistics of layer {layer} cannot be used: {error.Message} Delete '{path}'.");
         }
     }
 
-    private unsafe ActivationStatistics Read(GgufFile file, string prefix)
+    private ActivationStatistics Read(GgufFile file, string prefix)
     {
         GgufMetadata metadata = file.Metadata;
         List<string> weights = [.. metadata.GetStrings(prefix + "weights")];
@@ -117,22 +128,36 @@ internal sealed class StatisticsCache
         GgufTensor squares = Tensor(file, prefix + "square_sums");
         int columns = squares.Columns, matrices = squares.Rows;
         if (weights.Count == 0 || columns == 0 || matrices == 0 || counts.Length != matrices) throw metadata.Error(prefix + "counts", $"there are {weights.Count} weights and {counts.Length} counts of {matrices} matrices.");
+        for (int i = 0; i < counts.Length; i++)
+            if (counts[i] < 0) throw metadata.Error(prefix + "counts", $"count {i} is {counts[i]}; at least 0 is needed.");
+        float[] squareSums = Values(squares), absSums = Values(Tensor(file, prefix + "abs_sums"), squares), lowest = Values(Tensor(file, prefix + "lowest"), squares), highest = Values(Tensor(file, prefix + "highest"), squares);
+        AbsHistogram? histogram = _kinds.HasFlag(StatisticKinds.Histogram) ? new AbsHistogram(metadata.GetInt64Array(prefix + "histogram"), metadata.GetFloat32(prefix + "histogram_width")) : null;
+        ColumnHistograms? byColumn = _kinds.HasFlag(StatisticKinds.ColumnHistograms)
+            ? new ColumnHistograms(Values<int>(Tensor(file, prefix + "column_bins", BlockFormats.I32)), Finite(Tensor(file, prefix + "column_widths"))) : null;
+        if (byColumn is not null && byColumn.Columns != columns) throw metadata.Error(prefix + "weights", $"there are histograms of {byColumn.Columns} columns; {columns} are expected.");
         NativeBuffer? hessian = null;
         if (_kinds.HasFlag(StatisticKinds.Hessian))
         {
             GgufTensor tensor = Tensor(file, prefix + "hessian");
             if (tensor.Columns != columns || tensor.Rows != columns || tensor.Matrices != matrices) throw metadata.Error(prefix + "weights", $"the Hessian has the shape {tensor}; {matrices} of {columns} columns are expected.");
             hessian = new NativeBuffer(tensor.ByteLength, isZeroed: false);
-            for (long row = 0; row < tensor.RowCount; row++)
-                tensor.Row(row).CopyTo(new Span<byte>(hessian.Pointer + (row * columns * sizeof(float)), columns * sizeof(float)));
+            try
+            {
+                for (long row = 0; row < tensor.RowCount; row++)
+                {
+                    Span<float> values = hessian.Span<float>(row * columns, columns);
+                    tensor.Row(row).CopyTo(MemoryMarshal.AsBytes(values));
+                    CheckFinite(tensor, row, values);
+                }
+            }
+            catch
+            {
+                hessian.Dispose();
+                throw;
+            }
         }
 
-        AbsHistogram? histogram = _kinds.HasFlag(StatisticKinds.Histogram) ? new AbsHistogram(metadata.GetInt64Array(prefix + "histogram"), metadata.GetFloat32(prefix + "histogram_width")) : null;
-        ColumnHistograms? byColumn = _kinds.HasFlag(StatisticKinds.ColumnHistograms)
-            ? new ColumnHistograms(Values<int>(Tensor(file, prefix + "column_bins", BlockFormats.I32)), Values<float>(Tensor(file, prefix + "column_widths"))) : null;
-        if (byColumn is not null && byColumn.Columns != columns) throw metadata.Error(prefix + "weights", $"there are histograms of {byColumn.Columns} columns; {columns} are expected.");
-        return new ActivationStatistics(
-            weights, columns, counts, Values(squares), Values(Tensor(file, prefix + "abs_sums"), squares), Values(Tensor(file, prefix + "lowest"), squares), Values(Tensor(file, prefix + "highest"), squares), hessian, histogram, byColumn);
+        return new ActivationStatistics(weights, columns, counts, squareSums, absSums, lowest, highest, hessian, histogram, byColumn);
     }
 
     private static GgufTensor Tensor(GgufFile file, string name, BlockFormat? format = null)
@@ -145,7 +170,20 @@ internal sealed class StatisticsCache
     private static float[] Values(GgufTensor tensor, GgufTensor? shape = null)
     {
         if (shape is not null && !tensor.Dimensions.SequenceEqual(shape.Dimensions)) throw new ArgumentException($"{tensor} and {shape} differ in shape.", nameof(tensor));
-        return Values<float>(tensor);
+        return Finite(tensor);
+    }
+
+    private static float[] Finite(GgufTensor tensor)
+    {
+        float[] values = Values<float>(tensor);
+        for (int row = 0; row < tensor.RowCount; row++) CheckFinite(tensor, row, values.AsSpan(row * tensor.Columns, tensor.Columns));
+        return values;
+    }
+
+    private static void CheckFinite(GgufTensor tensor, long row, ReadOnlySpan<float> values)
+    {
+        for (int i = 0; i < values.Length; i++)
+            if (!float.IsFinite(values[i])) throw new ArgumentException($"tensor '{tensor.Name}' has {values[i]} in row {row}, column {i}; a finite number is needed.", nameof(tensor));
     }
 
     private static T[] Values<T>(GgufTensor tensor)

@@ -100,7 +100,7 @@ public static class Divergence
                 Keep(baseline, chunk.AsSpan(start..end), count, baselineLogits, cancellation);
                 Keep(model, chunk.AsSpan(start..end), count, modelLogits, cancellation);
                 int offset = (c * predictions) + done, firstTarget = text.First + done + 1;
-                Parallel.For(0, count, row => found[offset + row] = LogitComparison.Of(
+                Work.For(count, row => found[offset + row] = LogitComparison.Of(
                     baselineLogits.Span<float>((long)row * vocabulary, vocabulary), modelLogits.Span<float>((long)row * vocabulary, vocabulary), chunk[firstTarget + row]));
                 start = end;
             }

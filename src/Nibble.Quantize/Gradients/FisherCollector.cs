@@ -30,8 +30,9 @@ internal sealed unsafe class FisherCollector : IDisposable
     public void Add(IReadOnlyList<LayerWorkspace> spaces, ParallelOptions options)
     {
         (Collected Weight, int Group)[] jobs = [.. from weight in _weights from @group in Enumerable.Range(-1, weight.Sums.Length + 1) select (weight, @group)];
-        Parallel.ForEach(jobs, options, job =>
+        Work.For(jobs.Length, options, i =>
         {
+            (Collected Weight, int Group) job = jobs[i];
             foreach (LayerWorkspace space in spaces)
             {
                 if (job.Group < 0) job.Weight.AddSquares(space);

@@ -9,7 +9,7 @@ public sealed record GradientOptions
     /// <summary>Groups of rows at most that a weight has a Hessian for each: as many of queries, gates and what these are multiplied with, half as many of keys, values and attention's output, one of the networks' last matrices.</summary>
     public int RowGroups { get; init; } = 4;
 
-    /// <summary>Threads; 0 for one a core. The results do not depend on them.</summary>
+    /// <summary>Threads; 0 for those of <see cref="Work.Threads"/>. The results do not depend on them.</summary>
     public int Threads { get; init; }
 
     /// <summary>Bytes that the states of all tokens between the layers may take in memory; above, they lie in a temporary file.</summary>

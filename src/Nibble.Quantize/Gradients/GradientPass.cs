@@ -30,7 +30,7 @@ public sealed class GradientPass
         _file = file;
         _chunks = chunks;
         _options = options;
-        int threads = Math.Min(chunks.Count, options.Threads == 0 ? Environment.ProcessorCount : options.Threads);
+        int threads = Math.Min(chunks.Count, options.Threads == 0 ? Work.Threads : options.Threads);
         _parallel = new ParallelOptions { MaxDegreeOfParallelism = threads, CancellationToken = cancellation };
         _tokens = chunks.Max(chunk => chunk.Length);
         _states = [.. Enumerable.Range(0, threads).Select(_ => new float[_tokens * decoder.Width])];
@@ -71,6 +71,7 @@ public sealed class GradientPass
                 if ((uint)id >= (uint)decoder.Embedding.Rows) throw new ArgumentException($"token {id} is not in the vocabulary, whose ids are 0 to {decoder.Embedding.Rows - 1}.", nameof(chunks));
         }
 
+        using IDisposable limit = Work.Limit(options.Threads);
         GradientPass pass = new(decoder, file, chunks, options, cancellation) { _progress = progress };
         try
         {
@@ -156,7 +157,7 @@ public sealed class GradientPass
         {
             _parallel.CancellationToken.ThrowIfCancellationRequested();
             int start = first, batch = Math.Min(threads, _chunks.Count - first);
-            Parallel.For(0, batch, _parallel, i => run(start + i, i));
+            Work.For(batch, _parallel, i => run(start + i, i));
             add?.Invoke(batch);
             _done += batch * (isBackward && layer < _decoder.Layers.Length ? BackwardCost : 1);
             _progress?.Report(new GradientProgress(_done / AllSteps, layer, isBackward));

@@ -25,7 +25,7 @@ internal sealed unsafe class LinearGradient : IDisposable
         _backward = new NativeBuffer(MatrixProduct.PanelFloats(Rows, Columns) * sizeof(float), isZeroed: false);
         IWeightSource tensor = file.Weights.Find(linear.Weight)!;
         // Panel by panel, so that the packed values are the only ones.
-        Parallel.For(0, (Rows + MatrixProduct.PanelColumns - 1) / MatrixProduct.PanelColumns, panel =>
+        Work.For((Rows + MatrixProduct.PanelColumns - 1) / MatrixProduct.PanelColumns, panel =>
         {
             int first = panel * MatrixProduct.PanelColumns, count = Math.Min(MatrixProduct.PanelColumns, Rows - first);
             float[] rows = new float[count * Columns];

@@ -35,7 +35,7 @@ public sealed class AwqRounding : RoundingMethod
         float[][] parts = [.. Enumerable.Range(0, groups).Select(g => Part(statistics, task, g * size, size))];
         byte[] codes = new byte[task.Weights.Length], zeros = new byte[task.Rows * groups];
         float[] scales = new float[task.Rows * groups];
-        Parallel.For(0, task.Rows, new ParallelOptions { CancellationToken = cancellation }, row =>
+        Work.For(task.Rows, new ParallelOptions { CancellationToken = cancellation }, row =>
         {
             float[] clipped = new float[size], error = new float[size];
             byte[] tried = new byte[size];

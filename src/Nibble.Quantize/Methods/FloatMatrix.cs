@@ -43,7 +43,7 @@ public sealed class FloatMatrix(string name, float[] values, int rows, int colum
         int columns = source.Columns;
         if (count * columns > Array.MaxLength) throw new InsufficientMemoryException($"{count:N0} rows of '{source.Name}' have {count * columns:N0} values; {Array.MaxLength:N0} can be held together.");
         float[] values = new float[count * columns];
-        Parallel.For(0, (int)count, row => source.CopyRow(first + row, values.AsSpan(row * columns, columns)));
+        Work.For((int)count, row => source.CopyRow(first + row, values.AsSpan(row * columns, columns)));
         return values;
     }
 

@@ -14,7 +14,7 @@ public static class Gptq
     /// <param name="hessian">What errors cost, of as many columns.</param>
     /// <param name="grid">The grid, for a matrix of this shape; its parameters and codes are set.</param>
     /// <param name="refineRounds">Rounds of <see cref="Refinement"/>; 4 are usual, 0 is plain GPTQ.</param>
-    /// <param name="options">How many threads, and what stops it; null for one a core.</param>
+    /// <param name="options">How many threads, and what stops it; null for those of <see cref="Work.Threads"/>.</param>
     /// <returns>[rows x columns], the values of the codes.</returns>
     /// <exception cref="ArgumentException">The weights are not the grid's, or one is no finite number.</exception>
     /// <exception cref="HessianException">The Hessian cannot be used.</exception>
@@ -38,15 +38,14 @@ public static class Gptq
         float[] upper = hessian.Upper, importance = hessian.Importance, result = new float[weights.Length];
         int parts = (grid.Rows + RowsAtOnce - 1) / RowsAtOnce;
         if (refineRounds > 0) Refinement.Prepare(hessian, grid.Shape);
-        Parallel.For(0, parts, options ?? new ParallelOptions(), () => new Worker(grid, order, upper, refineRounds > 0 ? new Refinement(hessian, grid, RowsAtOnce) : null), (part, _, worker) =>
+        Work.For(parts, options, () => new Worker(grid, order, upper, refineRounds > 0 ? new Refinement(hessian, grid, RowsAtOnce) : null), (part, worker) =>
         {
             int first = part * RowsAtOnce, end = Math.Min(grid.Rows, first + RowsAtOnce);
             for (int row = first; row < end; row++)
                 grid.FitRow(row, weights.AsSpan(row * columns, columns), importance);
             worker.Round(weights, first, end, result);
             worker.Refinement?.Run(first, end, weights, result, refineRounds);
-            return worker;
-        }, _ => { });
+        });
         return result;
     }
 

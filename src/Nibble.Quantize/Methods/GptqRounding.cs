@@ -30,7 +30,7 @@ public sealed class GptqRounding : RoundingMethod
     /// <summary>Rounds of <see cref="Refinement"/> behind it: 0 for plain GPTQ, 4 are usual.</summary>
     public int RefineRounds { get; init; }
 
-    /// <summary>Threads; 0 for one a core.</summary>
+    /// <summary>Threads; 0 for those of <see cref="Work.Threads"/>.</summary>
     public int Threads { get; init; }
 
     /// <inheritdoc/>
@@ -123,7 +123,7 @@ public sealed class GptqRounding : RoundingMethod
     {
         int rowBytes = (int)format.RowBytes(grid.Columns);
         byte[] bytes = new byte[(long)rowBytes * grid.Rows];
-        Parallel.For(0, grid.Rows, row => grid.Pack(row, bytes.AsSpan(row * rowBytes, rowBytes)));
+        Work.For(grid.Rows, row => grid.Pack(row, bytes.AsSpan(row * rowBytes, rowBytes)));
         return new RoundedMatrix(bytes);
     }
 

@@ -13,7 +13,7 @@ internal static class HessianCost
     {
         int rows = errors.Length / columns, parts = (rows + RowsAtOnce - 1) / RowsAtOnce;
         double[] costs = new double[parts];
-        Parallel.For(0, parts, part =>
+        Work.For(parts, part =>
         {
             int first = part * RowsAtOnce, end = Math.Min(rows, first + RowsAtOnce);
             double sum = 0;

@@ -40,7 +40,7 @@ public sealed class HqqRounding : RoundingMethod
         int size = target.GroupOf(task.Columns), groups = task.Weights.Length / size, highest = (1 << target.Bits) - 1;
         float[] inverses = new float[groups], zeros = new float[groups], tried = new float[groups];
         double[] errors = new double[groups];
-        Parallel.For(0, groups, g =>
+        Work.For(groups, g =>
         {
             ReadOnlySpan<float> values = task.Weights.AsSpan(g * size, size);
             float low = values[0], high = values[0];
@@ -57,7 +57,7 @@ public sealed class HqqRounding : RoundingMethod
         {
             cancellation.ThrowIfCancellationRequested();
             float own = beta;
-            Parallel.For(0, groups, g => (tried[g], errors[g]) = Step(task.Weights.AsSpan(g * size, size), inverses[g], zeros[g], highest, own));
+            Work.For(groups, g => (tried[g], errors[g]) = Step(task.Weights.AsSpan(g * size, size), inverses[g], zeros[g], highest, own));
             double error = errors.Sum();
             tried.CopyTo(zeros, 0);
             if (!(error < best)) break;
@@ -67,7 +67,7 @@ public sealed class HqqRounding : RoundingMethod
 
         float[] scales = new float[groups];
         byte[] codes = new byte[task.Weights.Length];
-        Parallel.For(0, groups, g =>
+        Work.For(groups, g =>
         {
             // What a reader will find is what codes are chosen by.
             (float scale, float zero) = ((float)(Half)(1 / inverses[g]), (float)(Half)zeros[g]);

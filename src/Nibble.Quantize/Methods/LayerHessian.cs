@@ -204,7 +204,7 @@ internal sealed record GroupFactors(int Size, float[] Inverse, float[] Upper)
         for (int i = 0; i < columns; i++)
             mean += (double)hessian[(i * columns) + i] / columns;
         float[] inverse = new float[columns * size], upper = new float[columns * size];
-        Parallel.For(0, columns / size, group =>
+        Work.For(columns / size, group =>
         {
             float[] part = new float[size * size];
             for (int i = 0; i < size; i++)

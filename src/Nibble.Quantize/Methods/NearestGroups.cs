@@ -15,7 +15,7 @@ internal static class NearestGroups
         int size = target.IsWhole ? task.Weights.Length : target.GroupOf(task.Columns), groups = task.Weights.Length / size;
         byte[] codes = new byte[task.Weights.Length], zeros = new byte[groups];
         float[] scales = new float[groups];
-        Parallel.For(0, groups, g =>
+        Work.For(groups, g =>
         {
             ReadOnlySpan<float> values = task.Weights.AsSpan(g * size, size);
             (scales[g], zeros[g]) = Range(values, target.Bits, target.Zero == GroupZero.Middle);

@@ -11,7 +11,7 @@ internal static class NearestInt8
     {
         sbyte[] codes = new sbyte[task.Weights.Length];
         float[] scales = new float[task.Rows];
-        Parallel.For(0, task.Rows, row =>
+        Work.For(task.Rows, row =>
         {
             ReadOnlySpan<float> values = task.Weights.AsSpan(row * task.Columns, task.Columns);
             float largest = 0;

@@ -31,7 +31,7 @@ internal static class NearestTable
         float[] used = Describe(encoding, scales, table, parts);
         Levels levels = new(table);
         byte[] codes = new byte[task.Weights.Length];
-        Parallel.For(0, used.Length, block =>
+        Work.For(used.Length, block =>
         {
             int start = block * encoding.Block, end = Math.Min(codes.Length, start + encoding.Block);
 
@@ -88,7 +88,7 @@ internal static class NearestTable
     public static float[] Scales(float[] weights, int block)
     {
         float[] scales = new float[(weights.Length + block - 1) / block];
-        Parallel.For(0, scales.Length, b =>
+        Work.For(scales.Length, b =>
         {
             foreach (float value in weights.AsSpan(b * block, Math.Min(block, weights.Length - (b * block)))) scales[b] = MathF.Max(scales[b], MathF.Abs(value));
         });

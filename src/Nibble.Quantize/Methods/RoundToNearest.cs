@@ -57,7 +57,7 @@ public sealed class RoundToNearest : RoundingMethod
     {
         int rowBytes = (int)format.RowBytes(task.Columns);
         byte[] blocks = new byte[(long)rowBytes * task.Rows];
-        Parallel.For(0, task.Rows, new ParallelOptions { CancellationToken = cancellation }, row =>
+        Work.For(task.Rows, new ParallelOptions { CancellationToken = cancellation }, row =>
             EncodeRow(format, task.Weights.AsSpan(row * task.Columns, task.Columns), task.Importance, blocks.AsSpan(row * rowBytes, rowBytes)));
         return new RoundedMatrix(blocks);
     }

@@ -51,7 +51,7 @@ public abstract class RoundingGrid
     /// <summary>Fits every group's parameters to a matrix: what they leave of S(importance · error²) when every weight is rounded to its nearest is made small.</summary>
     /// <param name="weights">[rows x columns].</param>
     /// <param name="importance">[columns], what an error in a column weighs, from 0 up.</param>
-    /// <param name="options">How many threads, and what stops it; null for one a core.</param>
+    /// <param name="options">How many threads, and what stops it; null for those of <see cref="Work.Threads"/>.</param>
     /// <exception cref="ArgumentException">The lengths are not the grid's.</exception>
     public void Fit(float[] weights, float[] importance, ParallelOptions? options = null)
     {
@@ -60,7 +60,7 @@ public abstract class RoundingGrid
         CheckLength(weights);
         if (importance.Length != Columns)
             throw new ArgumentException($"The grid is of {Rows} x {Columns}; {importance.Length} columns' importance were given.", nameof(importance));
-        Parallel.For(0, Rows, options ?? new ParallelOptions(), row => FitRow(row, weights.AsSpan(row * Columns, Columns), importance));
+        Work.For(Rows, options, row => FitRow(row, weights.AsSpan(row * Columns, Columns), importance));
     }
 
     /// <summary>Rounds a weight, keeps its code and returns the value that the code stands for. Rows may be rounded on several threads at a time.</summary>

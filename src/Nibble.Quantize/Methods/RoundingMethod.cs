@@ -18,7 +18,7 @@ public abstract class RoundingMethod
     /// <param name="target">The target.</param>
     public abstract bool Supports(TensorTarget target);
 
-    /// <summary>Rounds a matrix, on all cores.</summary>
+    /// <summary>Rounds a matrix, on as many threads as <see cref="Work"/> allows.</summary>
     /// <param name="task">The matrix, with statistics where <see cref="Needs"/> asks for them.</param>
     /// <param name="cancellation">Stops between groups of rows or columns.</param>
     /// <exception cref="HessianException">The statistics cannot be used.</exception>

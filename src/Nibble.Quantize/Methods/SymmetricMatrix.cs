@@ -15,7 +15,7 @@ internal static class SymmetricMatrix
         for (int start = 0; start < size; start += Block)
         {
             int first = start, end = Math.Min(size, start + Block);
-            Parallel.For(0, (size - first + PartRows - 1) / PartRows, part =>
+            Work.For((size - first + PartRows - 1) / PartRows, part =>
             {
                 int from = first + (part * PartRows);
                 for (int i = from; i < Math.Min(size, from + PartRows); i++)
@@ -32,7 +32,7 @@ internal static class SymmetricMatrix
                     matrix[(i * size) + j] = Reduced(matrix, size, first, i, j) / matrix[(j * size) + j];
             }
 
-            Parallel.For(0, (size - end + PartRows - 1) / PartRows, part =>
+            Work.For((size - end + PartRows - 1) / PartRows, part =>
             {
                 int from = end + (part * PartRows);
                 for (int i = from; i < Math.Min(size, from + PartRows); i++)
@@ -52,7 +52,7 @@ internal static class SymmetricMatrix
     public static double[] InvertLower(double[] lower, int size)
     {
         double[] inverse = new double[size * size];
-        Parallel.For(0, (size + Stripe - 1) / Stripe, stripe =>
+        Work.For((size + Stripe - 1) / Stripe, stripe =>
         {
             int first = stripe * Stripe, end = Math.Min(size, first + Stripe);
             for (int i = first; i < size; i++)

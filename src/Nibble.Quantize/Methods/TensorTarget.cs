@@ -110,7 +110,7 @@ public sealed record BlockTarget(BlockFormat Format) : TensorTarget
     {
         int rowBytes = (int)Format.RowBytes(task.Columns);
         float[] values = new float[task.Weights.Length];
-        Parallel.For(0, task.Rows, row => Format.Decode(rounded.Blocks.AsSpan(row * rowBytes, rowBytes), values.AsSpan(row * task.Columns, task.Columns)));
+        Work.For(task.Rows, row => Format.Decode(rounded.Blocks.AsSpan(row * rowBytes, rowBytes), values.AsSpan(row * task.Columns, task.Columns)));
         return values;
     }
 }
@@ -157,7 +157,7 @@ public abstract record EncodingTarget : TensorTarget
         foreach ((EncodedPart part, byte[] bytes) in rounded.Parts) data.Set(part, bytes);
         EncodedTensor tensor = new(task.Encoding! with { Matrices = 1, HasInputScale = false }, data);
         float[] values = new float[task.Weights.Length];
-        Parallel.For(0, task.Rows, row => tensor.DecodeRow(row, values.AsSpan(row * task.Columns, task.Columns)));
+        Work.For(task.Rows, row => tensor.DecodeRow(row, values.AsSpan(row * task.Columns, task.Columns)));
         return values;
     }
 }

@@ -132,7 +132,7 @@ public sealed class TensorCost
             fixed (float* hessian = term.Hessian)
                 MatrixProduct.Pack(hessian, Columns, 1, Columns, Columns, (float*)panels.Pointer);
             double[] parts = new double[(term.RowWeights.Length + RowsAtOnce - 1) / RowsAtOnce];
-            Parallel.For(0, parts.Length, part =>
+            Work.For(parts.Length, part =>
             {
                 int first = part * RowsAtOnce, count = Math.Min(RowsAtOnce, term.RowWeights.Length - first), start = (term.FirstRow + first) * Columns;
                 float[] errors = new float[count * Columns], products = new float[count * Columns];

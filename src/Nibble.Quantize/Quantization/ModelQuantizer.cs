@@ -53,7 +53,7 @@ public sealed class ModelQuantizer
         _importanceName = importanceName;
     }
 
-    /// <summary>Threads; 0 for one a core.</summary>
+    /// <summary>Threads; 0 for those of <see cref="Work.Threads"/>. What <see cref="Statistics"/> computes is bounded, too, where it is done by this library.</summary>
     public int Threads { get; init; }
 
     /// <summary>See <see cref="TensorMaker.SliceValues"/>.</summary>
@@ -75,11 +75,12 @@ public sealed class ModelQuantizer
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (_plan.Needs is { } needs && Statistics is null) throw new InvalidOperationException($"The plan needs statistics of activations ({needs}); set {nameof(Statistics)}.");
+        using IDisposable limit = Work.Limit(Threads);
         List<string> unweighted = CheckImportances();
         Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
         foreach (PlannedTensor tensor in _plan.Tensors)
             if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
-        TensorMaker maker = new(_file, _plan, Threads, _importance, Statistics) { SliceValues = SliceValues };
+        TensorMaker maker = new(_file, _plan, _importance, Statistics) { SliceValues = SliceValues };
         string partial = path + ".partial", journalPath = partial + ".json";
         int resumed;
         long bytes;

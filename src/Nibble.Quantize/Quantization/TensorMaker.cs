@@ -10,10 +10,9 @@ namespace Nibble.Quantize.Quantization;
 /// <summary>Makes the bytes of one tensor of a plan: streamed row by row where each row is encoded by itself, else matrix by matrix.</summary>
 /// <param name="file">The model.</param>
 /// <param name="plan">What becomes of it.</param>
-/// <param name="threads">Threads; 0 for one a core.</param>
 /// <param name="importance">E[x^2] of columns, or null.</param>
 /// <param name="statistics">Where the statistics of layers come from, or null.</param>
-internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int threads, ImportanceMatrix? importance, IStatisticsSource? statistics)
+internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, ImportanceMatrix? importance, IStatisticsSource? statistics)
 {
     // Output that is made before it is written, and what a thread takes of it at a time.
     private const int SlabBytes = 16 << 20, PartBytes = 1 << 16;
@@ -63,12 +62,12 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
         int partRows = Math.Max(1, PartBytes / rowBytes);
         long slabRows = Math.Max(1, SlabBytes / rowBytes / partRows) * (long)partRows, rows = tensor.Source.RowCount;
         byte[] slab = new byte[checked((int)(Math.Min(slabRows, rows) * rowBytes))];
-        ParallelOptions options = new() { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = cancellation };
+        ParallelOptions options = new() { CancellationToken = cancellation };
         for (long first = 0; first < rows; first += slabRows)
         {
             int count = (int)Math.Min(slabRows, rows - first), parts = (count + partRows - 1) / partRows;
             long made = first;
-            Unwrapped(() => Parallel.For(0, parts, options, part =>
+            Unwrapped(() => Work.For(parts, options, part =>
             {
                 int start = part * partRows, length = Math.Min(partRows, count - start);
                 encoder.Encode(first + start, slab.AsSpan(start * rowBytes, length * rowBytes));
@@ -102,7 +101,7 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
             RoundingTask task = RoundingTask.Of(source, matrix, first, Math.Min(step, source.Rows - first), tensor.Target, encoding, inputs, means, divisors);
             float[] largest = new float[task.Rows];
             long firstRow = ((long)matrix * source.Rows) + first;
-            Unwrapped(() => Parallel.For(0, task.Rows, row => largest[row] = ValueCheck.Input(task.Name, firstRow + row, task.Weights.AsSpan(row * task.Columns, task.Columns))));
+            Unwrapped(() => Work.For(task.Rows, row => largest[row] = ValueCheck.Input(task.Name, firstRow + row, task.Weights.AsSpan(row * task.Columns, task.Columns))));
             RoundedMatrix rounded = Round(tensor, task, cancellation);
             CheckOutput(rounded, task, largest, firstRow);
             made.Add(rounded);
@@ -160,7 +159,7 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, int thre
     {
         if (!largest.Any(value => value >= ValueCheck.Safe)) return;
         float[] decoded = task.Target.Decode(rounded, task);
-        Unwrapped(() => Parallel.For(0, task.Rows, row =>
+        Unwrapped(() => Work.For(task.Rows, row =>
         {
             int start = row * task.Columns;
             if (largest[row] >= ValueCheck.Safe)

@@ -197,6 +197,39 @@ public class CalibratorTests
         Assert.Contains("Delete", Assert.Throws<CalibrationException>(() => Digest(model, chunks, options, fifth)).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("lowest", "has NaN in row 0, column 3")]
+    [InlineData("square_sums", "has NaN in row 0, column 3")]
+    [InlineData("hessian", "has NaN in row 0, column 3")]
+    [InlineData("counts", "count 0 is -1; at least 0 is needed")]
+    public void Cached_numbers_that_cannot_be_are_refused(string what, string message)
+    {
+        using TempFolder folder = new();
+        using LanguageModel model = Load("llama-dense.gguf");
+        List<int[]> chunks = Chunks(model, 1);
+        CalibrationOptions options = Everything with { CacheFolder = folder.Root };
+        Digest(model, chunks, options, new Counter());
+        string path = Directory.GetFiles(folder.Root, "*.gguf", SearchOption.AllDirectories).Order().First();
+        if (what == "counts")
+        {
+            using GgufFile file = GgufFile.Open(path);
+            GgufWriter.From(file).Set("input.0.counts", GgufValue.Array(new long[] { -1 })).Write(folder.File("changed"));
+        }
+        else
+        {
+            long offset;
+            using (GgufFile file = GgufFile.Open(path)) offset = file.Find("input.0." + what)!.FileOffset;
+            byte[] bytes = File.ReadAllBytes(path);
+            BitConverter.TryWriteBytes(bytes.AsSpan((int)offset + 12), float.NaN);
+            File.WriteAllBytes(folder.File("changed"), bytes);
+        }
+
+        File.Move(folder.File("changed"), path, overwrite: true);
+        string error = Assert.Throws<CalibrationException>(() => Digest(model, chunks, options, new Counter())).Message;
+        Assert.Contains(message, error, StringComparison.Ordinal);
+        Assert.Contains($"Delete '{path}'", error, StringComparison.Ordinal);
+    }
+
     private static List<string> Digest(LanguageModel model, List<int[]> chunks, CalibrationOptions options, Counter counter)
     {
         List<string> lines = [];

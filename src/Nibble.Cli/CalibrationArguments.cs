@@ -15,7 +15,7 @@ internal sealed class CalibrationArguments
 {
     private const double UsualHeldOut = 0.1;
 
-    private readonly Option<FileInfo?> _text = new("--text", "-f") { Description = "Calibration text, UTF-8: what the model will be used for. gptq, awq and smooth need it, --bpw and --size, and recipes made with one." };
+    private readonly Option<FileInfo?> _text = new("--text", "-f") { Description = "Calibration text, UTF-8: what the model will be used for. gptq, awq and smooth need it, int8 to keep columns apart, --bpw and --size, and recipes made with one." };
     private readonly Option<int> _chunk = new("--chunk") { Description = "Ids of a chunk of the text; each is evaluated alone.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _chunks = new("--chunks") { Description = "Chunks at most, spread over the text; 0 for all.", DefaultValueFactory = _ => 256 };
     private readonly Option<double?> _heldOut = new("--held-out") { Description = "With --activations static: share of the chunks, up to 0.5, on which the ranges are checked and not found; 0.1 where nothing is named." };
@@ -98,7 +98,7 @@ internal sealed class CalibrationArguments
     /// <summary>Loads the model and prepares to look at its activations.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="path">The model.</param>
-    /// <param name="plan">What methods look at activations for; its <see cref="QuantizationPlan.Needs"/> is not null.</param>
+    /// <param name="plan">What methods look at activations for; its <see cref="QuantizationPlan.Needs"/> is not null, or it <see cref="QuantizationPlan.SeeksOutliers"/>, which comes first.</param>
     /// <param name="cut">How the text is cut: what <see cref="Check"/> gave.</param>
     /// <param name="threads">Threads; 0 for one a core.</param>
     /// <param name="progress">Told of each chunk.</param>
@@ -121,7 +121,7 @@ internal sealed class CalibrationArguments
             Tokenizer tokenizer = model.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
             CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null, heldOutShare: ids.Length / chunkTokens < 2 ? 0 : cut.HeldOut).Spread(cut.Chunks);
-            CalibrationOptions calibration = new() { Kinds = plan.Needs!.Value, IncludesOutput = plan.NeedsOutput, CacheFolder = parsed.GetValue(_statistics)?.FullName };
+            CalibrationOptions calibration = new() { Kinds = plan.SeeksOutliers ? OutlierSearch.Needs : plan.Needs!.Value, IncludesOutput = !plan.SeeksOutliers && plan.NeedsOutput, CacheFolder = parsed.GetValue(_statistics)?.FullName };
             WarnOfText(model, text, content, ids, calibration.KvFormat, cancellation);
             if ((long)text.Chunks.Count * chunkTokens < CalibrationText.FewSamples)
                 Terminal.Warning($"the text has {text.Chunks.Count * chunkTokens} ids; with fewer than {CalibrationText.FewSamples} a method learns what they are, not what the model does. Use a longer text.");
@@ -153,6 +153,9 @@ internal sealed class CalibrationArguments
         using Model model = Terminal.Progress("Loading", report => Model.Load(path, options, null));
         return RangeCheck.Run(model.Language, chunks, cancellation);
     }
+
+    /// <summary>Whether a text is named.</summary>
+    public bool HasText(ParseResult parsed) => parsed.GetValue(_text) is not null;
 
     /// <summary>The folder that keeps what was measured, or null.</summary>
     public DirectoryInfo? Statistics(ParseResult parsed) => parsed.GetValue(_statistics);

@@ -18,12 +18,13 @@ internal sealed class QuantizeArguments
     private const long MostRecipeBytes = 64 << 20;
 
     private readonly Option<string?> _type = new("--type") { Description = $"Type of the file: {string.Join(", ", FileType.All)}. Q3_K, Q4_K and Q5_K are the mixes M." };
-    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), smooth (8 bits a row, or a tensor with --group tensor, after channels of large inputs were made smaller; needs --text), nf4, fp4, int8 (LLM.int8)." };
+    private readonly Option<string?> _method = new("--method") { Description = "How linear layers are rounded; gptq with --type into GGUF's blocks, else into an encoding of Nibble's own, which only Nibble reads: rtn (nearest integers), gptq (integers, each rounding error made up for by the weights after it; needs --text), awq (columns with large inputs scaled up, ranges clipped; needs --text), hqq (zeros that are fractions), smooth (8 bits a row, or a tensor with --group tensor, after channels of large inputs were made smaller; needs --text), nf4, fp4, int8 (LLM.int8; with --text the columns of large inputs stay in float16, without it none do)." };
     private readonly Option<int?> _bits = new("--bits") { Description = "Bits of the integers of --method: 3, 4 (the default) or 8." };
     private readonly Option<string?> _group = new("--group") { Description = "Columns that share a scale: 32, 64, 128 (the default; of hqq 64), or row for whole rows; with 8 bits tensor for whole matrices." };
     private readonly Option<bool> _asym = new("--asym") { Description = "A zero for each group beside its scale." };
     private readonly Option<string> _activations = new("--activations") { Description = "With a method that makes an encoding of Nibble's own: dynamic (activations are rounded at run time, as the device likes) or static (to 8 bits with one scale for each linear layer, found on --text and stored).", DefaultValueFactory = _ => "dynamic" };
     private readonly Option<string?> _range = new("--range") { Description = $"With --activations static, how the range of activations is found: {string.Join(", ", RangeEstimator.All.Select(one => one.Name))}; {UsualRange} where nothing is named." };
+    private readonly Option<double?> _threshold = new("--threshold") { Description = $"With int8 and --text: columns stay in float16 in which an activation on the text reaches this magnitude; {Int8Target.UsualThreshold} where nothing is named." };
     private readonly Option<bool> _actOrder = new("--act-order") { Description = "With gptq: columns with the largest inputs first." };
     private readonly Option<bool> _double = new("--double") { Description = "With nf4 and fp4: the scales in 8 bits, too." };
     private readonly Option<bool> _pure = new("--pure") { Description = "Every weight in the type's own format; no mix." };
@@ -37,7 +38,7 @@ internal sealed class QuantizeArguments
     private readonly Option<FileInfo?> _recipe = new("--recipe") { Description = "A recipe (JSON) that says what each tensor becomes and how, in place of --type and --method." };
 
     // What a plan decides.
-    private IEnumerable<Option> Chosen => [_type, _method, _bits, _group, _asym, _activations, _range, _actOrder, _double, _pure, _search];
+    private IEnumerable<Option> Chosen => [_type, _method, _bits, _group, _asym, _activations, _range, _threshold, _actOrder, _double, _pure, _search];
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
@@ -53,6 +54,7 @@ internal sealed class QuantizeArguments
         command.Add(_asym);
         command.Add(_activations);
         command.Add(_range);
+        command.Add(_threshold);
         command.Add(_actOrder);
         command.Add(_double);
         command.Add(_tensor);
@@ -76,7 +78,7 @@ internal sealed class QuantizeArguments
     public QuantizationRecipe? Recipe(ParseResult parsed)
     {
         if (parsed.GetValue(_recipe) is not { } file) return null;
-        Option[] others = [_type, _method, _bits, _group, _asym, _activations, _range, _actOrder, _double, _pure, _tensor, _search];
+        Option[] others = [_type, _method, _bits, _group, _asym, _activations, _range, _threshold, _actOrder, _double, _pure, _tensor, _search];
         foreach (Option other in others)
             if (parsed.GetResult(other) is { Implicit: false }) throw new UsageException($"--recipe says what every tensor becomes; leave out {other.Name}.");
         return QuantizationRecipe.Read(file.FullName);
@@ -85,9 +87,10 @@ internal sealed class QuantizeArguments
     /// <summary>What the options ask for.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="hasImportance">Whether there is an importance matrix.</param>
+    /// <param name="hasText">Whether there is a text to look at activations on.</param>
     /// <param name="threads">Threads; 0 for one a core.</param>
     /// <exception cref="UsageException">An option is wrong, or two of them exclude each other.</exception>
-    public PlanOptions Read(ParseResult parsed, bool hasImportance, int threads)
+    public PlanOptions Read(ParseResult parsed, bool hasImportance, bool hasText, int threads)
     {
         string? typeName = parsed.GetValue(_type), method = parsed.GetValue(_method);
         FileType? type = typeName is null ? null : FileType.Find(typeName) ?? throw new UsageException($"'{typeName}' is no type of file (--type); use one of {string.Join(", ", FileType.All)}.");
@@ -108,7 +111,7 @@ internal sealed class QuantizeArguments
         return new PlanOptions
         {
             Type = type,
-            Target = Target(parsed, type, method),
+            Target = Target(parsed, type, method, hasText),
             Method = rounding,
             Transform = method is "awq" or "smooth" ? RoundingMethods.FindTransform(method) : null,
             IsPure = parsed.GetValue(_pure),
@@ -132,7 +135,7 @@ internal sealed class QuantizeArguments
         if (given is not null) throw new UsageException($"{given.Name} says what {(isRecipe ? "the recipe (--recipe) says" : "--bpw and --size choose themselves")}; leave it out.");
     }
 
-    private TensorTarget? Target(ParseResult parsed, FileType? type, string? method)
+    private TensorTarget? Target(ParseResult parsed, FileType? type, string? method, bool hasText)
     {
         bool isInteger = type is null && method is "rtn" or "gptq" or "awq" or "hqq" or "smooth", isTable = type is null && method is "nf4" or "fp4";
         Refuse(parsed.GetValue(_bits) is not null && !isInteger, "--bits", "only integers (--method rtn, gptq, awq, hqq or smooth without --type) have");
@@ -143,7 +146,15 @@ internal sealed class QuantizeArguments
         bool isStatic = parsed.GetValue(_activations) == Static;
         Refuse(isStatic && type is not null, "--activations static", "only an encoding of Nibble's own (--method without --type) has");
         if (parsed.GetValue(_range) is not null && !isStatic) throw new UsageException("--range says how a static range of activations is found; add --activations static, or leave it out.");
+        Refuse(parsed.GetValue(_threshold) is not null && method != "int8", "--threshold", "only --method int8 has");
+        if (parsed.GetValue(_threshold) is { } threshold)
+        {
+            if (!Int8Target.IsThreshold(threshold)) throw new UsageException(string.Create(CultureInfo.InvariantCulture, $"--threshold is {threshold}; a number above 0 is needed."));
+            if (isStatic) throw new UsageException("--threshold keeps columns apart whose activations are not rounded, and --activations static rounds all; leave out one.");
+        }
+
         if (type is not null) return null;
+        if (method == "int8" && !isStatic && (hasText || parsed.GetValue(_threshold) is not null)) return new Int8Target { Threshold = parsed.GetValue(_threshold) ?? Int8Target.UsualThreshold };
         return Encoding(parsed, method) with { InputRange = isStatic ? parsed.GetValue(_range) ?? UsualRange : null };
     }
 

@@ -121,6 +121,9 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("int8:tensor:static-percentile", "rtn", "--method", "smooth", "--group", "tensor", "--activations", "static", "--range", "percentile")]
     [InlineData("int4:g64:static-3sigma", "gptq", "--method", "gptq", "--group", "64", "--activations", "static", "--range", "3sigma", "--held-out", "0.4")]
     [InlineData("int3:g32", "awq", "--method", "awq", "--bits", "3", "--group", "32")]
+    [InlineData("llm.int8:t6", "rtn", "--method", "int8")]
+    [InlineData("llm.int8:t0.25", "rtn", "--method", "int8", "--threshold", "0.25")]
+    [InlineData("llm.int8:static-mse", "rtn", "--method", "int8", "--activations", "static")]
     public void A_method_that_looks_at_activations_does_so_on_a_text(string target, string method, params string[] options)
     {
         Synth();
@@ -207,6 +210,28 @@ public sealed class QuantizeTests : IDisposable
     }
 
     [Fact]
+    public void Columns_apart_are_told_stand_in_a_recipe_and_run()
+    {
+        Synth();
+        string text = Path.Combine(_folder, "text.txt"), again = Path.Combine(_folder, "again.gguf"), recipe = Path.Combine(_folder, "recipe.json");
+        File.WriteAllText(text, string.Join(' ', Enumerable.Range(0, 400).Select(i => $"word{i % 37}")));
+        Cli.Result result = Cli.Run(
+            "quantize", Model, Output, "--method", "int8", "--threshold", "2.5", "--text", text, "--chunk", "32", "--chunks", "6", "--tensor", "ffn_up=int8:row", "--save-recipe", recipe, "--json").Succeeded();
+        Dictionary<string, JsonElement> tensors = JsonDocument.Parse(result.Output).RootElement.GetProperty("tensors").EnumerateArray().ToDictionary(tensor => tensor.GetProperty("name").GetString()!);
+        int columns = tensors["blk.1.attn_q.weight"].GetProperty("outlier_columns").GetInt32();
+        Assert.InRange(columns, 1, 256);
+        Assert.Matches($@"columns apart in blk\.1: .*\b{columns} of 256 in [^;]*attn_q", result.Error);
+        Assert.Matches(@"\d+ of 3072 columns of 12 tensors \(\d+\.\d\d %\) are apart, in float16", result.Error);
+        Assert.False(tensors["blk.1.ffn_up.weight"].TryGetProperty("outlier_columns", out _));
+        Assert.Equal((256 * 256) + (256 * 4) + (columns * (4 + (256 * 2))), tensors["blk.1.attn_q.weight"].GetProperty("bytes").GetInt64());
+        Assert.Contains("outlier_values", Cli.Run("inspect", Output, "--tensors").Succeeded().Output, StringComparison.Ordinal);
+        Cli.Run("quantize", Model, again, "--recipe", recipe, "--text", text).Succeeded();
+        Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
+        foreach (string[] device in (string[][])[["cpu"], ["cpu", "--exact"], ["reference"]])
+            Cli.Run(["run", Output, "--prompt", "hello", "--raw", "--ids", "-n", "3", "--temp", "0", "--device", .. device]).Succeeded();
+    }
+
+    [Fact]
     public void A_group_that_does_not_divide_the_columns_is_refused_with_those_that_do()
     {
         Cli.Run("synth", Model, "--type", "F16", "--width", "96", "--layers", "1", "--heads", "4", "--kv-heads", "2", "--head-size", "32", "--ffn", "256", "--vocab", "300").Succeeded();
@@ -239,6 +264,13 @@ public sealed class QuantizeTests : IDisposable
     [InlineData("give it a text of what the model will be used for with --text", "--method", "rtn", "--activations", "static")]
     [InlineData("'frozen' not recognized", "--method", "rtn", "--activations", "frozen")]
     [InlineData("'most' not recognized", "--method", "rtn", "--activations", "static", "--range", "most")]
+    [InlineData("--threshold is what only --method int8 has", "--method", "rtn", "--threshold", "6")]
+    [InlineData("--threshold is what only --method int8 has", "--type", "Q8_0", "--threshold", "6")]
+    [InlineData("--threshold is 0; a number above 0", "--method", "int8", "--threshold", "0")]
+    [InlineData("--threshold is -6; a number above 0", "--method", "int8", "--threshold=-6")]
+    [InlineData("--activations static rounds all", "--method", "int8", "--threshold", "6", "--activations", "static")]
+    [InlineData("give it a text of what the model will be used for with --text", "--method", "int8", "--threshold", "6")]
+    [InlineData("is no format of weights (--tensor)", "--method", "rtn", "--tensor", "attn_v=llm.int8:t0")]
     [InlineData("--act-order is what only --method gptq has", "--method", "rtn", "--act-order")]
     [InlineData("cannot round into F16", "--method", "gptq", "--type", "F16")]
     [InlineData("cannot round into Q4_K", "--method", "hqq", "--type", "Q4_K_M")]

@@ -63,7 +63,7 @@ internal static class QuantizeCommand
 
             plans.CheckUnplanned(parsed);
             QuantizationRecipe? recipe = what.Recipe(parsed);
-            PlanOptions? asked = recipe is null ? what.Read(parsed, matrix is not null, parsed.GetValue(threads)) : null;
+            PlanOptions? asked = recipe is null ? what.Read(parsed, matrix is not null, calibration.HasText(parsed), parsed.GetValue(threads)) : null;
             string? matrixHash = matrix is null ? null : CalibrationArguments.Hash(matrix);
             if (recipe is not null && recipe.ImportanceSha256 != matrixHash)
                 throw new UsageException(recipe.ImportanceSha256 is { } wanted ? $"the recipe was made with an importance matrix of SHA-256 {wanted}; give it with --importance." : "the recipe was made without an importance matrix; leave out --importance.");
@@ -71,7 +71,8 @@ internal static class QuantizeCommand
             using GgufFile file = GgufFile.Open(from);
             ImportanceMatrix? importances = matrix is null ? null : ImportanceMatrix.Open(matrix.FullName);
             QuantizationPlan plan = recipe?.Plan(file) ?? QuantizationPlan.Create(file, asked!);
-            RecipeText? cut = calibration.Check(parsed, plan.Needs, plan.IsStatic, recipe);
+            StatisticKinds? looks = plan.SeeksOutliers ? OutlierSearch.Needs : null;
+            RecipeText? cut = calibration.Check(parsed, plan.Needs ?? looks, plan.IsStatic, recipe);
             if (matrix is not null && plan.Tensors.All(tensor => tensor.IsKept || tensor.Target is not BlockTarget || tensor.Method is not RoundToNearest))
                 throw new UsageException($"nothing is rounded to nearest into GGUF's blocks, so that --importance '{matrix.Name}' would change nothing; leave it out.");
             WarnOfCodes(plan);
@@ -79,6 +80,7 @@ internal static class QuantizeCommand
             NoteFallbacks(plan);
             if (plan.Type is null) NoteKept(plan);
             Stopwatch watch = Stopwatch.StartNew();
+            if (plan.SeeksOutliers) plan = ColumnsApart.Find(parsed, calibration, from, plan, cut!, parsed.GetValue(threads), interruption.Token);
             Reporter reporter = new(watch, plan.Needs is not null);
             CalibrationRun? run = plan.Needs is not null ? calibration.Open(parsed, from, plan, cut!, parsed.GetValue(threads), reporter, interruption.Token) : null;
             QuantizationResult result;
@@ -109,6 +111,7 @@ internal static class QuantizeCommand
             "nibble quantize model-f16.gguf model-mixed.gguf --type Q4_K_S --tensor ffn_down=Q6_K --tensor token_embd=Q8_0",
             "nibble quantize model-bf16.gguf model-int4.gguf --method rtn --bits 4 --group 64 --asym --tensor token_embd=Q8_0",
             "nibble quantize model-bf16.gguf model-nf4.gguf --method nf4 --double",
+            "nibble quantize model-bf16.gguf model-int8.gguf --method int8 --text calibration.txt --threshold 6",
             "nibble quantize model-bf16.gguf model-w8a8.gguf --method smooth --activations static --range mse --text calibration.txt",
             "nibble quantize model-bf16.gguf model-q4_k_m.gguf --method gptq --type Q4_K_M --act-order --text calibration.txt",
             "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt --save-recipe recipe.json",
@@ -204,6 +207,7 @@ internal static class QuantizeCommand
             if (!tensor.IsKept) writer.WriteString("method", tensor.Method.Name);
             if (tensor.IsFallback) writer.WriteString("wanted", tensor.Wanted.Name);
             writer.WriteNumber("bytes", tensor.ByteLength);
+            if (tensor.Outliers is { } outliers) writer.WriteNumber("outlier_columns", outliers.Count);
             writer.WriteEndObject();
         }
 

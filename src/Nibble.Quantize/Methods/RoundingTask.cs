@@ -35,6 +35,9 @@ public sealed class RoundingTask
     /// <summary>[columns] what the inputs that <see cref="Statistics"/> tells of are divided by when these weights are used (<see cref="LayerChange.InputDivisors"/>), or null for nothing.</summary>
     public float[]? InputDivisors { get; init; }
 
+    /// <summary>Columns, ascending, that <see cref="Encoding"/> has apart.</summary>
+    public IReadOnlyList<int> Outliers { get; init; } = [];
+
     /// <summary>[columns] E[x²] from an importance matrix, or null.</summary>
     public float[]? Importance { get; init; }
 
@@ -46,13 +49,15 @@ public sealed class RoundingTask
     /// <param name="statistics">What the tensor is multiplied with, or null.</param>
     /// <param name="importance">[columns] or [matrices x columns] E[x²], or null.</param>
     /// <param name="inputDivisors">[columns] what the inputs are divided by, or null.</param>
+    /// <param name="outliers">Columns, ascending, that the description has apart; null for none.</param>
     /// <exception cref="ArgumentException">There are other numbers of importances or divisors than that.</exception>
     /// <exception cref="InsufficientMemoryException">The matrix has more values than an array can hold.</exception>
     public static RoundingTask Of(
-        IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null, float[]? inputDivisors = null)
+        IWeightSource source, int matrix, TensorTarget target, TensorEncoding? encoding = null, ActivationStatistics? statistics = null, float[]? importance = null, float[]? inputDivisors = null,
+        IReadOnlyList<int>? outliers = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return Of(source, matrix, 0, source.Rows, target, encoding, statistics, importance, inputDivisors);
+        return Of(source, matrix, 0, source.Rows, target, encoding, statistics, importance, inputDivisors, outliers);
     }
 
     /// <summary>The task of some rows of a tensor's matrix.</summary>
@@ -65,8 +70,10 @@ public sealed class RoundingTask
     /// <param name="statistics">What the tensor is multiplied with, or null.</param>
     /// <param name="importance">[columns] or [matrices x columns] E[x²], or null.</param>
     /// <param name="inputDivisors">[columns] what the inputs are divided by, or null.</param>
+    /// <param name="outliers">Columns, ascending, that the description has apart; null for none.</param>
     public static RoundingTask Of(
-        IWeightSource source, int matrix, int firstRow, int rows, TensorTarget target, TensorEncoding? encoding, ActivationStatistics? statistics, float[]? importance, float[]? inputDivisors)
+        IWeightSource source, int matrix, int firstRow, int rows, TensorTarget target, TensorEncoding? encoding, ActivationStatistics? statistics, float[]? importance, float[]? inputDivisors,
+        IReadOnlyList<int>? outliers = null)
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
@@ -86,6 +93,7 @@ public sealed class RoundingTask
             Matrix = matrix,
             Statistics = statistics,
             InputDivisors = inputDivisors,
+            Outliers = outliers ?? [],
             Importance = importance is null || importance.Length == source.Columns ? importance : importance.AsSpan(matrix * source.Columns, source.Columns).ToArray(),
         };
     }

@@ -13,7 +13,7 @@ public abstract record TensorTarget
     public abstract string Name { get; }
 
     /// <summary>Targets whose names <see cref="Find"/> reads beside those of block formats, for people.</summary>
-    public static string Spellings => "int2, int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8; each perhaps with a static range of activations, :static- and minmax, percentile, 3sigma, mse or entropy";
+    public static string Spellings => "int2, int3, int4 and int8 with :g32, :g64, :g128, :row or :tensor and perhaps :asym or :float (int4:g128:asym), nf4, nf4:double, fp4, fp4:double, llm.int8, llm.int8:t6 (columns apart whose activations reach 6); each perhaps with a static range of activations, :static- and minmax, percentile, 3sigma, mse or entropy";
 
     /// <summary>Blocks of a format.</summary>
     /// <param name="format">The format.</param>
@@ -62,7 +62,7 @@ public abstract record TensorTarget
                 bool isDouble = flags.Remove("double");
                 return flags.Count == 0 ? new TableTarget(kind) { IsDouble = isDouble } : null;
             case "llm.int8":
-                return flags.Count == 0 ? new Int8Target() : null;
+                return Int8Target.Read(flags);
             case "int2" or "int3" or "int4" or "int8":
                 return FindGroup(kind[3] - '0', flags);
             default:
@@ -242,7 +242,37 @@ public sealed record TableTarget(string Table) : EncodingTarget
 /// <summary>Signed bytes with the largest magnitude of each row: the weights of LLM.int8.</summary>
 public sealed record Int8Target : EncodingTarget
 {
-    private protected override string OwnName => "llm.int8";
+    /// <summary>The threshold of the paper.</summary>
+    public const double UsualThreshold = 6;
+
+    private const char ThresholdLetter = 't';
+
+    /// <summary>Columns are stored apart, in float16, whose activations reach this magnitude on a text (<see cref="Quantization.OutlierSearch"/>); null where none are looked for.</summary>
+    public double? Threshold { get; init; }
+
+    private protected override string OwnName => Threshold is { } threshold ? string.Create(CultureInfo.InvariantCulture, $"llm.int8:{ThresholdLetter}{threshold:R}") : "llm.int8";
+
+    /// <inheritdoc/>
+    public override void Check(IWeightSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        if (Threshold is not null && InputRange is not null)
+            throw new ArgumentException($"tensor '{source.Name}' cannot have both columns apart, whose activations are not rounded, and a static range of activations; leave out one.", nameof(source));
+        base.Check(source);
+    }
+
+    /// <summary>The target of the words behind its name, or null.</summary>
+    internal static Int8Target? Read(HashSet<string> flags)
+    {
+        if (flags.Count == 0) return new Int8Target();
+        string flag = flags.First();
+        return flags.Count == 1 && flag.StartsWith(ThresholdLetter) && double.TryParse(flag.AsSpan(1), NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out double threshold) && IsThreshold(threshold)
+            ? new Int8Target { Threshold = threshold } : null;
+    }
+
+    /// <summary>Whether a number can be a threshold: finite and above 0.</summary>
+    /// <param name="value">The number.</param>
+    public static bool IsThreshold(double value) => value > 0 && double.IsFinite(value);
 
     private protected override TensorEncoding OwnShape(IWeightSource source) => new Int8Encoding(source.Name, source.Columns, source.Rows) { Matrices = source.Matrices };
 }

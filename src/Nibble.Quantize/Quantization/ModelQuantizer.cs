@@ -75,11 +75,12 @@ public sealed class ModelQuantizer
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (_plan.Needs is { } needs && Statistics is null) throw new InvalidOperationException($"The plan needs statistics of activations ({needs}); set {nameof(Statistics)}.");
+        if (_plan.SeeksOutliers) throw new InvalidOperationException($"The plan does not know which columns are stored apart; {nameof(OutlierSearch)}.{nameof(OutlierSearch.Run)} finds them.");
         using IDisposable limit = Work.Limit(Threads);
         List<string> unweighted = CheckImportances();
         Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
         foreach (PlannedTensor tensor in _plan.Tensors)
-            if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
+            if (tensor.Describe() is { } encoding) encodings.Add(tensor, encoding);
         TensorMaker maker = new(_file, _plan, _importance, Statistics) { SliceValues = SliceValues };
         string partial = path + ".partial", journalPath = partial + ".json";
         int resumed;
@@ -121,7 +122,7 @@ public sealed class ModelQuantizer
         {
             Dictionary<PlannedTensor, TensorEncoding> encodings = new(ReferenceEqualityComparer.Instance);
             foreach (PlannedTensor tensor in _plan.Tensors)
-                if (tensor.Target is EncodingTarget target) encodings.Add(tensor, target.Describe(tensor.Source));
+                if (tensor.Describe() is { } described) encodings.Add(tensor, described);
             GgufWriter writer = Writer(encodings);
             foreach (PlannedTensor tensor in _plan.Tensors)
             {
@@ -170,6 +171,7 @@ public sealed class ModelQuantizer
         foreach (PlannedTensor tensor in _plan.Tensors)
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"\n{tensor.Source} -> {tensor.Target} {(tensor.IsKept ? string.Empty : tensor.Method.Identity)} "));
+            if (tensor.Outliers is { } outliers) hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes(outliers.ToArray().AsSpan()));
             if (_importance?.Means(tensor.Source) is { } means) hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes(means.AsSpan()));
         }
 

@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
 using Nibble.Quantize.Methods;
 
@@ -28,9 +29,20 @@ public sealed record PlannedTensor(IWeightSource Source, TensorTarget Target, Ro
     /// <summary>The block format in the new file; null for an encoding.</summary>
     public BlockFormat? Format => (Target as BlockTarget)?.Format;
 
-    /// <summary>Bytes in the new file.</summary>
-    public long ByteLength => Target.ByteLength(Source);
+    /// <summary>Columns, ascending, that are stored apart since activations are large there; null where nobody looked for them.</summary>
+    public IReadOnlyList<int>? Outliers { get; init; }
+
+    /// <summary>Whether <see cref="OutlierSearch"/> has to look for <see cref="Outliers"/> before the tensor can be made.</summary>
+    public bool SeeksOutliers => Outliers is null && Target is Int8Target { Threshold: not null };
+
+    /// <summary>Bytes in the new file, with the <see cref="Outliers"/> that are known.</summary>
+    public long ByteLength => Outliers is { Count: > 0 } ? WithOutliers(((EncodingTarget)Target).Shape(Source)).ByteLength : Target.ByteLength(Source);
 
     /// <summary>How many values it holds.</summary>
     public long ValueCount => Source.Columns * Source.RowCount;
+
+    /// <summary>The description that the new file has of it; null where it becomes blocks.</summary>
+    public TensorEncoding? Describe() => Target is EncodingTarget target ? WithOutliers(target.Describe(Source)) : null;
+
+    private TensorEncoding WithOutliers(TensorEncoding encoding) => encoding with { Outliers = Outliers?.Count ?? 0 };
 }

@@ -54,7 +54,10 @@ public sealed class QuantizationPlan
     /// <summary>Whether ranges of activations are stored for some tensors.</summary>
     public bool IsStatic => Tensors.Any(tensor => tensor.Target is EncodingTarget { InputRange: not null });
 
-    /// <summary>What statistics of activations methods and ranges ask for; null where none do.</summary>
+    /// <summary>Whether <see cref="OutlierSearch"/> has to look at activations before anything can be made.</summary>
+    public bool SeeksOutliers => Tensors.Any(tensor => tensor.SeeksOutliers);
+
+    /// <summary>What statistics of activations methods and ranges ask for; null where none do. What <see cref="OutlierSearch"/> needs does not count.</summary>
     public StatisticKinds? Needs
     {
         get
@@ -120,7 +123,7 @@ public sealed class QuantizationPlan
         int unused = Array.IndexOf(isUsed, false);
         if (unused >= 0)
             throw new QuantizationException($"'{options.Overrides[unused].Pattern}' is found in the name of no tensor that is quantized (or an earlier pattern is found in each); 'nibble inspect --tensors' lists them. Norms, routers and vectors stay as they are.");
-        return new QuantizationPlan(options.Type, [.. planned]) { Transform = options.Transform };
+        return Checked(new QuantizationPlan(options.Type, [.. planned]) { Transform = options.Transform });
     }
 
     /// <summary>Takes what targets and methods there are as given: tensor by tensor, in the order of the new file.</summary>
@@ -132,8 +135,12 @@ public sealed class QuantizationPlan
     {
         ImmutableArray<PlannedTensor> sorted = [.. tensors.OrderBy(tensor => tensor.Source.Name, Comparer<string>.Create(TensorNames.Compare))];
         foreach (PlannedTensor tensor in sorted) Check(tensor.Source, tensor.Target);
-        return new QuantizationPlan(type, sorted) { Transform = transform };
+        return Checked(new QuantizationPlan(type, sorted) { Transform = transform });
     }
+
+    private static QuantizationPlan Checked(QuantizationPlan plan) => plan.Transform is { } transform && plan.Tensors.FirstOrDefault(tensor => tensor.Target is Int8Target { Threshold: not null }) is { } tensor
+        ? throw new QuantizationException($"'{transform}' makes other activations than those that a threshold of columns apart is for, and '{tensor.Source.Name}' was to become {tensor.Target}; leave out one of them.")
+        : plan;
 
     private static int Match(IReadOnlyList<(Regex Pattern, TensorTarget Target)> overrides, string name)
     {
@@ -162,6 +169,8 @@ public sealed class QuantizationPlan
         try
         {
             target.Check(tensor);
+            if (target is Int8Target { Threshold: not null } && TensorNames.Layer(tensor.Name) < 0)
+                throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no activations are looked at; leave out the threshold.");
             if (target is EncodingTarget { InputRange: not null } && TensorNames.Layer(tensor.Name) < 0)
                 throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no ranges of activations are looked at; leave out the range.");
         }

@@ -98,7 +98,7 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, Importan
         {
             cancellation.ThrowIfCancellationRequested();
             int matrix = i / slices, first = i % slices * step;
-            RoundingTask task = RoundingTask.Of(source, matrix, first, Math.Min(step, source.Rows - first), tensor.Target, encoding, inputs, means, divisors);
+            RoundingTask task = RoundingTask.Of(source, matrix, first, Math.Min(step, source.Rows - first), tensor.Target, encoding, inputs, means, divisors, tensor.Outliers);
             float[] largest = new float[task.Rows];
             long firstRow = ((long)matrix * source.Rows) + first;
             Unwrapped(() => Work.For(task.Rows, row => largest[row] = ValueCheck.Input(task.Name, firstRow + row, task.Weights.AsSpan(row * task.Columns, task.Columns))));

@@ -24,6 +24,7 @@ public sealed class CalibratedRunTests : IDisposable
     [InlineData("awq", "int4:g32")]
     [InlineData("rtn", "int8:row:static-entropy")]
     [InlineData("awq", "int8:g32:static-mse")]
+    [InlineData("rtn", "llm.int8:t1.5")]
     public void A_stopped_run_ends_in_the_same_bytes_and_so_does_one_layer_at_a_time(string method, string target)
     {
         string whole = _folder.File("whole.gguf"), stopped = _folder.File("stopped.gguf"), single = _folder.File("single.gguf");
@@ -80,6 +81,30 @@ public sealed class CalibratedRunTests : IDisposable
     }
 
     [Fact]
+    public void Other_columns_apart_take_nothing_up()
+    {
+        // As many columns, so that the description is the same.
+        using GgufFile file = GgufFile.Open(Fixtures.Golden("architectures", "llama-dense.gguf"));
+        QuantizationPlan plan = QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find("llm.int8:t6") });
+        string path = _folder.File("out.gguf");
+        Assert.Throws<InvalidOperationException>(() => new ModelQuantizer(file, plan, null, null).Write(path, null, TestContext.Current.CancellationToken));
+        Assert.ThrowsAny<OperationCanceledException>(() => Write(3, "blk.1.ffn_up.weight"));
+        Assert.Equal(0, Write(4, null));
+        Assert.ThrowsAny<OperationCanceledException>(() => Write(4, "blk.1.ffn_up.weight"));
+        Assert.True(Write(4, null) > 10);
+
+        int Write(int column, string? stopAt)
+        {
+            using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+            QuantizationPlan known = QuantizationPlan.Of(null, plan.Tensors.Select(tensor => tensor.SeeksOutliers ? tensor with { Outliers = [column] } : tensor));
+            return new ModelQuantizer(file, known, null, null).Write(path, new Told(progress =>
+            {
+                if (progress.Tensor == stopAt) stop.Cancel();
+            }), stop.Token).Resumed;
+        }
+    }
+
+    [Fact]
     public void A_plan_that_needs_activations_is_refused_without_them()
     {
         using GgufFile file = GgufFile.Open(Fixtures.Golden("architectures", "llama-dense.gguf"));
@@ -118,6 +143,12 @@ public sealed class CalibratedRunTests : IDisposable
         using GgufFile file = GgufFile.Open(source);
         using LanguageModel loaded = LanguageModel.Load(GgufFile.Open(source), new RecordingBackend(new CpuBackend(new CpuOptions { Exact = true })));
         QuantizationPlan plan = QuantizationPlan.Create(file, new PlanOptions { Target = TensorTarget.Find(target), Method = RoundingMethods.Find(method)!, Transform = RoundingMethods.FindTransform(method), Overrides = [.. (overrides ?? []).Select(one => (new Regex(one.Key), TensorTarget.Find(one.Value)!))] });
+        if (plan.SeeksOutliers)
+        {
+            using CalibrationFeed first = new(loaded, chunks ?? s_chunks, new CalibrationOptions { Kinds = OutlierSearch.Needs, MemoryBytes = memoryBytes }, null);
+            plan = OutlierSearch.Run(plan, first, TestContext.Current.CancellationToken).Plan;
+        }
+
         using CalibrationFeed feed = new(loaded, chunks ?? s_chunks, new CalibrationOptions { Kinds = plan.Needs ?? StatisticKinds.Columns, IncludesOutput = plan.NeedsOutput, MemoryBytes = memoryBytes }, null);
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         return new ModelQuantizer(file, plan, null, null) { Statistics = feed, SliceValues = sliceValues }.Write(path, new Told(progress =>

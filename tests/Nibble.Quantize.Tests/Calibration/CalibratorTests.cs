@@ -212,8 +212,9 @@ public class CalibratorTests
         string path = Directory.GetFiles(folder.Root, "*.gguf", SearchOption.AllDirectories).Order().First();
         if (what == "counts")
         {
+            long[] negative = [-1];
             using GgufFile file = GgufFile.Open(path);
-            GgufWriter.From(file).Set("input.0.counts", GgufValue.Array(new long[] { -1 })).Write(folder.File("changed"));
+            GgufWriter.From(file).Set("input.0.counts", GgufValue.Array(negative)).Write(folder.File("changed"));
         }
         else
         {

@@ -28,7 +28,7 @@ public sealed record Int8Encoding(string Name, int Columns, int Rows) : TensorEn
     public override int BitsPerCode => 8;
 
     /// <inheritdoc/>
-    private protected override string OwnTitle => $"llm.int8{(Outliers > 0 ? $" {Outliers} columns apart" : "")}";
+    private protected override string OwnTitle => Outliers > 0 ? "llm.int8 columns apart" : "llm.int8";
 
     internal static Int8Encoding Read(string name, int columns, int rows, EncodingFields fields) => new(name, columns, rows) { ScaleFormat = fields.Format("scales") };
 

@@ -17,7 +17,7 @@ internal sealed record MethodLine(string Title, PlanOptions Options)
     /// <summary>Every line.</summary>
     public static ImmutableArray<MethodLine> All { get; } =
     [
-        Of("nearest", "rtn", "int8:row"), Of("nearest", "rtn", "int8:tensor"), Of("nearest", "rtn", "llm.int8"), Of("SmoothQuant", "rtn", "int8:row", "smooth"), Of("SmoothQuant", "rtn", "int8:tensor", "smooth"),
+        Of("nearest", "rtn", "int8:row"), Of("nearest", "rtn", "int8:tensor"), Of("nearest", "rtn", "llm.int8"), Of("nearest", "rtn", "llm.int8:t6"), Of("SmoothQuant", "rtn", "int8:row", "smooth"), Of("SmoothQuant", "rtn", "int8:tensor", "smooth"),
         .. RangeEstimator.All.SelectMany(range => new[] { Of("nearest", "rtn", $"int8:row:static-{range.Name}"), Of("SmoothQuant", "rtn", $"int8:row:static-{range.Name}", "smooth") }),
         .. Groups("nearest", "rtn", "int4"), .. Groups("nearest", "rtn", "int4", ":asym"), .. Groups("nearest", "rtn", "int3", ":asym"),
         Of("nearest", "rtn", "nf4"), Of("nearest", "rtn", "nf4:double"), Of("nearest", "rtn", "fp4"),

@@ -54,12 +54,12 @@ try
 
         string path = Path.Combine(folder, "out.gguf");
         Stopwatch watch = Stopwatch.StartNew();
-        long bytes = Make(args[0], file, plan, calibration, path).FileBytes;
+        QuantizationResult made = Make(args[0], file, plan, calibration, path);
         TimeSpan time = watch.Elapsed;
         DivergenceResult result = Measure(args[0], path, evaluation, bos);
-        PlannedTensor[] rounded = [.. plan.Tensors.Where(tensor => !tensor.IsKept)];
+        PlannedTensor[] rounded = [.. made.Plan.Tensors.Where(tensor => !tensor.IsKept)];
         double bits = 8.0 * rounded.Sum(tensor => tensor.ByteLength) / rounded.Sum(tensor => tensor.ValueCount);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {line.Title} | `{line.Options.Target}` | {bits:F3} | {bytes} | {result.Kl:F6} ± {result.KlError:F6} | {100 * result.SameTop:F2} | {time.TotalSeconds:F1} |"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {line.Title} | `{line.Options.Target}` | {bits:F3} | {made.FileBytes} | {result.Kl:F6} ± {result.KlError:F6} | {100 * result.SameTop:F2} | {time.TotalSeconds:F1} |"));
     }
 }
 finally
@@ -71,6 +71,13 @@ return 0;
 
 QuantizationResult Make(string model, GgufFile file, QuantizationPlan plan, IReadOnlyList<int[]> calibration, string path)
 {
+    if (plan.SeeksOutliers)
+    {
+        using LanguageModel looked = Load(model, new RecordingBackend(new CpuBackend(new CpuOptions { Exact = true })));
+        using CalibrationFeed inputs = new(looked, calibration, new CalibrationOptions { Kinds = OutlierSearch.Needs }, null);
+        plan = OutlierSearch.Run(plan, inputs, CancellationToken.None).Plan;
+    }
+
     if (plan.Needs is not { } needs) return new ModelQuantizer(file, plan, null, null).Write(path, null, CancellationToken.None);
     using LanguageModel loaded = Load(model, new RecordingBackend(new CpuBackend(new CpuOptions { Exact = true })));
     using CalibrationFeed feed = new(loaded, calibration, new CalibrationOptions { Kinds = needs, CacheFolder = Path.Combine(folder, "statistics") }, null);

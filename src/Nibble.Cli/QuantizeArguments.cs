@@ -154,14 +154,13 @@ internal sealed class QuantizeArguments
         }
 
         if (type is not null) return null;
-        if (method == "int8" && !isStatic && (hasText || parsed.GetValue(_threshold) is not null)) return new Int8Target { Threshold = parsed.GetValue(_threshold) ?? Int8Target.UsualThreshold };
-        return Encoding(parsed, method) with { InputRange = isStatic ? parsed.GetValue(_range) ?? UsualRange : null };
+        return Encoding(parsed, method, hasText && !isStatic) with { InputRange = isStatic ? parsed.GetValue(_range) ?? UsualRange : null };
     }
 
-    private EncodingTarget Encoding(ParseResult parsed, string? method) => method switch
+    private EncodingTarget Encoding(ParseResult parsed, string? method, bool isApart) => method switch
     {
         "nf4" or "fp4" => new TableTarget(method) { IsDouble = parsed.GetValue(_double) },
-        "int8" => new Int8Target(),
+        "int8" => new Int8Target { Threshold = parsed.GetValue(_threshold) ?? (isApart ? Int8Target.UsualThreshold : null) },
         "smooth" => new GroupTarget(Bits(parsed, 8), Group(parsed, 0)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },
         "hqq" => new GroupTarget(Bits(parsed), Group(parsed, HqqGroup)) { Zero = GroupZero.Float },
         _ => new GroupTarget(Bits(parsed), Group(parsed, GroupTarget.UsualGroup)) { Zero = parsed.GetValue(_asym) ? GroupZero.Integer : GroupZero.Middle },

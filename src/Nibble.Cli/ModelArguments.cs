@@ -16,6 +16,9 @@ internal sealed class ModelArguments
     /// <summary>What <c>--cache-weights</c> does.</summary>
     public const string CacheWeightsHelp = "Keep the packed weights in MODEL.packed beside the model, and map them from there at later loads.";
 
+    /// <summary>What <c>--gpu-layers</c> does.</summary>
+    public const string GpuLayersHelp = "Layers that a GPU takes, the last ones, and after them the output as one more; without it as many as fit into its memory. The CPU runs the others.";
+
     /// <summary>The model.</summary>
     public Argument<string?> Model { get; } = ModelArgument();
 
@@ -24,7 +27,7 @@ internal sealed class ModelArguments
     private readonly Option<int> _batch = new("--batch", "-b") { Description = "Tokens of a prompt that are evaluated together.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _context = new("--context", "-c") { Description = "Positions of the context; 0 for the model's own, at most 8192.", DefaultValueFactory = _ => 0 };
     private readonly Option<string?> _kv = new("--kv") { Description = "Format of keys and values: f32, f16 (default), q8_0 or q4_0." };
-    private readonly Option<int?> _gpuLayers = new("--gpu-layers", "-ngl") { Description = "Layers that a GPU takes." };
+    private readonly Option<int?> _gpuLayers = new("--gpu-layers", "-ngl") { Description = GpuLayersHelp };
     private readonly Option<string?> _cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
     private readonly Option<bool> _cacheWeights = new("--cache-weights") { Description = CacheWeightsHelp };
     private readonly Option<bool> _exact = new("--exact") { Description = "Float32 activations, and keys and values in f32 unless --kv says otherwise, for parity with references." };
@@ -88,7 +91,6 @@ internal sealed class ModelArguments
     /// <param name="wrapBackend">Puts a backend between the forward pass and the device, or null.</param>
     public Model Load(ParseResult parsed, string? template = null, Func<Backend, Backend>? wrapBackend = null)
     {
-        KvFormat(parsed);
         LoadOptions options = new()
         {
             Device = parsed.GetValue(_device)!,
@@ -101,6 +103,8 @@ internal sealed class ModelArguments
                 CacheWeights = parsed.GetValue(_cacheWeights),
             },
             BatchTokens = parsed.GetValue(_batch),
+            Context = Context(parsed),
+            KvFormat = KvFormat(parsed),
             ChatTemplate = template,
             WrapBackend = wrapBackend,
         };
@@ -109,6 +113,7 @@ internal sealed class ModelArguments
         Model model = Terminal.Progress("Loading", report => Nibble.Model.Load(parsed.GetValue(Model), options, new DirectProgress(report)));
         foreach (string warning in model.Warnings)
             Terminal.Warning(warning);
+        NotePlacement(model.Placement);
         NoteCache(model.Language.WeightCache);
         return model;
     }
@@ -116,6 +121,13 @@ internal sealed class ModelArguments
     /// <summary>Bounds the threads of all that is computed beside the model itself, until the result is disposed.</summary>
     /// <param name="parsed">The command line.</param>
     public IDisposable LimitThreads(ParseResult parsed) => Work.Limit(parsed.GetValue(_threads));
+
+    /// <summary>Tells what a GPU has of the model.</summary>
+    public static void NotePlacement(ModelPlacement? placement)
+    {
+        foreach (string line in placement?.Describe("cpu") ?? [])
+            Terminal.Note(line);
+    }
 
     /// <summary>Tells what became of the file of packed weights, but for its problem.</summary>
     public static void NoteCache(WeightCacheReport? cache)

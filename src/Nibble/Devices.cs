@@ -1,8 +1,11 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using Nibble.Core.Compute;
+using Nibble.Core.Formats;
+using Nibble.Core.Gguf;
 using Nibble.Cpu;
 using Nibble.Gpu;
+using Nibble.Llm.Models;
 
 namespace Nibble;
 
@@ -21,7 +24,7 @@ public sealed record DeviceOptions
     /// <summary>Whether the CPU backend keeps packed weights in a file beside the model, to map them at later loads; see <see cref="CpuOptions.CacheWeights"/>.</summary>
     public bool CacheWeights { get; init; }
 
-    /// <summary>Layers that a GPU takes, or null for as many as fit.</summary>
+    /// <summary>Layers that a GPU takes, the last ones of the model, the output counted as one more after them; null for as many as fit. See <see cref="ModelPlacement"/>.</summary>
     public int? GpuLayers { get; init; }
 }
 
@@ -41,50 +44,137 @@ public static class Devices
     ];
 
     /// <summary>Every device that is here or could be, the one that <c>auto</c> takes first. Those of OpenCL are asked for anew each time.</summary>
-    public static ImmutableArray<DeviceInfo> All =>
-    [
-        .. Table.Select(row => new DeviceInfo(row.Name, true, row.Description)),
-        .. OpenCl(),
-        new DeviceInfo("cuda", false, "this version has no CUDA backend"),
-    ];
+    public static ImmutableArray<DeviceInfo> All
+    {
+        get
+        {
+            IReadOnlyList<GpuDeviceInfo> known = GpuDevices.OpenCl(out string? problem);
+            IEnumerable<DeviceInfo> openCl = known.Count == 0
+                ? [new DeviceInfo("opencl", false, problem!)]
+                : known.Select(device => new DeviceInfo(device.DeviceName, device.Problem is null, device.Problem is null ? device.ToString() : $"{device}; {device.Problem}"));
+            string? first = FirstGpu(known)?.DeviceName;
+            return
+            [
+                .. openCl.Where(device => device.Name == first),
+                .. Table.Select(row => new DeviceInfo(row.Name, true, row.Description)),
+                .. openCl.Where(device => device.Name != first),
+                new DeviceInfo("cuda", false, "this version has no CUDA backend"),
+            ];
+        }
+    }
 
-    /// <summary>Opens a device.</summary>
+    /// <summary>The device that <c>auto</c> takes: the first of OpenCL's that can be used and is not the processor itself, else the CPU.</summary>
+    /// <param name="reason">Why, in one line.</param>
+    public static string Auto(out string reason)
+    {
+        IReadOnlyList<GpuDeviceInfo> known = GpuDevices.OpenCl(out string? problem);
+        if (FirstGpu(known) is { } device)
+        {
+            reason = $"{device.Name} is the first GPU that can be used";
+            return device.DeviceName;
+        }
+
+        reason = known.Count == 0 ? problem! : string.Join("; ", known.Select(device => $"{device.DeviceName} {device.Problem ?? "computes on a processor, which has faster kernels of its own here"}"));
+        return Table[0].Name;
+    }
+
+    /// <summary>Opens a device as a whole, whatever will run on it.</summary>
     /// <param name="name"><c>auto</c>, or a name of <see cref="All"/>; <c>opencl</c> is the first of OpenCL's.</param>
     /// <param name="options">How.</param>
     /// <exception cref="ArgumentException">There is no such device, or it cannot be used so.</exception>
     /// <exception cref="GpuException">A driver refuses.</exception>
     public static Backend Open(string name, DeviceOptions? options = null)
     {
+        (string chosen, options) = Checked(name, options);
+        if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
+        if (options.GpuLayers is { } layers)
+            throw new ArgumentException($"{layers} layers were asked for on a GPU (--gpu-layers), but which ones they are depends on a model: open the device with {nameof(OpenFor)}.", nameof(options));
+        if (options.Threads != 0) throw new ArgumentException($"device '{name}' has threads of its own; leave out --threads.", nameof(options));
+        return OpenOpenCl(chosen);
+    }
+
+    /// <summary>Opens a device for a model. A GPU takes the layers that <see cref="DeviceOptions.GpuLayers"/> asks for, or as many as fit into its memory; the CPU runs the others.</summary>
+    /// <param name="file">The model's file.</param>
+    /// <param name="name">As <see cref="Open"/> takes it.</param>
+    /// <param name="options">How.</param>
+    /// <param name="context">Positions of a session, or null for those that one has by itself.</param>
+    /// <param name="kvFormat">Format of keys and values.</param>
+    /// <param name="batchTokens">Tokens that are evaluated together at most.</param>
+    /// <param name="placement">What the GPU takes; null where no GPU was chosen.</param>
+    /// <exception cref="ArgumentException">There is no such device, or it cannot be used so.</exception>
+    /// <exception cref="GgufException">The file cannot be run.</exception>
+    /// <exception cref="GpuException">A driver refuses.</exception>
+    /// <exception cref="InsufficientMemoryException">The layers that were asked for do not fit.</exception>
+    public static Backend OpenFor(GgufFile file, string name, DeviceOptions? options, int? context, BlockFormat kvFormat, int batchTokens, out ModelPlacement? placement)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        placement = null;
+        (string chosen, options) = Checked(name, options);
+        if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
+        GpuBackend device = OpenOpenCl(chosen);
+        bool isKept = false;
+        try
+        {
+            placement = ModelPlacement.Plan(file, device, new PlacementOptions { DeviceLayers = options.GpuLayers, Context = context, KvFormat = kvFormat, BatchTokens = batchTokens });
+            if (placement.IsWhole)
+            {
+                if (options.Threads != 0 && name != "auto") throw new ArgumentException($"device '{name}' takes the whole model and has threads of its own; leave out --threads, or leave layers to the CPU with --gpu-layers.", nameof(options));
+                isKept = true;
+                return device;
+            }
+
+            Backend host = OpenKnown(Table[0].Name, Table[0].Name, options with { GpuLayers = null });
+            isKept = !placement.IsNone;
+            return isKept ? new SplitBackend(device, host, placement.Split) : host;
+        }
+        finally
+        {
+            if (!isKept) device.Dispose();
+        }
+    }
+
+    // The device's name where auto was asked for, and options that suit it.
+    private static (string Name, DeviceOptions Options) Checked(string name, DeviceOptions? options)
+    {
         ArgumentNullException.ThrowIfNull(name);
         options ??= new DeviceOptions();
-        string kind = name == "auto" ? Table[0].Name : name.Split(':')[0];
         if (options.GpuLayers is < 0)
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers); it must be 0 or more.", nameof(options));
+        // What only the CPU has asks for the CPU.
+        string chosen = name != "auto" ? name : options.CpuPath is not null || options.CacheWeights || options.GpuLayers == 0 ? Table[0].Name : Auto(out _);
+        string kind = chosen.Split(':')[0];
         if (kind is "reference" or "opencl" && options.CpuPath is not null)
             throw new ArgumentException($"device '{name}' runs {(kind == "reference" ? "plain loops" : "the device's own kernels")} and takes no CPU path; leave out --cpu-path.", nameof(options));
         if (kind is "reference" or "opencl" && options.CacheWeights)
             throw new ArgumentException($"device '{name}' {(kind == "reference" ? "uses weights as the file has them" : "has weights in its own memory")}, so there are no packed ones to keep; leave out --cache-weights.", nameof(options));
-        if (options.GpuLayers is { } layers && (layers > 0 || kind == "opencl"))
-            throw new ArgumentException($"{layers} layers were asked for on a GPU (--gpu-layers), but this version runs a model on one device as a whole: leave the option out, and choose the device with --device.", nameof(options));
-        if (kind == "opencl") return OpenOpenCl(name, options);
+        if (options.GpuLayers > 0 && kind is "cpu" or "reference")
+        {
+            Auto(out string reason);
+            throw new ArgumentException(
+                $"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers), but {(name == "auto" ? $"there is none to choose: {reason}" : $"device '{name}' is none")}. Leave the option out, or name a device of OpenCL with --device ('nibble devices' lists them).",
+                nameof(options));
+        }
+
+        return (chosen, options);
+    }
+
+    private static bool IsGpu(string name) => name.Split(':')[0] == "opencl";
+
+    private static GpuDeviceInfo? FirstGpu(IReadOnlyList<GpuDeviceInfo> known) => known.FirstOrDefault(device => device.Problem is null && !device.IsProcessor);
+
+    private static Backend OpenKnown(string chosen, string name, DeviceOptions options)
+    {
         foreach ((string known, _, Func<DeviceOptions, Backend> open) in Table)
-            if (name == "auto" ? known == kind : known == name) return open(options);
+            if (known == chosen) return open(options);
         foreach (DeviceInfo device in All)
-            if (device.Name == kind && !device.IsUsable)
+            if (device.Name == chosen.Split(':')[0] && !device.IsUsable)
                 throw new ArgumentException($"device '{name}' cannot be used: {device.Description}. Usable: {Usable()}.", nameof(name));
         throw new ArgumentException($"there is no device '{name}'. Usable: {Usable()}.", nameof(name));
     }
 
     private static string Usable() => string.Join(", ", All.Where(device => device.IsUsable).Select(device => device.Name).Prepend("auto"));
 
-    private static DeviceInfo[] OpenCl()
-    {
-        IReadOnlyList<GpuDeviceInfo> devices = GpuDevices.OpenCl(out string? problem);
-        if (devices.Count == 0) return [new DeviceInfo("opencl", false, problem!)];
-        return [.. devices.Select(device => new DeviceInfo(device.DeviceName, device.Problem is null, device.Problem is null ? device.ToString() : $"{device}; {device.Problem}"))];
-    }
-
-    private static GpuBackend OpenOpenCl(string name, DeviceOptions options)
+    private static GpuBackend OpenOpenCl(string name)
     {
         string number = name.Length > "opencl".Length ? name["opencl:".Length..] : "0";
         if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index) || All.FirstOrDefault(device => device.Name == $"opencl:{index}") is not { } device)
@@ -94,7 +184,6 @@ public static class Devices
         }
 
         if (!device.IsUsable) throw new ArgumentException($"device '{name}' cannot be used: {device.Description}. Usable: {Usable()}.", nameof(name));
-        if (options.Threads != 0) throw new ArgumentException($"device '{name}' has threads of its own; leave out --threads.", nameof(options));
         return new GpuBackend(index);
     }
 }

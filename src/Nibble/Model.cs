@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
+using Nibble.Core.Formats;
 using Nibble.Core.Gguf;
 using Nibble.Gpu;
 using Nibble.Llm.Models;
@@ -12,7 +13,7 @@ namespace Nibble;
 /// <summary>How <see cref="Model.Load"/> loads.</summary>
 public sealed record LoadOptions
 {
-    /// <summary>The device's name: <c>auto</c>, <c>cpu</c>, <c>reference</c>.</summary>
+    /// <summary>The device's name: <c>auto</c>, or one of <see cref="Devices.All"/>.</summary>
     public string Device { get; init; } = "auto";
 
     /// <summary>How the device is opened.</summary>
@@ -20,6 +21,12 @@ public sealed record LoadOptions
 
     /// <summary>Tokens of a prompt that are evaluated together.</summary>
     public int BatchTokens { get; init; } = 512;
+
+    /// <summary>Positions of the session that a GPU's memory is planned for; null for as many as a session has by itself.</summary>
+    public int? Context { get; init; }
+
+    /// <summary>Format of the session's keys and values that a GPU's memory is planned for.</summary>
+    public BlockFormat KvFormat { get; init; } = BlockFormats.F16;
 
     /// <summary>A chat template that replaces the file's own, or null.</summary>
     public string? ChatTemplate { get; init; }
@@ -34,9 +41,10 @@ public sealed class Model : IDisposable
     private readonly Tokenizer? _tokenizer;
     private readonly string? _tokenizerProblem;
 
-    private Model(LanguageModel language, string? template)
+    private Model(LanguageModel language, string? template, ModelPlacement? placement, int threads)
     {
         Language = language;
+        Placement = placement;
         GgufMetadata metadata = language.File.Metadata;
         List<string> warnings = [];
         try
@@ -50,6 +58,7 @@ public sealed class Model : IDisposable
             warnings.Add($"{error.Message} The model runs on token ids only.");
         }
 
+        if (placement is { IsWhole: true } && threads != 0) warnings.Add($"all layers run on {language.Backend.Name}; {threads} threads of the CPU (--threads) have no effect.");
         if (language.WeightCache?.Problem is { } cacheProblem) warnings.Add(cacheProblem);
         if (language.Backend is GpuBackend { WidenedWeights: { Count: > 0 } widened } gpu)
             warnings.Add($"device '{gpu.Device.DeviceName}' has no kernel for {widened.Count} weights ({string.Join(", ", widened.Take(3))}{(widened.Count > 3 ? ", ..." : "")}), which were widened to float32 and take more of its memory than of the file.");
@@ -62,6 +71,9 @@ public sealed class Model : IDisposable
 
     /// <summary>The weights and the forward pass.</summary>
     public LanguageModel Language { get; }
+
+    /// <summary>What a GPU has of the model, or null where none was chosen.</summary>
+    public ModelPlacement? Placement { get; }
 
     /// <summary>The tokenizer.</summary>
     /// <exception cref="TokenizerException">The file's tokenizer is missing or not known; the model runs on ids only.</exception>
@@ -89,18 +101,21 @@ public sealed class Model : IDisposable
     {
         options ??= new LoadOptions();
         string path = ModelCatalog.Open().Resolve(model);
-        Backend backend = Devices.Open(options.Device, options.DeviceOptions);
+        GgufFile file = GgufFile.Open(path);
+        Backend? backend = null;
         LanguageModel? language = null;
         try
         {
+            backend = Devices.OpenFor(file, options.Device, options.DeviceOptions, options.Context, options.KvFormat, options.BatchTokens, out ModelPlacement? placement);
             backend = options.WrapBackend?.Invoke(backend) ?? backend;
-            language = LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = options.BatchTokens }, progress);
-            return new Model(language, options.ChatTemplate);
+            language = LanguageModel.Load(file, backend, new ModelOptions { BatchTokens = options.BatchTokens }, progress);
+            return new Model(language, options.ChatTemplate, placement, options.DeviceOptions.Threads);
         }
         catch
         {
             language?.Dispose();
-            backend.Dispose();
+            backend?.Dispose();
+            file.Dispose();
             throw;
         }
     }

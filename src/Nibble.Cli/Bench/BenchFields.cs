@@ -29,7 +29,7 @@ internal static class BenchFields
         ("poll", _ => 0L),
         ("type_k", result => KvName(result)),
         ("type_v", result => KvName(result)),
-        ("n_gpu_layers", _ => 0L),
+        ("n_gpu_layers", result => (long)result.Setup.GpuLayers),
         ("n_cpu_moe", _ => 0L),
         ("split_mode", _ => "none"),
         ("main_gpu", _ => 0L),

@@ -19,10 +19,11 @@ internal sealed class BenchRunner : IDisposable
 
     /// <summary>Describes the model, and gets ready to measure the memory's speed where the processor computes.</summary>
     /// <param name="model">The model; its owner disposes of it after the runner.</param>
+    /// <param name="placement">What a GPU has of it, or null.</param>
     /// <param name="isExact">Whether the device was opened so.</param>
     /// <param name="progress">Told what happens.</param>
     /// <param name="cancellation">Stops a test.</param>
-    public BenchRunner(LanguageModel model, bool isExact, Action<string> progress, CancellationToken cancellation)
+    public BenchRunner(LanguageModel model, ModelPlacement? placement, bool isExact, Action<string> progress, CancellationToken cancellation)
     {
         _model = model;
         _progress = progress;
@@ -39,6 +40,7 @@ internal sealed class BenchRunner : IDisposable
             Batch = model.BatchTokens,
             Threads = cpu?.Threads ?? 1,
             Backend = model.Backend.Name.ToUpperInvariant(),
+            GpuLayers = placement is null ? 0 : placement.DeviceLayers + (placement.Split.TakesOutput ? 1 : 0),
             CpuPath = cpu?.Path.Name ?? string.Empty,
             IsExact = isExact || cpu is null,
             Description = model.Backend.Description,

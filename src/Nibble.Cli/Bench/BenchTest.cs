@@ -51,6 +51,9 @@ internal sealed record BenchSetup
     /// <summary>The device, as llama-bench spells it: <c>CPU</c>.</summary>
     public required string Backend { get; init; }
 
+    /// <summary>Layers on a GPU, the output counted as one.</summary>
+    public required int GpuLayers { get; init; }
+
     /// <summary>The CPU instruction path; empty where there is none.</summary>
     public required string CpuPath { get; init; }
 

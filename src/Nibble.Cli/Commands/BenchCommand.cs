@@ -30,13 +30,14 @@ internal static class BenchCommand
         Option<int> repetitions = new("--repetitions", "-r") { Description = "How often each test is measured.", DefaultValueFactory = _ => 5 };
         repetitions.Validators.Add(result => ModelArguments.CheckRange(result, 1, 10000));
         Option<string> output = new("--output", "-o") { Description = $"Output: {string.Join(", ", BenchOutput.Formats)}.", DefaultValueFactory = _ => "md" };
-        Option<string> device = new("--device") { Description = "auto, cpu or reference.", DefaultValueFactory = _ => "auto" };
+        Option<string> device = new("--device") { Description = "auto, cpu, reference, opencl[:i] or cuda[:i]; 'nibble devices' lists them.", DefaultValueFactory = _ => "auto" };
+        Option<int?> gpuLayers = new("--gpu-layers", "-ngl") { Description = ModelArguments.GpuLayersHelp };
         Option<string?> cpuPath = new("--cpu-path") { Description = "Forces a CPU instruction path; 'nibble devices' lists them." };
         Option<bool> exact = new("--exact") { Description = "Float32 activations, and keys and values in f32 unless --kv says otherwise." };
         Option<bool> cacheWeights = new("--cache-weights") { Description = ModelArguments.CacheWeightsHelp };
         Command command = new("bench", "Measure how fast models run: llama-bench's tests, columns and JSON keys, and the share of the memory's read speed.")
         {
-            models, prompts, generated, depths, pairs, batches, threads, kv, keys, values, repetitions, output, device, cpuPath, cacheWeights, exact,
+            models, prompts, generated, depths, pairs, batches, threads, kv, keys, values, repetitions, output, device, gpuLayers, cpuPath, cacheWeights, exact,
         };
         command.SetAction((parsed, _) =>
         {
@@ -50,7 +51,7 @@ internal static class BenchCommand
             if (tests.Count == 0) throw new UsageException("no test is left: --n-prompt and --n-gen are 0 and there is no -pg; give one of them tokens.");
             List<int> batchSizes = NumberList.Parse(parsed.GetValue(batches)!, "--batch", 1, 65536);
             ResultOutput<BenchResult> writer = BenchOutput.Create(parsed.GetValue(output)!, tests, batchSizes.Count > 1 || batchSizes[0] != 512);
-            DeviceOptions options = new() { CpuPath = parsed.GetValue(cpuPath), IsExact = isExact, CacheWeights = parsed.GetValue(cacheWeights) };
+            DeviceOptions options = new() { CpuPath = parsed.GetValue(cpuPath), IsExact = isExact, CacheWeights = parsed.GetValue(cacheWeights), GpuLayers = parsed.GetValue(gpuLayers) };
             Loads loads = new(
                 [.. (parsed.GetValue(models) is { Length: > 0 } named ? named : [null!]).Select(ModelCatalog.Open().Resolve)],
                 batchSizes,
@@ -113,9 +114,11 @@ internal static class BenchCommand
                 foreach (int batch in loads.Batches)
                     foreach (int threads in loads.Threads)
                     {
-                        using Backend backend = Devices.Open(loads.Device, loads.Options with { Threads = threads });
+                        GgufFile file = GgufFile.Open(path);
+                        using Backend backend = Opened(file, loads, batch, threads, tests, out ModelPlacement? placement);
                         using LanguageModel model = Terminal.Progress("Loading", report =>
-                            LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = batch }, new LoadReport(report)));
+                            LanguageModel.Load(file, backend, new ModelOptions { BatchTokens = batch }, new LoadReport(report)));
+                        ModelArguments.NotePlacement(placement);
                         if (model.WeightCache?.Problem is { } problem) Terminal.Warning(problem);
                         ModelArguments.NoteCache(model.WeightCache);
                         using BenchRunner runner = new(model, loads.Options.IsExact, StatusLine.Show, cancellation);
@@ -131,6 +134,27 @@ internal static class BenchCommand
         {
             StatusLine.Clear();
             output.End();
+        }
+    }
+
+    // A GPU's memory is planned for the longest test, in the format of keys and values that takes most.
+    private static Backend Opened(GgufFile file, Loads loads, int batch, int threads, List<BenchTest> tests, out ModelPlacement? placement)
+    {
+        try
+        {
+            return Devices.OpenFor(
+                file,
+                loads.Device,
+                loads.Options with { Threads = threads },
+                tests.Max(test => test.Depth + test.Tokens),
+                tests.MaxBy(test => test.Kv.BitsPerWeight)!.Kv,
+                batch,
+                out placement);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
         }
     }
 

@@ -35,6 +35,8 @@ internal static class DevicesCommand
         foreach (DeviceInfo device in Devices.All)
             devices.AddRow(Markup.Escape(device.Name), device.IsUsable ? "yes" : "no", Markup.Escape(device.Name == cpu.Name ? cpu.Description : device.Description));
         Terminal.Output.Write(devices);
+        string auto = Devices.Auto(out string reason);
+        Terminal.Output.Write(new Markup(Markup.Escape($"--device auto takes {auto}: {reason}") + "\n"));
 
         Table paths = new Table().AddColumns("cpu path", "here", "why");
         foreach (CpuPath path in CpuPaths.All)
@@ -70,6 +72,8 @@ internal static class DevicesCommand
             }
 
             writer.WriteEndArray();
+            writer.WriteString("auto", Devices.Auto(out string reason));
+            writer.WriteString("auto_reason", reason);
             writer.WriteStartArray("cpu_paths");
             foreach (CpuPath path in CpuPaths.All)
             {

@@ -27,6 +27,8 @@ internal sealed class DecoderBuilder
 {
     private readonly List<KvLayer> _kv = [];
     private readonly List<StateShape> _states = [];
+    private readonly List<int> _kvOwners = [];
+    private readonly List<int> _stateOwners = [];
     private readonly List<DecoderLayer> _layers = [];
     private readonly int[]? _heads;
     private readonly int[]? _kvHeads;
@@ -173,6 +175,7 @@ internal sealed class DecoderBuilder
     public int AddKv(KvLayer layer)
     {
         _kv.Add(layer);
+        _kvOwners.Add(_layers.Count);
         return _kv.Count - 1;
     }
 
@@ -182,6 +185,7 @@ internal sealed class DecoderBuilder
     public int AddState(int rows, int columns)
     {
         _states.Add(new StateShape(rows, columns));
+        _stateOwners.Add(_layers.Count);
         return _states.Count - 1;
     }
 
@@ -207,7 +211,7 @@ internal sealed class DecoderBuilder
             Output = new Linear(output, Reader.Vector("output.bias", Vocabulary, OutputBias)),
             LogitScale = LogitScale,
             LogitSoftCap = LogitSoftCap,
-            Sequence = new SequenceShape([.. _kv], [.. _states]),
+            Sequence = new SequenceShape([.. _kv], [.. _states]) { KvOwners = [.. _kvOwners], StateOwners = [.. _stateOwners] },
             TokenWeightBytes = Reader.TokenWeightBytes,
         };
     }

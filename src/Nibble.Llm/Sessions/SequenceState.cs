@@ -14,6 +14,12 @@ internal readonly record struct StateShape(int Rows, int Columns);
 /// <param name="States">Shape of each recurrent state.</param>
 internal sealed record SequenceShape(ImmutableArray<KvLayer> Kv, ImmutableArray<StateShape> States)
 {
+    /// <summary>The layer of the model that each layer of the KV cache belongs to.</summary>
+    public ImmutableArray<int> KvOwners { get; init; } = [];
+
+    /// <summary>The layer of the model that each recurrent state belongs to.</summary>
+    public ImmutableArray<int> StateOwners { get; init; } = [];
+
     /// <summary>Values of all recurrent states together.</summary>
     public long StateValues => States.Sum(state => (long)state.Rows * state.Columns);
 

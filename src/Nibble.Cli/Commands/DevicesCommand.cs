@@ -36,7 +36,7 @@ internal static class DevicesCommand
             devices.AddRow(Markup.Escape(device.Name), device.IsUsable ? "yes" : "no", Markup.Escape(device.Name == cpu.Name ? cpu.Description : device.Description));
         Terminal.Output.Write(devices);
         string auto = Devices.Auto(out string reason);
-        Terminal.Output.Write(new Markup(Markup.Escape($"--device auto takes {auto}: {reason}") + "\n"));
+        Console.Out.WriteLine($"--device auto takes {auto}: {reason}");
 
         Table paths = new Table().AddColumns("cpu path", "here", "why");
         foreach (CpuPath path in CpuPaths.All)

@@ -147,10 +147,10 @@ public sealed class ModelPlacement
 
         // The last entry is the output. Parts that come before the layers go with it, since only a model that the device has as a whole has them there.
         int PartOf(IWeightSource source) =>
-            SplitPlacement.LayerOf(source.Name) is var layer && layer >= 0 ? layer
+            SplitPlacement.LayerOf(source.Name) is var layer && layer >= 0 ? layer < layers ? layer : -1
             : SplitPlacement.IsOutput(source.Name) || (source.Name == "token_embd.weight" ? isTied : !source.Name.EndsWith("token_embd.weight", StringComparison.Ordinal)) ? layers
             : -1;
-        bool IsTaken(IWeightSource source) => PartOf(source) is >= 0 and var part && part <= layers && device.Supports(Operation.MatMul, source.Format);
+        bool IsTaken(IWeightSource source) => PartOf(source) >= 0 && device.Supports(Operation.MatMul, source.Format);
         foreach (IWeightSource source in file.Weights.All)
             if (IsTaken(source)) weights[PartOf(source)] += device.UploadBytes(source);
         SequenceShape sequence = decoder.Sequence;
@@ -180,14 +180,15 @@ public sealed class ModelPlacement
                 + $"{fitting} do. Use fewer layers, a smaller context (--context), a smaller KV format (--kv q8_0) or a smaller batch (--batch).");
         int first = layers - Math.Min(wanted, layers);
         bool takesOutput = wanted > layers;
-        IWeightSource[] taken = [.. file.Weights.All.Where(source => IsTaken(source) && (PartOf(source) == layers ? takesOutput : PartOf(source) >= first))];
+        bool IsOutput(IWeightSource source) => takesOutput && (first == 0 || SplitPlacement.IsOutput(source.Name) || source.Name == "token_embd.weight");
+        IWeightSource[] taken = [.. file.Weights.All.Where(source => IsTaken(source) && (PartOf(source) == layers ? IsOutput(source) : PartOf(source) >= first))];
         return new ModelPlacement(device.Description, new SplitPlacement(first, layers, takesOutput, [.. sequence.KvOwners.Select(owner => owner >= first)]), layers)
         {
             WeightBytes = Sum(weights, first, takesOutput),
             KvBytes = Sum(kv, first, takesOutput),
             ScratchBytes = scratch,
             AvailableBytes = available,
-            HostBytes = file.Weights.All.Except(taken).Where(source => PartOf(source) >= 0 && PartOf(source) <= layers).Sum(source => source.ByteLength),
+            HostBytes = file.Weights.All.Except(taken).Where(source => PartOf(source) >= 0).Sum(source => source.ByteLength),
             Positions = positions,
             KvFormat = options.KvFormat,
             Formats =

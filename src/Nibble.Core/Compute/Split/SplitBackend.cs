@@ -94,7 +94,11 @@ public sealed partial class SplitBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override WeightCacheReport? EndLoad(bool isWhole) => _device.EndLoad(isWhole) is var device && _host.EndLoad(isWhole) is { } host ? host : device;
+    public override WeightCacheReport? EndLoad(bool isWhole)
+    {
+        WeightCacheReport? device = _device.EndLoad(isWhole);
+        return _host.EndLoad(isWhole) ?? device;
+    }
 
     /// <inheritdoc/>
     public override Tensor Allocate(ElementType type, int rows, int columns)

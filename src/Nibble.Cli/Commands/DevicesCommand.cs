@@ -54,6 +54,7 @@ internal static class DevicesCommand
         }
 
         Terminal.Output.Write(kernels);
+        if (hasOpenCl) Console.Out.WriteLine("On opencl every operation has a kernel, but rows of embeddings, which are looked up on the processor.");
     }
 
     private static void WriteJson(Backend cpu)

@@ -121,7 +121,7 @@ internal static class BenchCommand
                         ModelArguments.NotePlacement(placement);
                         if (model.WeightCache?.Problem is { } problem) Terminal.Warning(problem);
                         ModelArguments.NoteCache(model.WeightCache);
-                        using BenchRunner runner = new(model, loads.Options.IsExact, StatusLine.Show, cancellation);
+                        using BenchRunner runner = new(model, placement, loads.Options.IsExact, StatusLine.Show, cancellation);
                         foreach (BenchTest test in tests)
                         {
                             BenchResult result = runner.Run(test, repetitions);

@@ -21,7 +21,7 @@ public class GpuDeviceTests
         Assert.Contains("could not be loaded", device.GetProperty("description").GetString(), StringComparison.Ordinal);
         Assert.Equal("cpu", root.GetProperty("auto").GetString());
         Cli.Result run = Cli.RunIn(s_nothing, string.Empty, "run", Model, "--tokens", "1,2,3", "--ids", "-n", "3", "--temp", "0").Succeeded();
-        Assert.Equal(string.Empty, run.Error);
+        Assert.DoesNotContain("opencl", run.Error, StringComparison.OrdinalIgnoreCase);
         Cli.Result refused = Cli.RunIn(s_nothing, string.Empty, "run", Model, "--tokens", "1,2,3", "--ids", "--device", "opencl");
         Assert.Equal(2, refused.ExitCode);
         Assert.Contains("device 'opencl' cannot be used: /no/such/libOpenCL.so (NIBBLE_OPENCL_LIBRARY) could not be loaded", refused.Error, StringComparison.Ordinal);

@@ -36,9 +36,7 @@ internal sealed class SplitBuffer(SplitBackend owner, ElementType type, int rows
     public Sides Fresh(Tensor view)
     {
         (long start, long end) = Range(view);
-        Sides fresh = Sides.Both;
-        for (int i = Find(start); i < _segments.Count && _segments[i].Start < end; i++)
-            fresh &= _segments[i].Fresh;
+        Sides fresh = Fresh(start, end);
         return fresh == Sides.Both && Allocated != Sides.None ? Allocated : fresh;
     }
 
@@ -54,9 +52,14 @@ internal sealed class SplitBuffer(SplitBackend owner, ElementType type, int rows
     public Tensor Write(Sides side, Tensor view)
     {
         (long start, long end) = Range(view);
-        // What lies between the rows stays as it is.
-        if (view.Rows > 1 && view.Stride != view.Columns) Refresh(side, start, end);
-        Mark(start, end, side);
+        if (view.Rows <= 1 || view.Stride == view.Columns || IsFresh(side, start, end)) Mark(start, end, side);
+        else
+        {
+            // What lies between the rows stays where it is.
+            for (int row = 0; row < view.Rows; row++, start += view.Stride)
+                Mark(start, start + view.Columns, side);
+        }
+
         return new Tensor(Memory(side), view.Offset, view.Rows, view.Columns, view.Stride);
     }
 
@@ -76,11 +79,28 @@ internal sealed class SplitBuffer(SplitBackend owner, ElementType type, int rows
         return memory ??= owner.On(side).Allocate(Type, rows, columns).Buffer;
     }
 
+    private Sides Fresh(long start, long end)
+    {
+        Sides fresh = Sides.Both;
+        for (int i = Find(start); i < _segments.Count && _segments[i].Start < end; i++)
+            fresh &= _segments[i].Fresh;
+        return fresh;
+    }
+
+    private bool IsFresh(Sides side, long start, long end) => (Fresh(start, end) & side) != 0;
+
+    // The segment that an element is in.
     private int Find(long element)
     {
-        int i = _segments.Count - 1;
-        while (_segments[i].Start > element) i--;
-        return i;
+        int low = 0, high = _segments.Count - 1;
+        while (low < high)
+        {
+            int middle = (low + high + 1) / 2;
+            if (_segments[middle].Start <= element) low = middle;
+            else high = middle - 1;
+        }
+
+        return low;
     }
 
     private long End(int segment) => segment + 1 < _segments.Count ? _segments[segment + 1].Start : Length;

@@ -60,7 +60,7 @@ public sealed class Model : IDisposable
 
         if (placement is { IsWhole: true } && threads != 0) warnings.Add($"all layers run on {language.Backend.Name}; {threads} threads of the CPU (--threads) have no effect.");
         if (language.WeightCache?.Problem is { } cacheProblem) warnings.Add(cacheProblem);
-        if (language.Backend is GpuBackend { WidenedWeights: { Count: > 0 } widened } gpu)
+        if ((language.Backend is SplitBackend split ? split.Device : language.Backend) is GpuBackend { WidenedWeights: { Count: > 0 } widened } gpu)
             warnings.Add($"device '{gpu.Device.DeviceName}' has no kernel for {widened.Count} weights ({string.Join(", ", widened.Take(3))}{(widened.Count > 3 ? ", ..." : "")}), which were widened to float32 and take more of its memory than of the file.");
         string bos = TextOf(_tokenizer?.Vocabulary.Special.Bos), eos = TextOf(_tokenizer?.Vocabulary.Special.Eos);
         ChatTemplate = template is null

@@ -54,7 +54,7 @@ internal static class DevicesCommand
         }
 
         Terminal.Output.Write(kernels);
-        if (hasOpenCl) Console.Out.WriteLine("On opencl every operation has a kernel, but rows of embeddings, which are looked up on the processor.");
+        if (hasOpenCl) Console.Out.WriteLine("On opencl every operation has a kernel; the processor looks up rows of embeddings where no product on the device reads their table, or where it has layers itself.");
     }
 
     private static void WriteJson(Backend cpu)

@@ -131,8 +131,7 @@ public sealed class ModelPlacement
 
         string layers = DeviceLayers == 0 ? "the output" : $"{LayerText(Split.FirstLayer, Split.EndLayer)} of {Layers}{(Split.TakesOutput ? " and the output" : string.Empty)}";
         yield return Text($"{_device}: {layers}; {Size(WeightBytes)} of weights, {Size(KvBytes)} of keys, values and states ({Positions} positions, {KvFormat.Name}), {Size(ScratchBytes)} of activations; {Size(AvailableBytes)} are free");
-        if (IsWhole) yield return $"{host}: rows of embeddings";
-        else
+        if (!IsWhole)
             yield return Text($"{host}: {(Split.FirstLayer > 0 ? LayerText(0, Split.FirstLayer) : "no layer")}{(Split.TakesOutput ? string.Empty : " and the output")}, and rows of embeddings; {Size(HostBytes)} of weights");
         foreach (PlacedFormat format in Formats)
             yield return Text($"{format.Kernel}: {format.Tensors} tensor{(format.Tensors == 1 ? string.Empty : "s")}, {Size(format.FileBytes)} in the file, {Size(format.DeviceBytes)} on the device");

@@ -39,7 +39,7 @@ public sealed class MethodLossTests(MethodMeter meter) : IClassFixture<MethodMet
     [InlineData("gptq:act-order:refine=4", "nf4:double", 0.0021)]
     [InlineData("gptq:act-order", "Q4_0", 0.0020)]
     [InlineData("gptq:act-order", "IQ4_XS", 0.0017)]
-    [InlineData("gptq:act-order", "Q3_K", 0.0073)]
+    [InlineData("gptq:act-order", "Q3_K", 0.0075)]
     [InlineData("awq", "int4:g128", 0.0085)]
     [InlineData("awq", "int4:g64:asym", 0.0055)]
     public void Methods_that_look_at_activations_lose_little_elsewhere(string method, string target, double most) => Assert.InRange(Kl(method, target), most / 4, most);

@@ -18,10 +18,14 @@ public sealed class EncodedModelTests : IDisposable
 
     public static TheoryData<string> Names => [.. EncodedSamples.Encodings(64, 1).Keys];
 
+    public static TheoryData<string> FloatInputs => [.. EncodedSamples.Encodings(64, 1).Where(entry => !entry.Value.HasInputScale).Select(entry => entry.Key)];
+
+    public static TheoryData<string> RoundedInputs => [.. EncodedSamples.Encodings(64, 1).Where(entry => entry.Value.HasInputScale).Select(entry => entry.Key)];
+
     public void Dispose() => _folder.Dispose();
 
     [Theory]
-    [MemberData(nameof(Names))]
+    [MemberData(nameof(FloatInputs))]
     public void Exact_logits_are_those_of_the_decoded_model_bit_for_bit(string name)
     {
         (string encoded, string decoded) = Write(name);
@@ -42,6 +46,27 @@ public sealed class EncodedModelTests : IDisposable
         using GgufFile file = GgufFile.Open(encoded);
         using ReferenceBackend plain = new();
         Assert.Empty(ModelSurvey.Problems(file, plain));
+    }
+
+    [Theory]
+    [MemberData(nameof(RoundedInputs))]
+    public void Exact_logits_with_stored_scales_of_inputs_agree_and_are_not_those_of_the_decoded_model(string name)
+    {
+        (string encoded, string decoded) = Write(name);
+        int[] ids = [.. Enumerable.Range(0, 20).Select(i => i * 13 % 300)];
+        float[] logits = Of(encoded, "reference");
+
+        // A sum's last bit can move an input to the next whole number, which is 1e-5 of a layer's inputs.
+        Assert.InRange(Nmse.Of(Of(encoded, "cpu-exact"), logits), 0, 1e-4);
+        Assert.InRange(Nmse.Of(Of(decoded, "reference"), logits), 1e-3, double.MaxValue);
+
+        float[] Of(string path, string device)
+        {
+            using Backend backend = TestModels.Open(device);
+            using LanguageModel model = TestModels.Load(path, backend, batch: 7);
+            using Session session = TestModels.ExactSession(model, 64);
+            return TestModels.Logits(session, ids);
+        }
     }
 
     [Theory]

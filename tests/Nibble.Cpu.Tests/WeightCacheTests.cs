@@ -273,9 +273,13 @@ public sealed class WeightCacheTests : IDisposable
     {
         Write();
         string dead = _folder.Write("model.gguf.packed.0123.tmp", new byte[9]), other = _folder.Write("other.gguf.packed.0123.tmp", new byte[9]);
+        string closed = _folder.Write("model.gguf.packed.89AB.tmp", new byte[9]);
         using FileStream living = new(_folder.File("model.gguf.packed.4567.tmp"), FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        foreach (string old in (string[])[dead, other, living.Name])
+            File.SetLastWriteTimeUtc(old, DateTime.UtcNow.AddMinutes(-11));
         Assert.Null(Load().Report!.Problem);
         Assert.False(File.Exists(dead));
+        Assert.True(File.Exists(closed), "its writer may be about to rename it");
         Assert.True(File.Exists(other));
         Assert.True(File.Exists(living.Name));
     }

@@ -7,6 +7,9 @@ internal static unsafe class PackedFileWriter
 {
     private const int PieceBytes = 1 << 26;
 
+    // A file that was written to since then may be one that another writer has closed and is about to rename.
+    private static readonly TimeSpan s_rest = TimeSpan.FromMinutes(10);
+
     /// <summary>Writes a file in place of the one that is there.</summary>
     /// <param name="path">The file.</param>
     /// <param name="stamp">The model's stamp.</param>
@@ -59,6 +62,7 @@ internal static unsafe class PackedFileWriter
             if (!name.StartsWith(Path.GetFileName(path) + ".", StringComparison.Ordinal) || !name.EndsWith(".tmp", StringComparison.Ordinal)) continue;
             try
             {
+                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(remains) < s_rest) continue;
                 using SafeFileHandle handle = File.OpenHandle(remains, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
             }
             catch (Exception error) when (error is IOException or UnauthorizedAccessException)

@@ -14,7 +14,7 @@ internal sealed unsafe class MatMulJob : TeamJob
     private readonly FormsJob _formsJob;
     private MatMulTarget[] _targets = new MatMulTarget[4];
     private Form[] _forms = new Form[2];
-    private int _formCount;
+    private int _formCount, _copies;
     private MatMulInput _input;
     private float* _x;
     private long _xStride;
@@ -33,7 +33,7 @@ internal sealed unsafe class MatMulJob : TeamJob
     public long Work { get; private set; }
 
     /// <summary>Work of <see cref="Forms"/> in the same unit.</summary>
-    public long FormsWork => (long)_rows * _input.Columns * _formCount;
+    public long FormsWork => (long)_rows * _input.Columns * _copies;
 
     /// <summary>Starts to describe a product.</summary>
     public void Begin(float* x, long stride, int rows, int columns)
@@ -54,7 +54,7 @@ internal sealed unsafe class MatMulJob : TeamJob
     }
 
     /// <summary>Whether the input needs another form first: <see cref="Forms"/>.</summary>
-    public bool NeedsForms { get; private set; }
+    public bool NeedsForms => _copies > 0;
 
     /// <summary>The job that puts the input into the kernels' form.</summary>
     public UnitJob Forms => _formsJob;
@@ -73,11 +73,10 @@ internal sealed unsafe class MatMulJob : TeamJob
     public void Prepare(Scratch forms)
     {
         long formBytes = (((long)_rows * _input.FloatColumns * 4) + 63) & -64;
-        int copies = 0;
+        _copies = 0;
         for (int i = 0; i < _formCount; i++)
-            if (IsCopy(in _forms[i])) copies++;
-        NeedsForms = copies > 0;
-        byte* next = copies > 0 ? forms.Reserve(copies * formBytes) : null;
+            if (IsCopy(in _forms[i])) _copies++;
+        byte* next = _copies > 0 ? forms.Reserve(_copies * formBytes) : null;
         for (int i = 0; i < _formCount; i++)
         {
             ref Form form = ref _forms[i];

@@ -19,7 +19,7 @@ internal sealed class CalibrationArguments
     private readonly Option<int> _chunk = new("--chunk") { Description = "Ids of a chunk of the text; each is evaluated alone.", DefaultValueFactory = _ => 512 };
     private readonly Option<int> _chunks = new("--chunks") { Description = "Chunks at most, spread over the text; 0 for all.", DefaultValueFactory = _ => 256 };
     private readonly Option<double?> _heldOut = new("--held-out") { Description = "With --activations static: share of the chunks, up to 0.5, on which the ranges are checked and not found; 0.1 where nothing is named." };
-    private readonly Option<string> _device = new("--device") { Description = "Device that the model runs on while activations are looked at: auto, cpu or reference.", DefaultValueFactory = _ => "auto" };
+    private readonly Option<string> _device = new("--device") { Description = "Device that the model runs on while activations are looked at, as 'nibble devices' lists them.", DefaultValueFactory = _ => "auto" };
     private readonly Option<bool> _exact = new("--exact") { Description = "Look at activations in float32; only a model that is quantized already differs." };
     private readonly Option<DirectoryInfo?> _statistics = new("--statistics") { Description = "A folder that keeps what was measured of activations, for another run on the same model and text; Hessians are large." };
 
@@ -54,7 +54,7 @@ internal sealed class CalibrationArguments
         FileInfo? text = parsed.GetValue(_text);
         if (needs is not null && text is null) throw new UsageException("the method looks at activations; give it a text of what the model will be used for with --text.");
         if (needs is null && text is not null) throw new UsageException($"no tensor is rounded by a method that looks at activations, so that --text '{text.Name}' would change nothing; leave it out, or use --method gptq.");
-        if (needs is null && ((Option[])[_chunk, _chunks, _device, _exact, _statistics]).FirstOrDefault(option => PlanArguments.IsGiven(parsed, option)) is { } unused)
+        if (needs is null && ((Option[])[_chunk, _chunks, _heldOut, _device, _exact, _statistics]).FirstOrDefault(option => PlanArguments.IsGiven(parsed, option)) is { } unused)
             throw new UsageException($"{unused.Name} is about methods that look at activations on a --text, and none is asked for; leave it out.");
         if (text is null) return null;
         CheckText(parsed);
@@ -62,7 +62,7 @@ internal sealed class CalibrationArguments
         if (recipe is null) return used;
         if (recipe.Text is not { } wanted) throw new UsageException("the recipe names no text, but a method of it looks at activations; it was changed by hand. Name the text's SHA-256, chunk and chunks in it.");
         foreach (Option option in (Option[])[_chunk, _chunks, _heldOut])
-            if (parsed.GetResult(option) is { Implicit: false }) throw new UsageException($"--recipe says how the text is cut; leave out {option.Name}.");
+            if (PlanArguments.IsGiven(parsed, option)) throw new UsageException($"--recipe says how the text is cut; leave out {option.Name}.");
         return wanted.Sha256 == used.Sha256 ? wanted : throw new UsageException($"'{text.Name}' (--text) is not the text of the recipe: its SHA-256 is {used.Sha256}, not {wanted.Sha256}.");
     }
 
@@ -105,14 +105,14 @@ internal sealed class CalibrationArguments
     /// <param name="cancellation">Looked at between layers.</param>
     public CalibrationRun Open(ParseResult parsed, string path, QuantizationPlan plan, RecipeText cut, int threads, IProgress<CalibrationProgress> progress, CancellationToken cancellation)
     {
-        FileInfo textFile = parsed.GetValue(_text)!;
-        string content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
+        string content = Utf8Text.Read(parsed.GetValue(_text)!);
         int chunkTokens = cut.ChunkTokens;
         LoadOptions options = new()
         {
             Device = parsed.GetValue(_device)!,
             DeviceOptions = new DeviceOptions { Threads = threads, IsExact = parsed.GetValue(_exact) },
             BatchTokens = chunkTokens,
+            Context = chunkTokens,
             WrapBackend = backend => new RecordingBackend(backend),
         };
         Model model = Terminal.Progress("Loading", report => Model.Load(path, options, null));
@@ -120,6 +120,7 @@ internal sealed class CalibrationArguments
         {
             Tokenizer tokenizer = model.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
+            if (cut.HeldOut > 0 && ids.Length / chunkTokens < 2) Terminal.Warning("the text has fewer than two chunks, and none is held out to check the static ranges on; use a longer text or a smaller --chunk.");
             CalibrationText text = CalibrationText.Cut(ids, chunkTokens, tokenizer.Vocabulary.AddBos ? tokenizer.Vocabulary.Special.Bos : null, heldOutShare: ids.Length / chunkTokens < 2 ? 0 : cut.HeldOut).Spread(cut.Chunks);
             CalibrationOptions calibration = new() { Kinds = plan.SeeksOutliers ? OutlierSearch.Needs : plan.Needs!.Value, IncludesOutput = !plan.SeeksOutliers && plan.NeedsOutput, CacheFolder = parsed.GetValue(_statistics)?.FullName };
             WarnOfText(model, text, content, ids, calibration.KvFormat, cancellation);
@@ -148,6 +149,7 @@ internal sealed class CalibrationArguments
             Device = parsed.GetValue(_device) == "reference" ? "reference" : "cpu",
             DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true },
             BatchTokens = chunks[0].Length,
+            Context = chunks[0].Length,
             WrapBackend = backend => new RecordingBackend(backend),
         };
         using Model model = Terminal.Progress("Loading", report => Model.Load(path, options, null));
@@ -164,10 +166,20 @@ internal sealed class CalibrationArguments
     /// <param name="parsed">The command line.</param>
     /// <param name="path">The model.</param>
     /// <param name="threads">Threads; 0 for one a core.</param>
-    public Model Load(ParseResult parsed, string path, int threads)
+    /// <param name="chunkTokens">Ids of a chunk where a recipe says it, or null.</param>
+    public Model Load(ParseResult parsed, string path, int threads, int? chunkTokens)
     {
         if (parsed.GetValue(_exact)) throw new UsageException("what errors cost is computed in float32 anyhow; leave out --exact.");
-        LoadOptions options = new() { Device = parsed.GetValue(_device)!, DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true }, BatchTokens = parsed.GetValue(_chunk), WrapBackend = backend => new RecordingBackend(backend) };
+        int tokens = chunkTokens ?? parsed.GetValue(_chunk);
+        LoadOptions options = new()
+        {
+            Device = parsed.GetValue(_device)!,
+            DeviceOptions = new DeviceOptions { Threads = threads, IsExact = true },
+            BatchTokens = tokens,
+            Context = tokens,
+            KvFormat = BlockFormats.F32,
+            WrapBackend = backend => new RecordingBackend(backend),
+        };
         return Terminal.Progress("Loading", report => Model.Load(path, options, null));
     }
 
@@ -182,8 +194,7 @@ internal sealed class CalibrationArguments
     {
         if (recipe is not null && (PlanArguments.IsGiven(parsed, _chunk) || PlanArguments.IsGiven(parsed, _chunks))) throw new UsageException("how the text is cut stands in the recipe; leave out --chunk and --chunks.");
         (int chunkTokens, int maxChunks) = recipe ?? (parsed.GetValue(_chunk), parsed.GetValue(_chunks));
-        FileInfo file = parsed.GetValue(_text)!;
-        string content = Utf8Text.Read(File.ReadAllBytes(file.FullName), file.FullName).TrimStart('\uFEFF');
+        string content = Utf8Text.Read(parsed.GetValue(_text)!);
         int[] ids = model.Tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
         CalibrationText text = CalibrationText.Cut(ids, chunkTokens, model.Tokenizer.Vocabulary.AddBos ? model.Tokenizer.Vocabulary.Special.Bos : null).Spread(maxChunks);
         WarnOfText(model, text, content, ids, BlockFormats.F32, cancellation);

@@ -35,7 +35,7 @@ internal static class ColumnsApart
         string[] experts = [.. plan.Tensors.Where(tensor => tensor.SeeksOutliers && tensor.Source.Matrices > 1).Select(tensor => tensor.Source.Name)];
         if (experts.Length > 0) Terminal.Note($"No columns apart, since they hold several matrices: {string.Join(", ", experts)}.");
         string[] unread = [.. result.Unread.Except(experts)];
-        if (unread.Length > 0) Terminal.Note($"No columns apart, since nothing read them on the text: {string.Join(", ", unread)}.");
+        if (unread.Length > 0) Terminal.Note($"No columns apart, since they stand outside of the layers or nothing read them on the text: {string.Join(", ", unread)}.");
         return result.Plan;
     }
 

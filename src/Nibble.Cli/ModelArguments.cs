@@ -89,7 +89,8 @@ internal sealed class ModelArguments
     /// <param name="parsed">The command line.</param>
     /// <param name="template">A chat template in place of the model's own, or null.</param>
     /// <param name="wrapBackend">Puts a backend between the forward pass and the device, or null.</param>
-    public Model Load(ParseResult parsed, string? template = null, Func<Backend, Backend>? wrapBackend = null)
+    /// <param name="context">Positions of the session that will be opened where none were asked for, or null for the model's own.</param>
+    public Model Load(ParseResult parsed, string? template = null, Func<Backend, Backend>? wrapBackend = null, int? context = null)
     {
         LoadOptions options = new()
         {
@@ -103,7 +104,7 @@ internal sealed class ModelArguments
                 CacheWeights = parsed.GetValue(_cacheWeights),
             },
             BatchTokens = parsed.GetValue(_batch),
-            Context = Context(parsed),
+            Context = Context(parsed) ?? context,
             KvFormat = KvFormat(parsed),
             ChatTemplate = template,
             WrapBackend = wrapBackend,
@@ -176,7 +177,8 @@ internal sealed class ModelArguments
     }
 
     /// <summary>Progress that is told at once, on the thread that makes it.</summary>
-    private sealed class DirectProgress(Action<double, string> report) : IProgress<LoadProgress>
+    /// <summary>Tells of loading where it happens.</summary>
+    internal sealed class DirectProgress(Action<double, string> report) : IProgress<LoadProgress>
     {
         public void Report(LoadProgress value) => report(value.TotalBytes == 0 ? 1 : (double)value.LoadedBytes / value.TotalBytes, value.Tensor);
     }

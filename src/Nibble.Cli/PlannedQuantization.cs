@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Security.Cryptography;
 using System.Text;
 using Nibble.Core.Gguf;
 using Nibble.Llm.Models;
@@ -20,8 +19,6 @@ namespace Nibble.Cli;
 /// <param name="cancellation">Stops it; what was measured and made stays for the next run.</param>
 internal sealed class PlannedQuantization(string from, string to, int threads, CancellationToken cancellation)
 {
-    private const int RefineRounds = 4;
-
     private readonly Stopwatch _watch = Stopwatch.StartNew();
 
     // Beside the file that is being written, so that a stopped run finds it; deleted when all is done.
@@ -39,13 +36,14 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
     public PlanReport Run(ParseResult parsed, SizeBudget budget, ulong seed, string? sensitivity, CalibrationArguments calibration, QuantizeArguments what, FileInfo? saved)
     {
         GradientOptions options = new() { Seed = seed, Threads = threads };
-        GptqRounding gptq = new() { IsSorted = true, RefineRounds = RefineRounds, Threads = threads };
+        GptqRounding gptq = new() { IsSorted = true, RefineRounds = QuantizeArguments.BestRefineRounds, Threads = threads };
         using GgufFile file = GgufFile.Open(from);
         budget.CheckLeast(file, what.Overrides(parsed));
-        using Model model = calibration.Load(parsed, from, threads);
+        using Model model = calibration.Load(parsed, from, threads, null);
         (IReadOnlyList<int[]> chunks, int chunkTokens, int maxChunks) = calibration.Read(parsed, model, null, cancellation);
         string modelHash = CostSurvey.ModelHash(file), textHash = CostSurvey.TextHash(chunks);
         PlainDecoder? decoder = sensitivity == PlanArguments.Measured ? null : Describe(model, chunks, sensitivity is null);
+        if (decoder is null && seed != 0) Terminal.Warning("nothing is random where what errors cost is measured; --seed has no effect.");
         SensitivityOptions? measured = decoder is null ? new SensitivityOptions() : null;
         string folder = CostFolder(calibration.Statistics(parsed));
         CostStore costs = new(folder, measured is null ? CostSurvey.Identity(modelHash, textHash, options) : SensitivitySurvey.Identity(modelHash, textHash, measured, gptq));
@@ -69,14 +67,14 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
             TextHash = textHash,
             ChunkTokens = chunkTokens,
             MaxChunks = maxChunks,
-            Seed = seed,
+            Seed = measured is null ? seed : 0,
             RowGroups = options.RowGroups,
             MeasuredChunks = measured?.Chunks,
             MeasuredStride = measured?.Stride,
             Budget = budget.ToString(),
             Loss = mix.Loss,
             FileBytes = result.FileBytes,
-            FileHash = FileHash(to),
+            FileHash = CalibrationArguments.Hash(new FileInfo(to)),
             Tensors = [.. plan.Tensors.Select(tensor => new PlanRecipeTensor(
                 tensor.Source.Name, tensor.Target.Name, tensor.IsKept ? null : tensor.Method.Name, tensor.ByteLength, losses.TryGetValue(tensor.Source.Name, out double loss) ? loss : null,
                 tensor.IsKept ? null : costs.Factors(tensor.Source.Name)))],
@@ -108,12 +106,12 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
         using GgufFile file = GgufFile.Open(from);
         string modelHash = CostSurvey.ModelHash(file);
         if (modelHash != recipe.ModelHash) throw new UsageException($"the recipe is for a model with SHA-256 {recipe.ModelHash}; that of '{from}' is {modelHash}.");
-        using Model model = calibration.Load(parsed, from, threads);
+        using Model model = calibration.Load(parsed, from, threads, recipe.ChunkTokens);
         (IReadOnlyList<int[]> chunks, _, _) = calibration.Read(parsed, model, (recipe.ChunkTokens, recipe.MaxChunks), cancellation);
         string textHash = CostSurvey.TextHash(chunks);
         if (textHash != recipe.TextHash) throw new UsageException($"the recipe is for a text whose ids have the SHA-256 {recipe.TextHash}; those of --text have {textHash}.");
         GradientOptions options = recipe.Gradients with { Threads = threads };
-        GptqRounding gptq = new() { IsSorted = true, RefineRounds = RefineRounds, Threads = threads };
+        GptqRounding gptq = new() { IsSorted = true, RefineRounds = QuantizeArguments.BestRefineRounds, Threads = threads };
         string folder = CostFolder(calibration.Statistics(parsed));
         CostStore costs = new(folder, recipe.Sensitivities is { } how ? SensitivitySurvey.Identity(modelHash, textHash, how, gptq) : CostSurvey.Identity(modelHash, textHash, options));
         QuantizationPlan plan = recipe.Plan(file, costs, threads);
@@ -121,13 +119,7 @@ internal sealed class PlannedQuantization(string from, string to, int threads, C
         else Survey(Describe(model, chunks, false)!, file, chunks, options, costs);
         QuantizationResult result = Write(file, plan);
         if (calibration.Statistics(parsed) is null) Directory.Delete(CostFolder(null), recursive: true);
-        return (new PlanReport(file.FileBytes, result, recipe, recipeFile.FullName, [], null, [], to, _watch.Elapsed), recipe.FileHash is null || recipe.FileHash == FileHash(to));
-    }
-
-    private static string FileHash(string path)
-    {
-        using FileStream stream = File.OpenRead(path);
-        return Convert.ToHexStringLower(SHA256.HashData(stream));
+        return (new PlanReport(file.FileBytes, result, recipe, recipeFile.FullName, [], null, [], to, _watch.Elapsed), recipe.FileHash is null || recipe.FileHash == CalibrationArguments.Hash(new FileInfo(to)));
     }
 
     // Null where gradients cannot be computed and that is no error.

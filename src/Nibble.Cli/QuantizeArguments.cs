@@ -11,7 +11,11 @@ namespace Nibble.Cli;
 /// <summary>The options of <c>nibble quantize</c> that say what tensors become and how they are rounded.</summary>
 internal sealed class QuantizeArguments
 {
-    private const int BestRefineRounds = 4, HqqGroup = 64;
+    private const int HqqGroup = 64;
+
+    /// <summary>How often <c>--search best</c>, and every plan, go over codes and scales again.</summary>
+    public const int BestRefineRounds = 4;
+
     private const string Static = "static", UsualRange = "mse";
 
     // Recipes of the largest models have a line of some 200 bytes for each of some 100 000 tensors.
@@ -35,7 +39,7 @@ internal sealed class QuantizeArguments
 
     private readonly Option<string?> _search = new("--search") { Description = "best: look longer. Blocks have less weighted error, and gptq goes over codes and scales again; the formats are the same." };
 
-    private readonly Option<FileInfo?> _recipe = new("--recipe") { Description = "A recipe (JSON) that says what each tensor becomes and how, in place of --type and --method." };
+    private readonly Option<FileInfo?> _recipe = new("--recipe") { Description = "A recipe (JSON) that says what each tensor becomes and how, in place of --type and --method, or of --bpw and --size." };
 
     // What a plan decides.
     private IEnumerable<Option> Chosen => [_type, _method, _bits, _group, _asym, _activations, _range, _threshold, _actOrder, _double, _pure, _search];
@@ -78,9 +82,7 @@ internal sealed class QuantizeArguments
     public QuantizationRecipe? Recipe(ParseResult parsed)
     {
         if (parsed.GetValue(_recipe) is not { } file) return null;
-        Option[] others = [_type, _method, _bits, _group, _asym, _activations, _range, _threshold, _actOrder, _double, _pure, _tensor, _search];
-        foreach (Option other in others)
-            if (parsed.GetResult(other) is { Implicit: false }) throw new UsageException($"--recipe says what every tensor becomes; leave out {other.Name}.");
+        if (Chosen.Append(_tensor).FirstOrDefault(option => PlanArguments.IsGiven(parsed, option)) is { } other) throw new UsageException($"--recipe says what every tensor becomes; leave out {other.Name}.");
         return QuantizationRecipe.Read(file.FullName);
     }
 
@@ -133,6 +135,8 @@ internal sealed class QuantizeArguments
         Option? given = Chosen.FirstOrDefault(option => PlanArguments.IsGiven(parsed, option));
         if (given is null && isRecipe && PlanArguments.IsGiven(parsed, _tensor)) given = _tensor;
         if (given is not null) throw new UsageException($"{given.Name} says what {(isRecipe ? "the recipe (--recipe) says" : "--bpw and --size choose themselves")}; leave it out.");
+        if (Overrides(parsed).FirstOrDefault(one => one.Target is EncodingTarget { InputRange: not null } or Int8Target { Threshold: not null }).Target is { } seeks)
+            throw new UsageException($"'{seeks}' (--tensor) follows from activations in a way that --bpw and --size do not look at them; name a target without a static range or a threshold, or use --method.");
     }
 
     private TensorTarget? Target(ParseResult parsed, FileType? type, string? method, bool hasText)

@@ -7,6 +7,11 @@ internal static class Utf8Text
 {
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
+    /// <summary>Reads a file; a byte order mark at its start is left out.</summary>
+    /// <param name="file">The file.</param>
+    /// <exception cref="UsageException">It is not UTF-8.</exception>
+    public static string Read(FileInfo file) => Read(File.ReadAllBytes(file.FullName), file.FullName).TrimStart('\uFEFF');
+
     /// <summary>Decodes.</summary>
     /// <param name="bytes">UTF-8.</param>
     /// <param name="source">Where it came from, for the error.</param>

@@ -89,7 +89,7 @@ public static class Devices
         if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
         if (options.GpuLayers is { } layers)
             throw new ArgumentException($"{layers} layers were asked for on a GPU (--gpu-layers), but which ones they are depends on a model: open the device with {nameof(OpenFor)}.", nameof(options));
-        if (options.Threads != 0) throw new ArgumentException($"device '{name}' has threads of its own; leave out --threads.", nameof(options));
+        if (options.Threads != 0) throw new ArgumentException($"device '{chosen}' has threads of its own; leave out --threads, or name the processor with --device cpu.", nameof(options));
         return OpenOpenCl(chosen);
     }
 
@@ -110,6 +110,8 @@ public static class Devices
         ArgumentNullException.ThrowIfNull(file);
         placement = null;
         (string chosen, options) = Checked(name, options);
+        // Rounding by stored scales of inputs is what the processor's kernels do.
+        if (name == "auto" && IsGpu(chosen) && options.GpuLayers is null && file.Weights.All.Any(weight => weight.InputScale != 0)) chosen = Table[0].Name;
         if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
         GpuBackend device = OpenOpenCl(chosen);
         bool isKept = false;
@@ -140,6 +142,8 @@ public static class Devices
         options ??= new DeviceOptions();
         if (options.GpuLayers is < 0)
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers); it must be 0 or more.", nameof(options));
+        if (name == "auto" && options.GpuLayers > 0 && (options.CpuPath is not null || options.CacheWeights))
+            throw new ArgumentException($"--gpu-layers asks for a GPU, and {(options.CpuPath is not null ? "--cpu-path" : "--cache-weights")} for the processor alone; leave out one of them.", nameof(options));
         // What only the CPU has asks for the CPU.
         string chosen = name != "auto" ? name : options.CpuPath is not null || options.CacheWeights || options.GpuLayers == 0 ? Table[0].Name : Auto(out _);
         string kind = chosen.Split(':')[0];

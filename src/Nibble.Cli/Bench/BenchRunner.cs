@@ -28,8 +28,9 @@ internal sealed class BenchRunner : IDisposable
         _model = model;
         _progress = progress;
         _cancellation = cancellation;
-        CpuBackend? cpu = model.Backend as CpuBackend;
-        _bandwidth = cpu is null ? null : new ReadBandwidth(cpu);
+        // Beside a GPU the processor has some of the layers, and its memory does not bound the whole.
+        CpuBackend? cpu = (model.Backend is SplitBackend split ? split.Host : model.Backend) as CpuBackend;
+        _bandwidth = cpu is null || cpu != model.Backend ? null : new ReadBandwidth(cpu);
         long parameters = model.File.Weights.All.Sum(tensor => tensor.RowCount * tensor.Columns);
         Setup = new BenchSetup
         {

@@ -117,7 +117,7 @@ internal static class BenchCommand
                         GgufFile file = GgufFile.Open(path);
                         using Backend backend = Opened(file, loads, batch, threads, tests, out ModelPlacement? placement);
                         using LanguageModel model = Terminal.Progress("Loading", report =>
-                            LanguageModel.Load(file, backend, new ModelOptions { BatchTokens = batch }, new LoadReport(report)));
+                            LanguageModel.Load(file, backend, new ModelOptions { BatchTokens = batch }, new ModelArguments.DirectProgress(report)));
                         ModelArguments.NotePlacement(placement);
                         if (model.WeightCache?.Problem is { } problem) Terminal.Warning(problem);
                         ModelArguments.NoteCache(model.WeightCache);
@@ -156,10 +156,5 @@ internal static class BenchCommand
             file.Dispose();
             throw;
         }
-    }
-
-    private sealed class LoadReport(Action<double, string> report) : IProgress<LoadProgress>
-    {
-        public void Report(LoadProgress value) => report(value.TotalBytes == 0 ? 1 : (double)value.LoadedBytes / value.TotalBytes, value.Tensor);
     }
 }

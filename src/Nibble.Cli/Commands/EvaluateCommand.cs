@@ -30,9 +30,9 @@ internal static class EvaluateCommand
             if (parsed.GetValue(baseline) is null && bounds.Find(gate => gate.NeedsBaseline) is { } lacking)
                 throw new UsageException($"gate {lacking} compares with another model; name it with --baseline.");
             FileInfo textFile = NamedFiles.Input(parsed.GetValue(text), "--text")!;
-            string content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
+            string content = Utf8Text.Read(textFile);
             using Interruption interruption = new();
-            using Model loaded = model.Load(parsed);
+            using Model loaded = model.Load(parsed, context: parsed.GetValue(chunk));
             Evaluation result = Run(parsed, model, loaded, parsed.GetValue(baseline), content, parsed.GetValue(chunk), interruption.Token);
             if (parsed.GetValue(json)) EvaluationOutput.WriteJson(result, bounds);
             else EvaluationOutput.Write(result, bounds);

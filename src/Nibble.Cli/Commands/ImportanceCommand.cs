@@ -28,9 +28,9 @@ internal static class ImportanceCommand
             using IDisposable limit = model.LimitThreads(parsed);
             FileInfo textFile = NamedFiles.Input(parsed.GetValue(text), "--text")!;
             if (model.Context(parsed) is not null) throw new UsageException("each chunk is evaluated alone, in a context of its own ids; leave out --context, and use --chunk.");
-            string path = NamedFiles.Output(parsed.GetValue(output), "--out")!.FullName, content = Utf8Text.Read(File.ReadAllBytes(textFile.FullName), textFile.FullName).TrimStart('\uFEFF');
+            string path = NamedFiles.Output(parsed.GetValue(output), "--out")!.FullName, content = Utf8Text.Read(textFile);
             using Interruption interruption = new();
-            using Model loaded = model.Load(parsed, wrapBackend: backend => new RecordingBackend(backend));
+            using Model loaded = model.Load(parsed, context: parsed.GetValue(chunk), wrapBackend: backend => new RecordingBackend(backend));
             if (loaded.Language.File.PartPaths.Contains(path)) throw new UsageException($"--out names the model itself, '{path}'; name another file.");
             Tokenizer tokenizer = loaded.Tokenizer;
             int[] ids = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);

@@ -8,9 +8,6 @@ namespace Nibble.Cli.Kernels;
 /// <summary>What runs kernels, and what it gives at best.</summary>
 internal abstract class KernelMachine : IDisposable
 {
-    /// <summary>What computes; its owner disposes of it after this.</summary>
-    public abstract Backend Backend { get; }
-
     /// <summary>The instruction path, or the device.</summary>
     public abstract string Path { get; }
 
@@ -23,7 +20,7 @@ internal abstract class KernelMachine : IDisposable
     /// <summary>Products that are asked for before their end is waited for.</summary>
     public abstract int Batch { get; }
 
-    /// <summary>The machine of a backend.</summary>
+    /// <summary>The machine of a backend, whose owner disposes of it after this.</summary>
     /// <exception cref="InsufficientMemoryException">There is no memory to measure the memory's speed.</exception>
     public static KernelMachine Of(Backend backend) => backend is GpuBackend gpu ? new Gpu(gpu) : new Cpu((CpuBackend)backend);
 
@@ -46,8 +43,6 @@ internal abstract class KernelMachine : IDisposable
     {
         private readonly ReadBandwidth _bandwidth = new(backend);
         private readonly ComputePeak _compute = new(backend);
-
-        public override Backend Backend => backend;
 
         public override string Path => backend.Path.Name;
 
@@ -73,8 +68,6 @@ internal abstract class KernelMachine : IDisposable
 
     private sealed class Gpu(GpuBackend backend) : KernelMachine
     {
-        public override Backend Backend => backend;
-
         public override string Path => backend.Device.DeviceName;
 
         public override int Threads => backend.Device.ComputeUnits;

@@ -296,7 +296,7 @@ internal class ModelReader
         if (!fits)
             throw Fault(tensor, $"tensor '{name}' is [{string.Join(" x ", tensor.Dimensions)}]; {Architecture} needs [{columns} x {rows} x {matrices}].");
         if (!_backend.Supports(operation, tensor.Format))
-            throw Fault(tensor, $"tensor '{name}' is {tensor.Format}, which device {_backend.Name} cannot use for {operation}.");
+            throw Fault(tensor, $"tensor '{name}' is {tensor.Format}, which device {_backend.Name} cannot use for {operation}; --device cpu runs all formats.");
         _taken.Add(name);
         return tensor;
     }

@@ -21,7 +21,7 @@ public sealed partial class GpuBackend
     {
         GpuKernel kernel = PeakKernel("read_memory");
         (int groups, int items) = PeakSize(kernel);
-        long wanted = Math.Clamp(2 * _device.Info.CacheBytes, LeastPeakBytes, Math.Min(MostPeakBytes, _device.MaxBufferBytes));
+        long most = Math.Min(MostPeakBytes, _device.MaxBufferBytes), wanted = Math.Clamp(2 * _device.Info.CacheBytes, Math.Min(LeastPeakBytes, most), most);
         int vector = _rowVector * 4, count = (int)(wanted / vector / groups / items * items);
         long bytes = (long)count * groups * vector;
         using GpuBuffer memory = _device.Allocate(bytes, "the measurement of memory"), sums = _device.Allocate((long)groups * items * vector, "the sums of a measurement");

@@ -97,13 +97,16 @@ public sealed partial class GpuBackend
         return copy;
     }
 
-    private void Rotate(KvCache cache, GpuBuffer memory, long offset, int stride, int rows, int heads, int size) =>
-        KvKernel(cache, "rotate_heads").With(memory).With(offset).With(stride).With(size).With(WalshHadamard.Block(size)).WithLocal(size * 4).Run(new Extent(heads, rows), new Extent(_normItems));
+    private void Rotate(KvCache cache, GpuBuffer memory, long offset, int stride, int rows, int heads, int size)
+    {
+        GpuKernel kernel = KvKernel(cache, "rotate_heads");
+        kernel.With(memory).With(offset).With(stride).With(size).With(WalshHadamard.Block(size)).WithLocal(size * 4).Run(new Extent(heads, rows), new Extent(Fitting(kernel, _normItems)));
+    }
 
     private GpuKernel KvKernel(KvCache cache, string name)
     {
         int number = KvNumber(cache.Format);
-        return (_kvModules[number] ??= _kernels.Module("attention", $"KV={number}", $"W={(_device.Info.IsProcessor && _options.RowVector is 0 or 16 ? 16 : 4)}")).Kernel(name).Start();
+        return (_kvModules[number] ??= _kernels.Module("attention", $"KV={number}", $"W={(_device.Info.IsProcessor && _rowVector == 16 ? 16 : 4)}")).Kernel(name).Start();
     }
 
     // Items of a group: a power of two that the kernel can have.
@@ -143,6 +146,7 @@ public sealed partial class GpuBackend
         GpuKernel kernel = Product(own.Reader!.Planes, tokens, split, isGrouped);
         if (kernel.MaxGroupItems < split) kernel = Product(own.Reader!.Planes, tokens, split = PowerOfTwo(Math.Max(1, kernel.MaxGroupItems)), isGrouped);
         int items = Math.Clamp(kernel.MaxGroupItems / split, 1, isProcessor ? 1 : Math.Max(8, 128 / split));
+        if (split > 1) items = (int)Math.Clamp(_device.Info.LocalBytes / (split * tokens * _rowVector * 4), 1, items);
         int groups = isGrouped ? Group(experts!.Value, rows, weight.Matrices, tokens) : Groups(rows, tokens);
         foreach (WeightPart part in own.Parts)
         {

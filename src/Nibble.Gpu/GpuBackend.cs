@@ -10,7 +10,7 @@ namespace Nibble.Gpu;
 
 /// <summary>Computes on a GPU, or whatever else has an OpenCL driver, with kernels of its own. Holds the operations and the geometry of launches; a <see cref="GpuDevice"/> knows the driver.</summary>
 /// <remarks>
-/// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product: it depends on
+/// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product and of attention: it depends on
 /// how many tokens are multiplied at a time.</para>
 /// <para>Rows of a table of embeddings are decoded on the device where products read the table, too; else on the host, and copied, so that the device need not hold a table of which a token reads a row.</para>
 /// </remarks>
@@ -43,8 +43,17 @@ public sealed partial class GpuBackend : Backend
         _device = device;
         _options = options;
         _kernels = new KernelSources(device);
-        _none = device.Allocate(16, "no argument");
-        device.Clear(_none);
+        try
+        {
+            _none = device.Allocate(16, "no argument");
+            device.Clear(_none);
+        }
+        catch
+        {
+            device.Dispose();
+            throw;
+        }
+
         _routes = new GpuScratch(device, "the choice of experts");
         _parts = new GpuScratch(device, "parts of attention");
         _rotated = new GpuScratch(device, "rotated heads");
@@ -135,7 +144,16 @@ public sealed partial class GpuBackend : Backend
         ArgumentOutOfRangeException.ThrowIfNegative(columns);
         ObjectDisposedException.ThrowIf(_disposed, this);
         GpuTensorBuffer buffer = new(_device, type, (long)rows * columns);
-        _device.Clear(buffer.Memory);
+        try
+        {
+            _device.Clear(buffer.Memory);
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
+
         return new Tensor(buffer, 0, rows, columns, columns);
     }
 
@@ -209,8 +227,8 @@ public sealed partial class GpuBackend : Backend
             throw new ArgumentOutOfRangeException(nameof(options), options.ColumnSplit, "columns can be shared by 1, 2, 4, 8 or 16 work-items; 0 lets the device choose.");
         if (options.AttentionParts is < 0 or > 64)
             throw new ArgumentOutOfRangeException(nameof(options), options.AttentionParts, "attention can be cut into 1 to 64 parts; 0 lets the device choose.");
-        ArgumentOutOfRangeException.ThrowIfNegative(options.TiledTokens, nameof(options));
-        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBufferBytes, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegative(options.TiledTokens);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBufferBytes);
         return options;
     }
 

@@ -23,11 +23,8 @@ internal sealed class KernelSources(GpuDevice device) : IDisposable
 
     private readonly Dictionary<string, GpuModule> _modules = [];
 
-    /// <summary>The names of all modules.</summary>
-    public static IEnumerable<string> Names => s_files.Keys;
-
     /// <summary>A module, built when it is first asked for.</summary>
-    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="name">A name of the table above.</param>
     /// <param name="defines">Macros that make a variant of it.</param>
     /// <exception cref="GpuException">It does not build.</exception>
     public GpuModule Module(string name, params ReadOnlySpan<string> defines)

@@ -28,11 +28,16 @@ public class OpenClTests
         Assert.Equal("opencl", device.GetProperty("name").GetString());
         Assert.False(device.GetProperty("usable").GetBoolean());
         Assert.Equal("no-such-opencl.so (NIBBLE_OPENCL_LIBRARY) could not be loaded", device.GetProperty("description").GetString());
+        Assert.Equal("cpu", json.GetProperty("auto").GetString());
+        Assert.Contains("--device auto takes cpu: no-such-opencl.so (NIBBLE_OPENCL_LIBRARY) could not be loaded", Cli.RunIn(s_noLibrary, "devices").Succeeded().Output.Split('\n'));
         Assert.All(json.GetProperty("kernels").EnumerateArray(), kernel => Assert.False(kernel.TryGetProperty("matmul_opencl", out _)));
         Assert.Contains("Paris", Cli.RunIn(s_noLibrary, "run", "--prompt", "What is the capital of France?", "-n", "12", "--temp", "0", "--exact").Succeeded().Output, StringComparison.Ordinal);
         Cli.Result refused = Cli.RunIn(s_noLibrary, "run", "--device", "opencl", "--prompt", "x");
         Assert.Equal(2, refused.ExitCode);
         Assert.Contains("device 'opencl' cannot be used: no-such-opencl.so (NIBBLE_OPENCL_LIBRARY) could not be loaded. Usable: auto, cpu, reference.", refused.Error, StringComparison.Ordinal);
+        Cli.Result layers = Cli.RunIn(s_noLibrary, "run", "--prompt", "x", "--gpu-layers", "2");
+        Assert.Equal(2, layers.ExitCode);
+        Assert.Contains("2 layers were asked for on a GPU (--gpu-layers), but there is none to choose: no-such-opencl.so", layers.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -57,7 +62,7 @@ public class OpenClTests
         Needed();
         string[] options = ["chat", "--temp", "0", "-n", "12", "--exact"];
         const string Turns = "What is the capital of France?\nAnd of Italy?\n";
-        Assert.Equal(Cli.RunWith(Turns, options).Succeeded().Output, Cli.RunWith(Turns, [.. options, "--device", "opencl"]).Succeeded().Output);
+        Assert.Equal(Cli.RunWith(Turns, [.. options, "--device", "cpu"]).Succeeded().Output, Cli.RunWith(Turns, [.. options, "--device", "opencl"]).Succeeded().Output);
         Assert.Contains("Paris", Cli.RunWith(Turns, "chat", "--temp", "0", "-n", "12", "--device", "opencl:0").Succeeded().Output, StringComparison.Ordinal);
     }
 
@@ -86,7 +91,6 @@ public class OpenClTests
 
     private static void Needed()
     {
-        bool isThere = Cli.Run("devices").Succeeded().Output.Contains("opencl:0", StringComparison.Ordinal);
-        Assert.SkipUnless(isThere, "there is no OpenCL device ('nibble devices' says why)");
+        Assert.SkipWhen(Nibble.Gpu.GpuDevices.OpenCl(out string? problem).Count == 0, $"there is no OpenCL device: {problem}");
     }
 }

@@ -165,16 +165,6 @@ public sealed partial class SplitBackend
     }
 
     /// <inheritdoc/>
-    public override bool HasTopK => _placement.TakesOutput && _device.HasTopK;
-
-    /// <inheritdoc/>
-    public override void TopK(Tensor x, Tensor columns, Tensor values)
-    {
-        Sides side = At(x);
-        On(side).TopK(In(side, x), Out(side, columns), Out(side, values));
-    }
-
-    /// <inheritdoc/>
     public override void Write(ReadOnlySpan<float> values, Tensor y)
     {
         Sides side = Only(y);

@@ -20,7 +20,7 @@ public sealed partial class SplitBackend : Backend
     private Weight[] _weights = [];
     private Tensor[] _outputs = [];
 
-    // Where the last operation happened that had a place.
+    // Where the last operation happened whose weight had a place.
     private Sides _current = Sides.Host;
 
     /// <summary>Puts two backends together.</summary>

@@ -28,7 +28,7 @@ public sealed record ModelOptions
 /// <summary>A model in a backend's memory: immutable weights and the forward pass, shared by its sessions.</summary>
 public sealed class LanguageModel : IDisposable
 {
-    private const int LogitRowCount = 16;
+    internal const int LogitRowCount = 16;
 
     private readonly IReadOnlyCollection<Weight> _weights;
     private readonly NativeBuffer _logitRows;

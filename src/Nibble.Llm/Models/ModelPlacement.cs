@@ -41,7 +41,6 @@ public sealed class ModelPlacement
 {
     // A driver has needs of its own, and drivers of OpenCL do not tell what other programs have taken.
     private const int ReservedShare = 16;
-    private const int LogitRows = 16;
 
     private readonly string _device;
 
@@ -159,7 +158,7 @@ public sealed class ModelPlacement
         for (int i = 0; i < sequence.States.Length; i++)
             kv[sequence.StateOwners[i]] += 4L * sequence.States[i].Rows * sequence.States[i].Columns * (1 + SequenceState.MaxCopies);
 
-        long scratch = decoder.Shape.Bytes(options.BatchTokens, LogitRows), available = options.AvailableBytes ?? device.AvailableBytes, usable = available - (available / ReservedShare);
+        long scratch = decoder.Shape.Bytes(options.BatchTokens, LanguageModel.LogitRowCount), available = options.AvailableBytes ?? device.AvailableBytes, usable = available - (available / ReservedShare);
         int Fitting()
         {
             long used = scratch;

@@ -81,7 +81,15 @@ internal sealed class SequenceState : IDisposable
     {
         _backend = backend;
         Cache = backend.AllocateKv(shape.Kv.AsSpan(), capacity, format, batch);
-        States = AllocateStates(shape.States);
+        try
+        {
+            States = AllocateStates(shape.States);
+        }
+        catch
+        {
+            Cache.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Keys and values.</summary>
@@ -175,7 +183,22 @@ internal sealed class SequenceState : IDisposable
             state.Buffer.Dispose();
     }
 
-    private ImmutableArray<Tensor> AllocateStates(IEnumerable<StateShape> shapes) => [.. shapes.Select(shape => _backend.Allocate(ElementType.Float32, shape.Rows, shape.Columns))];
+    private ImmutableArray<Tensor> AllocateStates(IEnumerable<StateShape> shapes)
+    {
+        List<Tensor> states = [];
+        try
+        {
+            foreach (StateShape shape in shapes)
+                states.Add(_backend.Allocate(ElementType.Float32, shape.Rows, shape.Columns));
+            return [.. states];
+        }
+        catch
+        {
+            foreach (Tensor state in states)
+                state.Buffer.Dispose();
+            throw;
+        }
+    }
 
     private StateCopy CopyStates(ImmutableArray<Tensor> states, int length, ReadOnlySpan<float> logits)
     {

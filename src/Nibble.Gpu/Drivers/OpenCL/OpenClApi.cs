@@ -6,7 +6,7 @@ namespace Nibble.Gpu.Drivers.OpenCL;
 /// <remarks>Signatures and numbers: Khronos, The OpenCL Specification 1.2, and its CL/cl.h.</remarks>
 internal static unsafe partial class OpenClApi
 {
-    public const int Success = 0, DeviceNotFound = -1, AllocationFailure = -4, OutOfResources = -5, OutOfHostMemory = -6, PlatformNotFound = -1001;
+    public const int Success = 0, AllocationFailure = -4, OutOfResources = -5, OutOfHostMemory = -6, PlatformNotFound = -1001;
     public const ulong DeviceTypeAll = 0xFFFFFFFF, DeviceTypeCpu = 2, MemReadWrite = 1;
     public const uint PlatformVersion = 0x0901, PlatformName = 0x0902;
     public const uint DeviceType = 0x1000, DeviceMaxComputeUnits = 0x1002, DeviceMaxWorkGroupSize = 0x1004, DeviceMaxMemAllocSize = 0x1010, DeviceMemCacheSize = 0x101E, DeviceGlobalMemSize = 0x101F,

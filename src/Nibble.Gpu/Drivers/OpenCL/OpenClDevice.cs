@@ -9,7 +9,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     // What is written often and little goes through here, so that the host need not wait for the queue.
     private const int StagingBytes = 4 << 20, StagedBytes = StagingBytes / 4;
 
-    private readonly nint _device, _context;
+    private readonly nint _device, _context, _queue;
     private readonly ProgramCache? _cache;
     private readonly NativeBuffer _staging = new(StagingBytes);
     private long _staged;
@@ -30,13 +30,21 @@ internal sealed unsafe class OpenClDevice : GpuDevice
         nint device = _device;
         _context = OpenClApi.CreateContext(properties, 1, &device, 0, 0, &error);
         Check(error, "clCreateContext");
-        Queue = OpenClApi.CreateCommandQueue(_context, _device, 0, &error);
+        _queue = OpenClApi.CreateCommandQueue(_context, _device, 0, &error);
         if (error != OpenClApi.Success) _ = OpenClApi.ReleaseContext(_context);
         Check(error, "clCreateCommandQueue");
     }
 
     /// <summary>cl_command_queue.</summary>
-    public nint Queue { get; }
+    /// <exception cref="ObjectDisposedException">The device was closed.</exception>
+    public nint Queue
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _queue;
+        }
+    }
 
     /// <summary>cl_device_id.</summary>
     public nint Id => _device;
@@ -99,6 +107,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     /// <inheritdoc/>
     public override GpuModule Build(string name, string source, ReadOnlySpan<string> defines)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         // Tier 0 is OpenCL C 1.2; a later language would change what unadorned pointers mean.
         StringBuilder options = new("-cl-std=CL1.2");
         foreach (string define in defines)
@@ -135,8 +144,8 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     {
         if (_disposed) return;
         _disposed = true;
-        _ = OpenClApi.Finish(Queue);
-        _ = OpenClApi.ReleaseCommandQueue(Queue);
+        _ = OpenClApi.Finish(_queue);
+        _ = OpenClApi.ReleaseCommandQueue(_queue);
         _ = OpenClApi.ReleaseContext(_context);
         _staging.Dispose();
     }
@@ -150,6 +159,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     /// <inheritdoc/>
     protected override GpuBuffer AllocateCore(long bytes, string what)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         int error;
         nint memory = OpenClApi.CreateBuffer(_context, OpenClApi.MemReadWrite, (nuint)bytes, null, &error);
         if (error is OpenClApi.AllocationFailure or OpenClApi.OutOfResources or OpenClApi.OutOfHostMemory)

@@ -36,14 +36,22 @@ internal static unsafe class OpenClDevices
 
         nint[] platforms = new nint[count];
         fixed (nint* pointer = platforms)
-            OpenClError.Check(OpenClApi.GetPlatformIDs(count, pointer, null), "all", "clGetPlatformIDs");
+            error = OpenClApi.GetPlatformIDs(count, pointer, null);
+        if (error != OpenClApi.Success)
+        {
+            problem = $"clGetPlatformIDs failed with {OpenClError.Name(error)}";
+            return entries;
+        }
+
         foreach (nint platform in platforms)
         {
             uint devices = 0;
             if (OpenClApi.GetDeviceIDs(platform, OpenClApi.DeviceTypeAll, 0, null, &devices) != OpenClApi.Success || devices == 0) continue;
             nint[] ids = new nint[devices];
             fixed (nint* pointer = ids)
-                OpenClError.Check(OpenClApi.GetDeviceIDs(platform, OpenClApi.DeviceTypeAll, devices, pointer, null), "all", "clGetDeviceIDs");
+                error = OpenClApi.GetDeviceIDs(platform, OpenClApi.DeviceTypeAll, devices, pointer, null);
+            // One driver that fails leaves those of the others.
+            if (error != OpenClApi.Success) continue;
             foreach (nint id in ids)
                 entries.Add(new Entry(platform, id, Describe(platform, id, entries.Count)));
         }
@@ -69,7 +77,7 @@ internal static unsafe class OpenClDevices
             LocalBytes = Number(device, OpenClApi.DeviceLocalMemSize),
             CacheBytes = Number(device, OpenClApi.DeviceMemCacheSize),
             MaxGroupItems = (int)Math.Min(int.MaxValue, Number(device, OpenClApi.DeviceMaxWorkGroupSize)),
-            ComputeUnits = (int)Number(device, OpenClApi.DeviceMaxComputeUnits),
+            ComputeUnits = (int)Math.Max(1, Number(device, OpenClApi.DeviceMaxComputeUnits)),
             Extensions = Text(device, OpenClApi.DeviceExtensions),
             Problem =
                 Number(device, OpenClApi.DeviceAvailable) == 0 ? "it is not available (CL_DEVICE_AVAILABLE)"

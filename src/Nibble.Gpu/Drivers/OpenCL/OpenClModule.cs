@@ -60,6 +60,8 @@ internal sealed unsafe class OpenClKernel : GpuKernel
     /// <inheritdoc/>
     public override GpuKernel Start()
     {
+        // A kernel of a device that was closed is no more.
+        _ = _device.Queue;
         _next = 0;
         return this;
     }

@@ -30,11 +30,14 @@ internal sealed class ProgramCache(string folder)
             byte[] file = File.ReadAllBytes(Path.Combine(folder, key));
             return file.Length > HashBytes && SHA256.HashData(file.AsSpan(HashBytes)).AsSpan().SequenceEqual(file.AsSpan(0, HashBytes)) ? file[HashBytes..] : null;
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (IsOfFiles(error))
         {
             return null;
         }
     }
+
+    // The folder is the user's word (NIBBLE_CACHE), and may be none.
+    private static bool IsOfFiles(Exception error) => error is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException;
 
     /// <summary>Keeps a program.</summary>
     public void Write(string key, byte[] program)
@@ -43,15 +46,23 @@ internal sealed class ProgramCache(string folder)
         {
             Directory.CreateDirectory(folder);
             string partial = Path.Combine(folder, $"{key}.{Environment.ProcessId}.{Guid.NewGuid():N}");
-            using (FileStream file = new(partial, FileMode.CreateNew))
+            try
             {
-                file.Write(SHA256.HashData(program));
-                file.Write(program);
-            }
+                using (FileStream file = new(partial, FileMode.CreateNew))
+                {
+                    file.Write(SHA256.HashData(program));
+                    file.Write(program);
+                }
 
-            File.Move(partial, Path.Combine(folder, key), overwrite: true);
+                File.Move(partial, Path.Combine(folder, key), overwrite: true);
+            }
+            catch
+            {
+                File.Delete(partial);
+                throw;
+            }
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (IsOfFiles(error))
         {
             // Without the file the program is built again next time.
         }

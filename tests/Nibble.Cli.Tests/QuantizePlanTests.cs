@@ -78,6 +78,8 @@ public sealed class QuantizePlanTests : IDisposable
     [InlineData("only --bpw and --size have", "--type", "Q4_0", "--sensitivity", "measured")]
     [InlineData("leave out --seed", "--bpw", "4.5", "--sensitivity", "measured", "--seed", "3")]
     [InlineData("'guessed'", "--bpw", "4.5", "--sensitivity", "guessed")]
+    [InlineData("'int8:row:static-mse' (--tensor) follows from activations", "--bpw", "8.5", "--tensor", "ffn_down=int8:row:static-mse")]
+    [InlineData("'llm.int8:t6' (--tensor) follows from activations", "--bpw", "8.5", "--tensor", "ffn_down=llm.int8:t6")]
     public void What_excludes_or_makes_no_sense_is_refused(string part, params string[] arguments)
     {
         Synth();

@@ -30,7 +30,7 @@ public sealed class GradientPass
         _file = file;
         _chunks = chunks;
         _options = options;
-        int threads = Math.Min(chunks.Count, options.Threads == 0 ? Work.Threads : options.Threads);
+        int threads = Math.Min(chunks.Count, Work.Threads);
         _parallel = new ParallelOptions { MaxDegreeOfParallelism = threads, CancellationToken = cancellation };
         _tokens = chunks.Max(chunk => chunk.Length);
         _states = [.. Enumerable.Range(0, threads).Select(_ => new float[_tokens * decoder.Width])];

@@ -53,7 +53,12 @@ public sealed class CostStore
         for (int i = 0; i < cost.Terms.Length; i++)
         {
             CostTerm term = cost.Terms[i];
-            writer.AddTensor(HessianName(i), BlockFormats.F32, [cost.Columns, cost.Columns], stream => stream.Write(MemoryMarshal.AsBytes(term.Hessian.AsSpan())));
+            writer.AddTensor(HessianName(i), BlockFormats.F32, [cost.Columns, cost.Columns], stream =>
+            {
+                // Row by row: all of it may have more bytes than a span.
+                for (int row = 0; row < cost.Columns; row++)
+                    stream.Write(MemoryMarshal.AsBytes(term.Hessian.AsSpan(row * cost.Columns, cost.Columns)));
+            });
             writer.AddTensor(WeightsName(i), BlockFormats.F32, [term.RowWeights.Length], stream => stream.Write(MemoryMarshal.AsBytes(term.RowWeights.AsSpan())));
         }
 

@@ -65,7 +65,7 @@ internal sealed class GramCollector(GgufFile file) : IActivationObserver, IDispo
 
     private bool IsWanted(Weight weight) =>
         file.Weights.Find(weight.Name) is { } source && source.Columns == weight.Columns && source.Rows == weight.Rows && source.Matrices == weight.Matrices
-        && TensorNames.IsQuantizable(source.Name, source.Matrices > 1 ? 3 : source.Rows > 1 ? 2 : 1);
+        && TensorNames.IsQuantizable(source);
 
     private sealed record Seen(IReadOnlyList<string> Names, GramMatrix Sum, long[] Counts)
     {

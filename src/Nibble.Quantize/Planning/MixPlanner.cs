@@ -83,6 +83,7 @@ public sealed class MixPlanner
                         throw new QuantizationException($"tensor '{tensor.Name}' as {target}: {error.Message}");
                     }
 
+                    if (!double.IsFinite(loss)) throw new QuantizationException($"tensor '{tensor.Name}' as {target}: what it costs is {loss}.");
                     _costs.AddLoss(tensor.Name, target.Name, _method.Name, loss);
                 }
 
@@ -161,15 +162,13 @@ public sealed class MixPlanner
         bool[] isUsed = new bool[_overrides.Count];
         foreach (IWeightSource tensor in _file.Weights.All)
         {
-            bool isQuantizable = TensorNames.IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1);
-            int match = isQuantizable ? Enumerable.Range(0, _overrides.Count).FirstOrDefault(i => _overrides[i].Pattern.IsMatch(tensor.Name), -1) : -1;
+            bool isQuantizable = TensorNames.IsQuantizable(tensor);
+            int match = isQuantizable ? QuantizationPlan.Match(_overrides, tensor.Name) : -1;
             if (match >= 0)
             {
                 isUsed[match] = true;
                 TensorTarget target = _overrides[match].Target;
-                RoundingMethod method = _method.Supports(target) && _costs.Has(tensor.Name) ? _method : new RoundToNearest();
-                if (!method.Supports(target)) throw new QuantizationException($"tensor '{tensor.Name}' is to become {target}, which {method} does not make.");
-                _fixed.Add(new PlannedTensor(tensor, target, method));
+                _fixed.Add(new PlannedTensor(tensor, target, _method.Supports(target) && _costs.Has(tensor.Name) ? _method : QuantizationPlan.Nearest(target)));
             }
             else if (isQuantizable && _costs.Has(tensor.Name) && Formats(tensor).Length > 0)
             {
@@ -177,7 +176,7 @@ public sealed class MixPlanner
             }
             else
             {
-                _fixed.Add(new PlannedTensor(tensor, tensor.IsStored ? tensor.Format : BlockFormats.F32, new RoundToNearest()));
+                _fixed.Add(new PlannedTensor(tensor, QuantizationPlan.Kept(tensor), new RoundToNearest()));
             }
         }
 

@@ -93,8 +93,9 @@ public sealed record PlanRecipe
             using JsonDocument document = JsonDocument.Parse(json);
             return document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty(VersionKey, out _);
         }
-        catch (JsonException)
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
+            // A name that is half a surrogate pair is no JSON either, and found out when it is compared.
             return false;
         }
     }
@@ -109,6 +110,13 @@ public sealed record PlanRecipe
             PlanRecipe recipe = JsonSerializer.Deserialize(json, PlanningJson.Indented.PlanRecipe) ?? throw new FormatException("it is null.");
             if (recipe.Version != CurrentVersion) throw new FormatException($"it is of version {recipe.Version}; {CurrentVersion} is read.");
             if (recipe.Tensors.IsDefaultOrEmpty) throw new FormatException("it names no tensor (tensors).");
+            HashSet<string> names = new(StringComparer.Ordinal);
+            for (int i = 0; i < recipe.Tensors.Length; i++)
+            {
+                if (recipe.Tensors[i] is not { Name.Length: > 0, Target.Length: > 0 } tensor) throw new FormatException($"tensors[{i}] has no name, or no target.");
+                if (!names.Add(tensor.Name)) throw new FormatException($"tensors[{i}] names '{tensor.Name}' again.");
+            }
+
             if (recipe.ChunkTokens < 4) throw new FormatException($"chunk_tokens is {recipe.ChunkTokens}; it must be 4 or more.");
             if (recipe.MaxChunks < 0) throw new FormatException($"max_chunks is {recipe.MaxChunks}; it must be 0 or more.");
             if (recipe.RowGroups < 1) throw new FormatException($"row_groups is {recipe.RowGroups}; it must be 1 or more.");
@@ -128,19 +136,21 @@ public sealed record PlanRecipe
     /// <summary>The plan that the recipe describes.</summary>
     /// <param name="file">The model that it was made for.</param>
     /// <param name="costs">What errors cost; complete before a tensor is made.</param>
-    /// <param name="threads">Threads; 0 for one a core.</param>
+    /// <param name="threads">Threads; 0 for those of <see cref="Work.Threads"/>.</param>
     /// <exception cref="QuantizationException">The recipe is not for the tensors of this model, or names what is not known.</exception>
     public QuantizationPlan Plan(GgufFile file, CostStore costs, int threads)
     {
         ArgumentNullException.ThrowIfNull(file);
         List<PlannedTensor> planned = [];
+        Dictionary<string, RoundingMethod> methods = new(StringComparer.Ordinal);
         foreach (PlanRecipeTensor tensor in Tensors)
         {
             IWeightSource source = file.Weights.Find(tensor.Name) ?? throw new QuantizationException($"the recipe names tensor '{tensor.Name}', which the model does not have.");
             TensorTarget target = TensorTarget.Find(tensor.Target) ?? throw new QuantizationException($"tensor '{tensor.Name}' of the recipe is to become '{tensor.Target}', which is not known.");
-            PlannedTensor made = new(source, target, Method(tensor, costs, threads));
+            PlannedTensor made = new(source, target, Method(tensor, costs, threads, methods));
             if (made.IsKept != tensor.Method is null) throw new QuantizationException($"tensor '{tensor.Name}' of the recipe is to become {target} {(tensor.Method is null ? "by no method" : $"by {tensor.Method}")}; it is {source.Format}.");
             if (!made.IsKept && !made.Method.Supports(target)) throw new QuantizationException($"tensor '{tensor.Name}' of the recipe is to become {target}, which {made.Method} does not make.");
+            if (made.SeeksOutliers || target is EncodingTarget { InputRange: not null }) throw new QuantizationException($"tensor '{tensor.Name}' of the recipe is to become {target}, which follows from activations in a way that a plan does not look at them.");
             planned.Add(made);
         }
 
@@ -149,10 +159,12 @@ public sealed record PlanRecipe
         return QuantizationPlan.Of(null, planned);
     }
 
-    private static RoundingMethod Method(PlanRecipeTensor tensor, CostStore costs, int threads)
+    // One for all tensors of a name, since it keeps the factors of the last one.
+    private static RoundingMethod Method(PlanRecipeTensor tensor, CostStore costs, int threads, Dictionary<string, RoundingMethod> methods)
     {
         if (tensor.Method is null) return new RoundToNearest();
-        if (CostRounding.Find(tensor.Method) is { } gptq) return new CostRounding(new GptqRounding { IsSorted = gptq.IsSorted, Damp = gptq.Damp, RefineRounds = gptq.RefineRounds, Threads = threads }, costs);
+        if (methods.TryGetValue(tensor.Method, out RoundingMethod? known)) return known;
+        if (CostRounding.Find(tensor.Method) is { } gptq) return methods[tensor.Method] = new CostRounding(new GptqRounding { IsSorted = gptq.IsSorted, Damp = gptq.Damp, RefineRounds = gptq.RefineRounds, Threads = threads }, costs);
         return RoundingMethods.Find(tensor.Method) is { Needs: null } method
             ? method
             : throw new QuantizationException($"tensor '{tensor.Name}' of the recipe is to be rounded by '{tensor.Method}', which is not known.");

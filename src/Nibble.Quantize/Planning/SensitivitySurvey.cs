@@ -102,7 +102,6 @@ public sealed class SensitivitySurvey
     /// <param name="known">The factors of each tensor's terms where a recipe says them, so that nothing is measured; else null.</param>
     /// <param name="progress">Told of chunks and tensors, or null.</param>
     /// <param name="cancellation">Looked at between layers.</param>
-    /// <returns>The factors by which each tensor's terms were multiplied; empty where the store was filled.</returns>
     /// <exception cref="ArgumentException">There are no chunks, or the model does not record.</exception>
     /// <exception cref="CalibrationException">Activations are no finite numbers.</exception>
     /// <exception cref="QuantizationException">A tensor's Hessian cannot be used, or the divergence is no finite number.</exception>
@@ -138,7 +137,7 @@ public sealed class SensitivitySurvey
 
     // Tensors that errors of may cost something, in the order of the layers.
     private IEnumerable<string> Names() => _model.File.Weights.All
-        .Where(tensor => TensorNames.IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1))
+        .Where(tensor => TensorNames.IsQuantizable(tensor))
         .OrderBy(tensor => LayerOf(tensor.Name)).Select(tensor => tensor.Name);
 
     private int LayerOf(string tensor) => tensor == EmbeddingName ? -1 : TensorNames.Layer(tensor) is >= 0 and var layer ? layer : _stream.LayerCount;
@@ -353,7 +352,7 @@ public sealed class SensitivitySurvey
         _store.Complete();
     }
 
-    /// <summary>The model's own states at every cut, and its logits.</summary>
+    /// <summary>The model's own states at every cut but the first, and its logits.</summary>
     private sealed class Baseline : IDisposable
     {
         private readonly SensitivitySurvey _survey;
@@ -366,7 +365,7 @@ public sealed class SensitivitySurvey
         {
             _survey = survey;
             int width = survey._stream.Width, vocabulary = survey._model.VocabularySize, count = survey._measured.Length;
-            _states = new StateStore(Enumerable.Range(0, survey._cuts.Count * count).Select(i => survey._chunks[survey._measured[i % count]].Length * width), survey._options.MemoryBytes);
+            _states = new StateStore(Enumerable.Range(0, (survey._cuts.Count - 1) * count).Select(i => survey._chunks[survey._measured[i % count]].Length * width), survey._options.MemoryBytes);
             _logits = new StateStore(survey._measured.SelectMany(chunk => Positions(chunk).Select(_ => vocabulary)), survey._options.MemoryBytes);
             _rows = new float[survey._measured.Max(chunk => Positions(chunk).Count()) * width];
             _expected = new float[vocabulary];
@@ -378,7 +377,7 @@ public sealed class SensitivitySurvey
                 for (int part = 0; part + 1 < survey._cuts.Count; part++)
                 {
                     survey._stream.Run(survey._cuts[part], survey._cuts[part + 1], survey._chunks[chunk], values, survey._cancellation);
-                    _states.Write(((part + 1) * count) + i, values);
+                    _states.Write((part * count) + i, values);
                 }
 
                 survey._stream.RunOutput(Rows(chunk, values), (_, logits) => _logits.Write(at++, logits), survey._cancellation);
@@ -397,7 +396,7 @@ public sealed class SensitivitySurvey
                 {
                     int chunk = _survey._measured[i];
                     Span<float> values = _survey.Values(chunk);
-                    if (first > 0) _states.Read((part * count) + i, values);
+                    if (first > 0) _states.Read(((part - 1) * count) + i, values);
                     if (first < _survey._stream.LayerCount) _survey._stream.Run(first, _survey._stream.LayerCount, _survey._chunks[chunk], values, _survey._cancellation);
                     _survey._stream.RunOutput(Rows(chunk, values), (_, logits) =>
                     {

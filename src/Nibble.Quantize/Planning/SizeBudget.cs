@@ -75,10 +75,9 @@ public sealed record SizeBudget(long? Bytes, double? BitsPerWeight)
 
         TensorTarget Least(IWeightSource tensor)
         {
-            if (!TensorNames.IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1)) return QuantizationPlan.Kept(tensor);
-            foreach ((Regex pattern, TensorTarget target) in overrides)
-                if (pattern.IsMatch(tensor.Name)) return target;
-            return MixPlanner.Formats(tensor).MinBy(format => format.RowBytes(tensor.Columns)) ?? QuantizationPlan.Kept(tensor);
+            if (!TensorNames.IsQuantizable(tensor)) return QuantizationPlan.Kept(tensor);
+            int match = QuantizationPlan.Match(overrides, tensor.Name);
+            return match >= 0 ? overrides[match].Target : MixPlanner.Formats(tensor).MinBy(format => format.RowBytes(tensor.Columns)) ?? QuantizationPlan.Kept(tensor);
         }
     }
 

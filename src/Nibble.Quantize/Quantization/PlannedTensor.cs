@@ -23,8 +23,8 @@ public sealed record PlannedTensor(IWeightSource Source, TensorTarget Target, Ro
     /// <summary>Whether values are rounded that were rounded before: codes of a quantized tensor that become other ones.</summary>
     public bool IsRoundedAgain => !IsKept && Format != BlockFormats.F32 && (Source.Format.BlockValues > 1 || !Source.IsStored);
 
-    /// <summary>Whether it is rounded by what is seen behind the last layer: the output matrix, by a method that looks at activations, or with their range.</summary>
-    public bool IsBehindLayers => !IsKept && (Method.Needs is not null || Target is EncodingTarget { InputRange: not null }) && TensorNames.Role(Source.Name) == TensorRole.Output;
+    /// <summary>Whether it is rounded by what is seen behind the last layer: the output matrix, by a method that looks at activations.</summary>
+    public bool IsBehindLayers => !IsKept && Method.Needs is not null && TensorNames.Role(Source.Name) == TensorRole.Output;
 
     /// <summary>The block format in the new file; null for an encoding.</summary>
     public BlockFormat? Format => (Target as BlockTarget)?.Format;

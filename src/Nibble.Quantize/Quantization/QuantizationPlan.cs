@@ -25,6 +25,7 @@ public sealed class QuantizationPlan
         [BlockFormats.NVFP4] = BlockFormats.MXFP4,
     };
 
+    private static readonly RoundToNearest s_nearest = new();
     private static readonly HqqRounding s_fractions = new();
 
     private QuantizationPlan(FileType? type, ImmutableArray<PlannedTensor> tensors)
@@ -101,7 +102,7 @@ public sealed class QuantizationPlan
         List<PlannedTensor> planned = [];
         foreach (IWeightSource tensor in file.Weights.All.OrderBy(tensor => tensor.Name, Comparer<string>.Create(TensorNames.Compare)))
         {
-            if (!TensorNames.IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1))
+            if (!TensorNames.IsQuantizable(tensor))
             {
                 planned.Add(new PlannedTensor(tensor, Kept(tensor), nearest));
                 continue;
@@ -117,7 +118,7 @@ public sealed class QuantizationPlan
                 : Kept(tensor);
             TensorTarget target = Fitting(tensor, wanted);
             bool isByMethod = isLinear || TensorNames.Role(tensor.Name) == TensorRole.Output;
-            planned.Add(new PlannedTensor(tensor, target, isByMethod && options.Method.Supports(target) ? options.Method : nearest.Supports(target) ? nearest : s_fractions) { Wanted = wanted });
+            planned.Add(new PlannedTensor(tensor, target, isByMethod && options.Method.Supports(target) ? options.Method : nearest.Supports(target) ? nearest : Nearest(target)) { Wanted = wanted });
         }
 
         int unused = Array.IndexOf(isUsed, false);
@@ -142,7 +143,11 @@ public sealed class QuantizationPlan
         ? throw new QuantizationException($"'{transform}' makes other activations than those that a threshold of columns apart is for, and '{tensor.Source.Name}' was to become {tensor.Target}; leave out one of them.")
         : plan;
 
-    private static int Match(IReadOnlyList<(Regex Pattern, TensorTarget Target)> overrides, string name)
+    /// <summary>The plainest method that makes a target: to nearest, but for zeros that are fractions.</summary>
+    internal static RoundingMethod Nearest(TensorTarget target) => s_nearest.Supports(target) ? s_nearest : s_fractions;
+
+    /// <summary>Which pattern is the first that is found in a name; -1 for none.</summary>
+    internal static int Match(IReadOnlyList<(Regex Pattern, TensorTarget Target)> overrides, string name)
     {
         for (int i = 0; i < overrides.Count; i++)
             if (overrides[i].Pattern.IsMatch(name)) return i;
@@ -170,9 +175,9 @@ public sealed class QuantizationPlan
         {
             target.Check(tensor);
             if (target is Int8Target { Threshold: not null } && TensorNames.Layer(tensor.Name) < 0)
-                throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no activations are looked at; leave out the threshold.");
+                throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no columns are looked for; leave out the threshold.");
             if (target is EncodingTarget { InputRange: not null } && TensorNames.Layer(tensor.Name) < 0)
-                throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no ranges of activations are looked at; leave out the range.");
+                throw new ArgumentException($"tensor '{tensor.Name}' stands outside of the layers, where no ranges of activations are looked for; leave out the range.");
         }
         catch (ArgumentException error)
         {

@@ -125,7 +125,7 @@ internal sealed class TensorMaker(GgufFile file, QuantizationPlan plan, Importan
     private int SliceOf(PlannedTensor tensor)
     {
         bool isWhole = tensor.Target is not (BlockTarget or GroupTarget { IsWhole: false }) || tensor.Method is not (RoundToNearest or GptqRounding or AwqRounding);
-        return isWhole ? Math.Max(1, tensor.Source.Rows) : Math.Max(1, SliceValues / tensor.Source.Columns / SliceRows) * SliceRows;
+        return isWhole ? Math.Max(1, tensor.Source.Rows) : Math.Max(1, SliceValues / Math.Max(1, tensor.Source.Columns) / SliceRows) * SliceRows;
     }
 
     // The tensor as the plan's transform leaves it.

@@ -1,3 +1,5 @@
+using Nibble.Core.Compute;
+
 namespace Nibble.Quantize.Quantization;
 
 /// <summary>What a tensor is for, as far as formats depend on it.</summary>
@@ -51,6 +53,14 @@ internal static class TensorNames
     /// <param name="dimensions">How many dimensions it has, those of one value at the end left out.</param>
     public static bool IsQuantizable(string name, int dimensions) =>
         dimensions >= 2 && name.EndsWith("weight", StringComparison.Ordinal) && !s_keptWhole.Contains(name) && !s_kept.Any(part => name.Contains(part, StringComparison.Ordinal));
+
+    /// <summary>Whether a tensor is one that is quantized at all.</summary>
+    /// <param name="tensor">The tensor.</param>
+    public static bool IsQuantizable(IWeightSource tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        return IsQuantizable(tensor.Name, tensor.Matrices > 1 ? 3 : tensor.Rows > 1 ? 2 : 1);
+    }
 
     /// <summary>The layer that a name speaks of, -1 where it speaks of none.</summary>
     public static int Layer(string name)

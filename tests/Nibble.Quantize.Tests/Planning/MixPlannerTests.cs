@@ -134,6 +134,11 @@ public sealed class MixPlannerTests : IDisposable
         Assert.Contains("names no tensor", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { Tensors = [] }).ToJson())).Message, StringComparison.Ordinal);
         Assert.Contains("chunk_tokens", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { ChunkTokens = 0 }).ToJson())).Message, StringComparison.Ordinal);
         Assert.Throws<FormatException>(() => PlanRecipe.Parse("{}"));
+        PlanRecipeTensor first = recipe.Tensors[0];
+        foreach (PlanRecipeTensor damaged in (PlanRecipeTensor[])[null!, first with { Name = null! }, first with { Name = "" }, first with { Target = null! }])
+            Assert.Contains("tensors[0] has no name, or no target", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { Tensors = [damaged, .. recipe.Tensors.Skip(1)] }).ToJson())).Message, StringComparison.Ordinal);
+        Assert.Contains($"names '{first.Name}' again", Assert.Throws<FormatException>(() => PlanRecipe.Parse((recipe with { Tensors = [.. recipe.Tensors, first] }).ToJson())).Message, StringComparison.Ordinal);
+        Assert.False(PlanRecipe.IsOne("{\"\\ud800\": 1}"));
         Assert.Throws<FormatException>(() => PlanRecipe.Parse("no"));
         Assert.Contains("unknown", Assert.Throws<FormatException>(() => PlanRecipe.Parse(recipe.ToJson().Replace("\"seed\"", "\"unknown\"", StringComparison.Ordinal))).Message, StringComparison.Ordinal);
     }

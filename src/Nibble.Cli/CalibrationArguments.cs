@@ -159,6 +159,9 @@ internal sealed class CalibrationArguments
     /// <summary>Whether a text is named.</summary>
     public bool HasText(ParseResult parsed) => parsed.GetValue(_text) is not null;
 
+    /// <summary>Whether a file is the text.</summary>
+    public bool IsText(ParseResult parsed, string path) => parsed.GetValue(_text)?.FullName == path;
+
     /// <summary>The folder that keeps what was measured, or null.</summary>
     public DirectoryInfo? Statistics(ParseResult parsed) => parsed.GetValue(_statistics);
 

@@ -154,7 +154,7 @@ public sealed class QuantizeTests : IDisposable
         Assert.Equal(File.ReadAllBytes(Output), File.ReadAllBytes(again));
         Cli.Result told = Cli.Run("quantize", Model, again, "--method", "gptq", "--group", "64", "--text", text, "--chunk", "32", "--chunks", "5", "--tensor", "attn_v=llm.int8", "--tensor", "token_embd=Q8_0").Succeeded();
         Assert.Contains("By rtn, since gptq does not make llm.int8: 2 tensors", told.Error, StringComparison.Ordinal);
-        Assert.Contains("By rtn, since gptq is for linear layers: token_embd.weight (Q8_0)", told.Error, StringComparison.Ordinal);
+        Assert.Contains("By rtn, since gptq is for linear layers and the output matrix: token_embd.weight (Q8_0)", told.Error, StringComparison.Ordinal);
         Fails("is not the text of the recipe", "--text", other);
         Fails("give it a text of what");
         Fails("leave out --chunk", "--text", text, "--chunk", "32");

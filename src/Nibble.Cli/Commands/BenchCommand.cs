@@ -67,7 +67,8 @@ internal static class BenchCommand
             "nibble bench model.gguf",
             "nibble bench model.gguf -p 128,512 -n 64 -d 0,4096 --kv q8_0 -t 1,2",
             "nibble bench a.gguf b.gguf -p 0 -n 128 -r 9 -o json",
-            "nibble bench model.gguf -p 0 -n 0 -pg 512,128");
+            "nibble bench model.gguf -p 0 -n 0 -pg 512,128",
+            "nibble bench model.gguf --device opencl --gpu-layers 12");
         return command;
     }
 

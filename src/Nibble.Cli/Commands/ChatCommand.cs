@@ -40,7 +40,8 @@ internal static class ChatCommand
             command,
             "nibble chat",
             "nibble chat model.gguf --system \"Answer in one sentence.\" --temp 0.7",
-            "echo \"What is the capital of France?\" | nibble chat --temp 0");
+            "echo \"What is the capital of France?\" | nibble chat --temp 0",
+            "nibble chat --device opencl");
         return command;
     }
 }

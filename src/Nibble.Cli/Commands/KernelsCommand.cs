@@ -57,7 +57,8 @@ internal static class KernelsCommand
             command,
             "nibble kernels",
             "nibble kernels --format Q4_0,Q4_K --tokens 1-512*2 --shape 4096x4096 --svg roofline.svg",
-            "nibble kernels --format Q8_0 --cpu-path all -o json");
+            "nibble kernels --format Q8_0 --cpu-path all -o json",
+            "nibble kernels --device opencl --format Q4_K");
         return command;
     }
 

@@ -41,7 +41,8 @@ internal static class QuantizeCommand
             string from = NamedFiles.Input(parsed.GetValue(input), "<in>")!.FullName, to = NamedFiles.Output(parsed.GetValue(output), "<out>")!.FullName;
             if (string.Equals(from, to, StringComparison.Ordinal)) throw new UsageException($"'{to}' is the file that is read; name another to write.");
             FileInfo? matrix = NamedFiles.Input(parsed.GetValue(importance), "--importance"), save = NamedFiles.Output(parsed.GetValue(saved), "--save-recipe");
-            if (save is not null && save.FullName is var name && (name == from || name == to)) throw new UsageException($"'{name}' (--save-recipe) is the model that is {(name == from ? "read" : "written")}; name another file.");
+            if (save?.FullName is { } name && (name == from || name == to || name == matrix?.FullName || calibration.IsText(parsed, name)))
+                throw new UsageException($"'{name}' (--save-recipe) is {(name == to ? "the file that is written" : "a file that is read")}; name another.");
             FileInfo? recipeFile = what.RecipeFile(parsed);
             if (plans.IsAsked(parsed, recipeFile))
             {
@@ -112,7 +113,7 @@ internal static class QuantizeCommand
             "nibble quantize model-bf16.gguf model-int4.gguf --method rtn --bits 4 --group 64 --asym --tensor token_embd=Q8_0",
             "nibble quantize model-bf16.gguf model-nf4.gguf --method nf4 --double",
             "nibble quantize model-bf16.gguf model-int8.gguf --method int8 --text calibration.txt --threshold 6",
-            "nibble quantize model-bf16.gguf model-w8a8.gguf --method smooth --activations static --range mse --text calibration.txt",
+            "nibble quantize model-bf16.gguf model-w8a8.gguf --method smooth --activations static --range mse --held-out 0.2 --text calibration.txt",
             "nibble quantize model-bf16.gguf model-q4_k_m.gguf --method gptq --type Q4_K_M --act-order --text calibration.txt",
             "nibble quantize model-bf16.gguf model-gptq.gguf --method gptq --bits 4 --group 128 --asym --act-order --text calibration.txt --save-recipe recipe.json",
             "nibble quantize model-bf16.gguf model-again.gguf --recipe recipe.json --text calibration.txt",
@@ -139,7 +140,7 @@ internal static class QuantizeCommand
     {
         foreach (IGrouping<TensorTarget, PlannedTensor> group in plan.Tensors.Where(tensor => !tensor.IsKept && tensor.Method.Name != method.Name).GroupBy(tensor => tensor.Target))
             Terminal.Note(group.All(tensor => method.Supports(tensor.Target))
-                ? $"By {group.First().Method}, since {method} is for linear layers: {string.Join(", ", group.Select(tensor => tensor.Source.Name))} ({group.Key})."
+                ? $"By {group.First().Method}, since {method} is for linear layers and the output matrix: {string.Join(", ", group.Select(tensor => tensor.Source.Name))} ({group.Key})."
                 : $"By {group.First().Method}, since {method} does not make {group.Key}: {group.Count()} tensors.");
     }
 

@@ -53,7 +53,8 @@ internal static class RunCommand
             command,
             "nibble run --prompt \"What is the capital of France?\" --temp 0",
             "nibble run model.gguf --prompt \"Once upon a time\" --raw -n 64 --seed 7",
-            "nibble run --tokens 1,2,3 --ids -n 8 --temp 0");
+            "nibble run --tokens 1,2,3 --ids -n 8 --temp 0",
+            "nibble run model.gguf --device opencl --gpu-layers 12 --prompt \"Hello\"");
         return command;
     }
 

@@ -31,6 +31,17 @@ KERNEL change(GLOBAL const float* x, long x0, int x_stride, GLOBAL float* y, lon
     y[y0 + (long)t * y_stride + c] = value;
 }
 
+// What products read where weights have a scale of their inputs: the nearest whole multiple of it, ties to the even one, of at most 127 to either side; NaN where x is NaN or infinite.
+// inverse: 1 / scale. The bits are those of Nibble.Core's InputRounding, also where denormal numbers count as 0.
+KERNEL round_inputs(GLOBAL const float* x, long x0, int x_stride, GLOBAL float* y, long y0, int y_stride, int columns, float scale, float inverse)
+{
+    int c = GLOBAL_ID(0), t = GLOBAL_ID(1);
+    if (c >= columns) return;
+    float value = x[x0 + (long)t * x_stride + c], multiple = rint(value * inverse);
+    multiple = multiple < -127 ? -127.0f : multiple > 127 ? 127.0f : multiple;
+    y[y0 + (long)t * y_stride + c] = isfinite(value) ? scale * multiple : FLOAT_OF(0x7fc00000u);
+}
+
 // y = activation(x).
 KERNEL activate(GLOBAL const float* x, long x0, int x_stride, GLOBAL float* y, long y0, int y_stride, int columns, int kind, GLOBAL const float* gelu)
 {

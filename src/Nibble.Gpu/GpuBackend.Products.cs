@@ -24,7 +24,7 @@ public sealed partial class GpuBackend
     public override void MatMul(Tensor x, Weight weight, Tensor y)
     {
         Shapes.CheckMatMul(x, weight, y);
-        Multiply(x, weight, y, null, x.Rows, 1);
+        Multiply(Rounded(x, weight), weight, y, null, x.Rows, 1);
     }
 
     /// <inheritdoc/>
@@ -32,7 +32,7 @@ public sealed partial class GpuBackend
     public override void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y)
     {
         Shapes.CheckMatMulExperts(x, weight, experts, y);
-        Multiply(x, weight, y, experts, y.Rows, x.Rows == experts.Rows ? experts.Columns : 1);
+        Multiply(Rounded(x, weight), weight, y, experts, y.Rows, x.Rows == experts.Rows ? experts.Columns : 1);
     }
 
     /// <inheritdoc/>

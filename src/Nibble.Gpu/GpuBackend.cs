@@ -10,7 +10,7 @@ namespace Nibble.Gpu;
 
 /// <summary>Computes on a GPU, or whatever else has an OpenCL driver, with kernels of its own. Holds the operations and the geometry of launches; a <see cref="GpuDevice"/> knows the driver.</summary>
 /// <remarks>
-/// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product and of attention: it depends on
+/// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights, and activations as they are, or as a weight's stored scale rounds them. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product and of attention: it depends on
 /// how many tokens are multiplied at a time.</para>
 /// <para>Rows of a table of embeddings are decoded on the device where products read the table, too; else on the host, and copied, so that the device need not hold a table of which a token reads a row.</para>
 /// </remarks>
@@ -88,9 +88,7 @@ public sealed partial class GpuBackend : Backend
     public override bool Supports(Operation operation, BlockFormat format)
     {
         ArgumentNullException.ThrowIfNull(format);
-
-        // No kernel rounds activations by a stored scale.
-        return operation == Operation.KvCache ? KvNumber(format) >= 0 : !BlockFormats.Integers.Contains(format) && format is not EncodedFormat { HasInputScale: true };
+        return operation == Operation.KvCache ? KvNumber(format) >= 0 : !BlockFormats.Integers.Contains(format);
     }
 
     /// <inheritdoc/>
@@ -107,7 +105,7 @@ public sealed partial class GpuBackend : Backend
             Operation.GetRows => $"opencl: {format.Name} decoded to float32 where products read the table, too, else on the host",
             Operation.Vector => $"{format.Name} decoded to float32 at upload",
             Operation.KvCache => $"opencl: {format.Name} decoded to float32",
-            _ when format is EncodedFormat => $"opencl: {format.Name} as planes of 4 or 8 bits, or widened to F32 at upload, x float32",
+            _ when format is EncodedFormat encoded => $"opencl: {format.Name} as planes of 4 or 8 bits, or widened to F32 at upload, x float32{(encoded.HasInputScale ? " rounded by the stored scale" : "")}",
             _ => PlaneReader.OfFormat(format) is { } reader
                 ? $"opencl: {format.Name} as planes of {Bits(reader.Planes.Code)} x float32"
                 : $"opencl: {format.Name} widened to F32 at upload x float32",
@@ -210,6 +208,7 @@ public sealed partial class GpuBackend : Backend
         _order.Dispose();
         _blocks.Dispose();
         _gelu?.Dispose();
+        _rounded?.Dispose();
         _none.Dispose();
         _staging?.Dispose();
         _device.Dispose();

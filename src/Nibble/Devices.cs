@@ -110,8 +110,6 @@ public static class Devices
         ArgumentNullException.ThrowIfNull(file);
         placement = null;
         (string chosen, options) = Checked(name, options);
-        // Rounding by stored scales of inputs is what the processor's kernels do.
-        if (name == "auto" && IsGpu(chosen) && options.GpuLayers is null && file.Weights.All.Any(weight => weight.InputScale != 0)) chosen = Table[0].Name;
         if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
         GpuBackend device = OpenOpenCl(chosen);
         bool isKept = false;

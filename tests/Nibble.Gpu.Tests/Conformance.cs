@@ -46,6 +46,8 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
         int[] counts = IsSmall ? [1, 3] : [1, 2, 3, 4, 5, 8, 9, 17, 31, 130];
         int most = counts[^1], columns = source.Columns, rows = source.Rows;
         float[] x = TestDevice.Random(new Random(columns), most * columns), row = new float[columns];
+        float[] inputs = [.. x];
+        if (source.InputScale != 0) InputRounding.Round(x, source.InputScale, inputs);
         double[] expected = new double[most * rows], sizes = new double[most * rows];
         for (int r = 0; r < rows; r++)
         {
@@ -55,7 +57,7 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
                 double sum = 0, size = 0;
                 for (int c = 0; c < columns; c++)
                 {
-                    double product = (double)row[c] * x[(t * columns) + c];
+                    double product = (double)row[c] * inputs[(t * columns) + c];
                     sum += product;
                     size += Math.Abs(product);
                 }
@@ -135,11 +137,47 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
         }
     }
 
+    /// <summary>Activations rounded by the scale of a weight's inputs, with the bits of the reference: halves between two multiples, both ends, what is far beyond them, denormal, infinite or no number.</summary>
+    public void RoundedInputs(GpuBackend device)
+    {
+        foreach (float scale in IsSmall ? [0.75f] : (float[])[1, 0.75f, 1.1f, 1 / 127f, 3e-5f, 1e6f, InputRounding.LeastScale, InputRounding.MostScale])
+        {
+            float[] multiples =
+            [
+                0, -0f, 0.5f, -0.5f, 1.5f, -1.5f, 2.5f, 126.5f, -126.5f, 127, -127, 127.4f, 127.5f, -127.5f, 128, -200, 1e10f, -1e30f, 1e-40f,
+                MathF.BitDecrement(0.5f), MathF.BitIncrement(0.5f), MathF.BitDecrement(1.5f), MathF.BitIncrement(126.5f), .. Enumerable.Range(-130, 261).Select(i => i + 0.5f),
+            ];
+            float[] values =
+            [
+                .. multiples.Select(multiple => multiple * scale), .. multiples.Select(multiple => MathF.BitIncrement(multiple * scale)), .. multiples.Select(multiple => MathF.BitDecrement(multiple * scale)),
+                float.NaN, float.PositiveInfinity, float.NegativeInfinity, float.MaxValue, float.MinValue, float.Epsilon, -float.Epsilon, .. TestDevice.Random(new Random(3), 500).Select(value => value * 50 * scale),
+            ];
+            foreach ((int rows, int columns) in Shapes)
+            {
+                float[] x = [.. Enumerable.Range(0, rows * columns).Select(i => values[i * 7 % values.Length])], expected = new float[x.Length];
+                using Weight weight = backend.Upload(new TestWeights(BlockFormats.F32, 2, columns, 1) { InputScale = scale });
+                Tensor input = TestDevice.Tensor(backend, rows, columns, 3, x);
+                float[] ours = TestDevice.Read(backend, device.Rounded(input, weight));
+                InputRounding.Round(x, scale, expected);
+                for (int i = 0; i < ours.Length; i++)
+                    Assert.True(BitConverter.SingleToInt32Bits(ours[i]) == BitConverter.SingleToInt32Bits(expected[i]) || (float.IsNaN(ours[i]) && float.IsNaN(expected[i])), $"{x[i]:R} by {scale:R}: {ours[i]:R} instead of {expected[i]:R}");
+
+                // The activations themselves stay what they are.
+                Assert.Equal(x, TestDevice.Read(backend, input));
+                input.Buffer.Dispose();
+                Cases++;
+            }
+        }
+    }
+
+    /// <summary>Products with experts whose weights have a scale of their inputs.</summary>
+    public void RoundedExperts() => Experts(BlockFormats.F16, inputScale: 0.02f);
+
     /// <summary>Products with experts.</summary>
-    public void Experts(BlockFormat format)
+    public void Experts(BlockFormat format, float inputScale = 0)
     {
         int columns = format.BlockValues == 1 ? 45 : format.BlockValues, rows = IsSmall ? 5 : 37;
-        TestWeights source = new(format, rows, columns, 3, matrices: 5);
+        TestWeights source = new(format, rows, columns, 3, matrices: 5) { InputScale = inputScale };
         float[] scales = [1, 0.5f, 2, 1, 3];
         foreach (int tokens in IsSmall ? [2, 4] : (int[])[1, 2, 7, 80])
         {

@@ -14,12 +14,15 @@ public sealed class ConformanceFixture : IDisposable
     private int _cases;
     private GpuBackend? _backend, _forced, _tiled;
 
+    /// <summary>The device with its own choices.</summary>
+    internal GpuBackend Backend => _backend ??= TestDevice.Backend();
+
     /// <summary>Runs a part of the suite.</summary>
     internal void Run(string part, Action<Conformance> run, bool isForced = false, bool isTiled = false)
     {
         GpuBackend backend = isTiled ? _tiled ??= TestDevice.Backend(new GpuOptions { TiledTokens = 1 })
             : isForced ? _forced ??= TestDevice.Backend(new GpuOptions { RowVector = 4, ColumnSplit = 8, AttentionParts = 3, MaxBufferBytes = 1 << 20 })
-            : _backend ??= TestDevice.Backend();
+            : Backend;
         using Conformance suite = new(backend);
         run(suite);
         Assert.InRange(suite.Cases, 1, int.MaxValue);
@@ -46,11 +49,11 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     // For items that are cut otherwise than the device would; the simulator has items of this kind with every format.
     private static readonly string[] s_forced = ["F16", "Q5_1", "Q8_0", "Q4_K", "IQ4_XS"];
 
-    internal static int Parts => Formats.Count + Encodings.Count + Forced.Count + Operations.Count + (2 * KvFormats.Count) + Tiled.Count + 6;
+    internal static int Parts => Formats.Count + Encodings.Count + Forced.Count + Operations.Count + (2 * KvFormats.Count) + Tiled.Count + 9;
 
     public static TheoryData<string> Formats => [.. BlockFormats.All.Select(format => format.Name)];
 
-    public static TheoryData<string> Encodings => [.. EncodedSamples.Encodings(128, 33).Where(entry => !entry.Value.HasInputScale).Select(entry => entry.Key)];
+    public static TheoryData<string> Encodings => [.. EncodedSamples.Encodings(128, 33).Keys];
 
     public static TheoryData<string> Forced => [.. s_forced];
 
@@ -114,6 +117,14 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
         for (int i = 0; i < values.Length; i++)
             Assert.Equal(ids[i / 5] is not (0 or 1), float.IsNaN(values[i]));
     }
+
+    [Fact]
+    public void Inputs_are_rounded_by_stored_scales_as_the_reference_does() => fixture.Run("rounded inputs", suite => suite.RoundedInputs(fixture.Backend));
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Products_of_experts_with_stored_scales_of_inputs(bool isTiled) => fixture.Run("rounded experts", suite => suite.RoundedExperts(), isTiled: isTiled);
 
     [Theory]
     [MemberData(nameof(KvFormats))]

@@ -88,21 +88,15 @@ public class GpuModelTests
         foreach ((string name, TensorEncoding encoding) in EncodedSamples.Encodings(128, 16))
         {
             TensorEncoding named = encoding with { Name = name };
-            if (named.HasInputScale)
-            {
-                Assert.Throws<ArgumentException>(() => backend.Upload(new EncodedTensor(named, EncodedSamples.Data(named, 3))));
-                continue;
-            }
-
             using Weight weight = backend.Upload(new EncodedTensor(named, EncodedSamples.Data(named, 3)));
             backend.Prepare(weight);
-            bool isWidened = name is "int4-zeros" or "int3" or "llm.int8-outliers" or "int4-outliers" or "fp8";
+            bool isWidened = name is "int4-zeros" or "int3" or "llm.int8-outliers" or "int4-outliers" or "fp8" or "int4-static";
             Assert.Equal(isWidened, backend.WidenedWeights.Contains(name));
         }
 
         using Weight plain = backend.Upload(new TestWeights(BlockFormats.F32, 4, 32, 1));
         backend.Prepare(plain);
-        Assert.Equal(5, backend.WidenedWeights.Count);
+        Assert.Equal(6, backend.WidenedWeights.Count);
         Assert.Contains("widened to F32", backend.KernelName(Operation.MatMul, EncodedFormat.Of(EncodedSamples.Encodings(128, 16)["fp8"])), StringComparison.Ordinal);
     }
 

@@ -83,9 +83,10 @@ public class SimulatedKernels
         ["products of blocks of 256"] = () => Products(BlockFormats.Q2_K, BlockFormats.Q3_K, BlockFormats.Q4_K, BlockFormats.Q5_K, BlockFormats.Q6_K, BlockFormats.IQ4_XS),
         ["products of encodings"] = () => Run(suite =>
         {
-            foreach (string name in new[] { "nf4", "int4", "int8-zeros" })
+            foreach (string name in new[] { "nf4", "int4", "int8-zeros", "int8-static" })
                 suite.Products(EncodedSamples.Encodings(64, 17)[name]);
         }),
+        ["rounded inputs"] = () => Run((suite, backend) => suite.RoundedInputs(backend)),
         ["experts"] = () => Run(suite => suite.Experts(BlockFormats.F32)),
         ["tiles of floats"] = () => Run(suite => suite.Products(BlockFormats.F16), isTiled: true),
         ["tiles of blocks"] = () => Run(suite => suite.Products(BlockFormats.Q4_K), isTiled: true),
@@ -117,11 +118,13 @@ public class SimulatedKernels
     });
 
     // As a GPU would: items that share columns, and parts of attention.
-    private static void Run(Action<Conformance> run, bool isProcessor = false, bool isTiled = false)
+    private static void Run(Action<Conformance> run, bool isProcessor = false, bool isTiled = false) => Run((suite, _) => run(suite), isProcessor, isTiled);
+
+    private static void Run(Action<Conformance, GpuBackend> run, bool isProcessor = false, bool isTiled = false)
     {
         using GpuBackend backend = TestDevice.Backend(new GpuOptions { RowVector = isProcessor ? 16 : 4, ColumnSplit = isProcessor ? 1 : 2, AttentionParts = 2, TiledTokens = isTiled ? 1 : 0, CachePrograms = false });
         using Conformance suite = new(backend, isSmall: true);
-        run(suite);
+        run(suite, backend);
         Assert.InRange(suite.Cases, 1, int.MaxValue);
     }
 }

@@ -89,5 +89,7 @@ internal sealed class TestWeights : IWeightSource
 
     public int Matrices { get; }
 
+    public float InputScale { get; init; }
+
     public ReadOnlySpan<byte> Row(long row) => _bytes.AsSpan((int)row * _rowBytes, _rowBytes);
 }

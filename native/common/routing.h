@@ -38,7 +38,8 @@ inline void keep_best_groups(GLOBAL float* ranks, int experts, GLOBAL float* sco
             }
         }
 
-        scores[g] = size == 1 ? first : first + second;
+        // An infinite rank outdoes all others, so that none beside it counts. A score is then never NaN, which marks the groups that were dropped.
+        scores[g] = size == 1 || first == INFINITY ? first : first + second;
     }
 
     for (int dropped = groups - groups_used; dropped > 0; dropped--)
@@ -95,8 +96,8 @@ KERNEL route(GLOBAL const float* logits, long l0, int l_stride, int experts, GLO
         sum = 1;
     }
 
-    // The least sum: as in Nibble.Core's RoutingMath.
-    float factor = is_normalized ? scale / fmax(sum, 1.0f / 16384) : scale;
+    // The least sum: as in Nibble.Core's RoutingMath. Where a weight is NaN all become so.
+    float least = 1.0f / 16384, factor = is_normalized ? scale / (sum < least ? least : sum) : scale;
     for (int i = 0; i < used; i++)
         shares[i] *= factor;
 }

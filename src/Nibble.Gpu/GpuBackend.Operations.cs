@@ -38,7 +38,7 @@ public sealed partial class GpuBackend
         if (_staging is null || _staging.Length < bytes)
         {
             _staging?.Dispose();
-            _staging = new NativeBuffer(bytes);
+            _staging = new NativeBuffer(bytes, isZeroed: false);
         }
 
         float scale = weight.ScaleOf(0);
@@ -258,12 +258,6 @@ public sealed partial class GpuBackend
     private GpuBuffer Gelu(Activation activation)
     {
         if (activation != Activation.Gelu) return _none;
-        if (_gelu is null)
-        {
-            _gelu = _device.Allocate(HalfGelu.Table.Length * 4L, "the table of GELU");
-            _device.Write(_gelu, 0, MemoryMarshal.AsBytes(HalfGelu.Table));
-        }
-
-        return _gelu;
+        return _gelu ??= _device.Allocate(MemoryMarshal.AsBytes(HalfGelu.Table), "the table of GELU");
     }
 }

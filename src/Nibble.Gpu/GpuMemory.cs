@@ -150,7 +150,7 @@ internal sealed class GpuRopeTable(GpuDevice device, RopeTable rope) : IDisposab
     private GpuBuffer Made(int first)
     {
         int pairs = rope.Pairs;
-        float[] turns = new float[Positions * pairs * 2], cosine = new float[pairs], sine = new float[pairs];
+        float[] turns = GC.AllocateUninitializedArray<float>(Positions * pairs * 2), cosine = new float[pairs], sine = new float[pairs];
         for (int p = 0; p < Positions; p++)
         {
             rope.Rotation(first + p, cosine, sine);
@@ -158,8 +158,6 @@ internal sealed class GpuRopeTable(GpuDevice device, RopeTable rope) : IDisposab
                 (turns[((p * pairs) + i) * 2], turns[(((p * pairs) + i) * 2) + 1]) = (cosine[i], sine[i]);
         }
 
-        GpuBuffer memory = device.Allocate(turns.Length * 4L, "a rotation");
-        device.Write(memory, 0, System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(turns));
-        return memory;
+        return device.Allocate(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(turns), "a rotation");
     }
 }

@@ -325,6 +325,7 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
             }
         }
 
+        DamagedRoutes();
         foreach ((int tokens, int used, int columns) in IsSmall ? [(2, 2, 5)] : new[] { (1, 1, 1), (3, 2, 31), (7, 8, 577), (130, 3, 64) })
         {
             float[] x = TestDevice.Random(new Random(used), tokens * used * columns), w = TestDevice.Random(new Random(tokens), tokens * used);
@@ -337,6 +338,40 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
                 by.Combine(values, TestDevice.Tensor(by, tokens, used, 1, w), y);
                 return TestDevice.Read(by, y);
             });
+        }
+    }
+
+    // Logits that are no finite numbers choose the same experts as in the reference, and make the same weights NaN.
+    private void DamagedRoutes()
+    {
+        foreach (GatingFunction gating in Enum.GetValues<GatingFunction>())
+        {
+            foreach ((int experts, int used, int groups, int groupsUsed) in IsSmall ? [(8, 2, 4, 1)] : new[] { (8, 2, 0, 0), (8, 2, 4, 1), (32, 4, 8, 3), (6, 3, 6, 4) })
+            {
+                // A token each: an infinite rank beside none that is a number in every group; all NaN; all infinite; all minus infinity; a mixture; a single NaN.
+                int size = Math.Max(1, experts / Math.Max(1, groups));
+                Func<int, float>[] tokens =
+                [
+                    e => e % size == 0 ? float.PositiveInfinity : float.NaN, e => e % size == 0 ? float.PositiveInfinity : float.NegativeInfinity, _ => float.NaN, _ => float.PositiveInfinity, _ => float.NegativeInfinity,
+                    e => (e * 5 % 7) switch { 0 => float.NaN, 1 => float.PositiveInfinity, 2 => float.NegativeInfinity, var other => other }, e => e == experts / 2 ? float.NaN : e % 3,
+                ];
+                float[] logits = [.. tokens.SelectMany(token => Enumerable.Range(0, experts).Select(token))];
+                foreach (bool isNormalized in (bool[])[false, true])
+                {
+                    Routing routing = new(used, isNormalized, 2.5f, gating) { Groups = groups, GroupsUsed = groupsUsed };
+                    int[] theirs = [];
+                    Compare(Elementary, $"{routing} of {experts} that are no numbers", by =>
+                    {
+                        Tensor x = TestDevice.Tensor(by, tokens.Length, experts, 2, logits), ids = TestDevice.Tensor(by, tokens.Length, used, 1, null, ElementType.Int32), weights = TestDevice.Tensor(by, tokens.Length, used, 3);
+                        by.Route(x, routing, null, ids, weights);
+                        int[] chosen = TestDevice.ReadIds(by, ids);
+                        if (by == _reference) theirs = chosen;
+                        else Assert.Equal(theirs, chosen);
+                        Assert.All(chosen, id => Assert.InRange(id, 0, experts - 1));
+                        return [.. TestDevice.Read(by, weights).Select(weight => float.IsNaN(weight) ? 1e6f : float.IsInfinity(weight) ? MathF.CopySign(1e9f, weight) : weight)];
+                    });
+                }
+            }
         }
     }
 

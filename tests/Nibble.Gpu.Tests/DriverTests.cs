@@ -76,6 +76,31 @@ public class DriverTests
     }
 
     [Fact]
+    public void A_closed_device_has_no_memory_and_still_counts_what_nobody_freed()
+    {
+        GpuDevice device = TestDevice.Open();
+        GpuBuffer kept = device.Allocate(100, "kept"), filled = device.Allocate(new byte[32], "filled"), freed = device.Allocate(100, "freed");
+        device.Clear(kept);
+        freed.Dispose();
+        Assert.False(device.IsClosed);
+        device.Dispose();
+        device.Dispose();
+        Assert.True(device.IsClosed);
+        Assert.Equal((2, 112L + 32), (device.LiveBuffers, device.LiveBytes));
+        Assert.Throws<ObjectDisposedException>(() => device.Write(kept, 0, new byte[4]));
+        Assert.Throws<ObjectDisposedException>(() => device.Read(kept, 0, new byte[4]));
+        Assert.Throws<ObjectDisposedException>(() => device.Copy(kept, 0, filled, 0, 4));
+        Assert.Throws<ObjectDisposedException>(() => device.Clear(kept));
+        Assert.Throws<ObjectDisposedException>(() => device.Allocate(16, "more"));
+        Assert.Throws<ObjectDisposedException>(() => device.Build("test", AddOne, []));
+        filled.Dispose();
+        Assert.Equal((1, 112L), (device.LiveBuffers, device.LiveBytes));
+        kept.Dispose();
+        kept.Dispose();
+        Assert.Equal((0, 0L), (device.LiveBuffers, device.LiveBytes));
+    }
+
+    [Fact]
     public void A_kernel_runs_with_its_arguments()
     {
         using GpuDevice device = TestDevice.Open();

@@ -157,6 +157,42 @@ public class GpuModelTests
         }
     }
 
+    [Fact]
+    public void Whoever_frees_what_a_closed_backend_gave_is_not_in_the_way()
+    {
+        GpuDevice device = TestDevice.Open(ProgramCache.Default());
+        GpuBackend backend = new(device, new GpuOptions());
+        Tensor tensor = backend.Allocate(ElementType.Float32, 2, 3);
+        Weight weight = backend.Upload(new TestWeights(BlockFormats.Q4_0, 20, 64, 1));
+        backend.Prepare(weight);
+        KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32)], 8, BlockFormats.F16, 4);
+        backend.Dispose();
+        backend.Dispose();
+
+        // Activations, planes with their scales and table, keys and values.
+        Assert.Equal(6, device.LiveBuffers);
+        Assert.Throws<ObjectDisposedException>(() => backend.Scale(tensor, 2, tensor));
+        Assert.Throws<ObjectDisposedException>(() => backend.Read(tensor, new float[6]));
+        tensor.Buffer.Dispose();
+        weight.Dispose();
+        cache.Dispose();
+        Assert.Equal((0, 0L), (device.LiveBuffers, device.LiveBytes));
+    }
+
+    [Fact]
+    public void A_load_that_fails_halfway_leaves_no_buffer_behind()
+    {
+        // Weights fit into buffers of this size, and the states of so many tokens, but not what their layers need.
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { MaxBufferBytes = 1 << 20 });
+        int before = backend.LiveBuffers;
+        string path = Fixtures.Golden("architectures", "llama-dense.gguf");
+        using GgufFile file = GgufFile.Open(path);
+        int width = file.Find("output_norm.weight")!.Columns, tokens = (1 << 20) / 4 / width;
+        string message = Assert.Throws<InsufficientMemoryException>(() => LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = tokens })).Message;
+        Assert.Contains("activations takes", message, StringComparison.Ordinal);
+        Assert.Equal(before, backend.LiveBuffers);
+    }
+
     private static LanguageModel Load(string path, Backend backend) => LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = 512 });
 
     private static float[] Logits(Session session, int[] ids)

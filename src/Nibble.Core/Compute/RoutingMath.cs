@@ -77,7 +77,8 @@ public static class RoutingMath
                 else if (rank > second) second = rank;
             }
 
-            scores[g] = size == 1 ? first : first + second;
+            // An infinite rank outdoes all others, so that none beside it counts. A score is then never NaN, which marks the groups that were dropped.
+            scores[g] = size == 1 || float.IsPositiveInfinity(first) ? first : first + second;
         }
 
         for (int dropped = routing.Groups - routing.GroupsUsed; dropped > 0; dropped--)

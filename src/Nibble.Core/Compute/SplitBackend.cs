@@ -128,7 +128,7 @@ public sealed partial class SplitBackend : Backend
             if (_staging is null || _staging.Length < piece * 4L)
             {
                 _staging?.Dispose();
-                _staging = new NativeBuffer(piece * 4L);
+                _staging = new NativeBuffer(piece * 4L, isZeroed: false);
             }
 
             Tensor old = new(from, start, 1, piece, piece), fresh = new(to, start, 1, piece, piece);

@@ -3,8 +3,10 @@ namespace Nibble.Gpu.Drivers;
 /// <summary>An opened device with one queue, in which everything happens in the order in which it was asked for. What a driver implements; one thread at a time uses it.</summary>
 internal abstract class GpuDevice : IDisposable
 {
-    private int _liveBuffers;
+    private readonly Lock _gate = new();
+    private readonly HashSet<GpuBuffer> _live = [];
     private long _liveBytes;
+    private bool _isClosed;
 
     protected GpuDevice(GpuDeviceInfo info, long bufferLimit)
     {
@@ -18,11 +20,20 @@ internal abstract class GpuDevice : IDisposable
     /// <summary>Bytes that one buffer can have.</summary>
     public long MaxBufferBytes { get; }
 
-    /// <summary>Buffers that were allocated and not freed.</summary>
-    public int LiveBuffers => Volatile.Read(ref _liveBuffers);
+    /// <summary>Buffers that were allocated and not disposed of. A device that was closed still counts them, though their memory is gone.</summary>
+    public int LiveBuffers
+    {
+        get
+        {
+            lock (_gate) return _live.Count;
+        }
+    }
 
     /// <summary>Their bytes.</summary>
     public long LiveBytes => Interlocked.Read(ref _liveBytes);
+
+    /// <summary>Whether the device was closed: it and its buffers cannot be used any more.</summary>
+    public bool IsClosed => Volatile.Read(ref _isClosed);
 
     /// <summary>Bytes that were copied out so far.</summary>
     public long ReadBytes { get; protected set; }
@@ -37,10 +48,30 @@ internal abstract class GpuDevice : IDisposable
         if (bytes > MaxBufferBytes)
             throw new InsufficientMemoryException($"{what} takes {bytes:N0} bytes; device '{Info.Name}' has buffers of {MaxBufferBytes:N0} bytes at most.");
         long rounded = Math.Max(16, (bytes + 15) & -16);
+        ObjectDisposedException.ThrowIf(IsClosed, this);
         GpuBuffer buffer = AllocateCore(rounded, what);
-        Interlocked.Increment(ref _liveBuffers);
+        lock (_gate) _live.Add(buffer);
         Interlocked.Add(ref _liveBytes, rounded);
         return buffer;
+    }
+
+    /// <summary>Allocates memory that has some content.</summary>
+    /// <param name="content">The bytes.</param>
+    /// <param name="what">What it is for, for the message.</param>
+    /// <exception cref="InsufficientMemoryException">The device has no such block.</exception>
+    public GpuBuffer Allocate(ReadOnlySpan<byte> content, string what)
+    {
+        GpuBuffer buffer = Allocate(content.Length, what);
+        try
+        {
+            Write(buffer, 0, content);
+            return buffer;
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Copies bytes in. They may be changed as soon as the call returns.</summary>
@@ -65,15 +96,34 @@ internal abstract class GpuDevice : IDisposable
     /// <summary>Waits until everything is done.</summary>
     public abstract void Finish();
 
-    /// <summary>Called by a buffer that frees itself.</summary>
-    internal void Freed(GpuBuffer buffer)
+    /// <summary>Closes the device; all of its memory is freed, also that of buffers that are still live.</summary>
+    public void Dispose()
     {
-        Interlocked.Decrement(ref _liveBuffers);
+        lock (_gate)
+        {
+            if (_isClosed) return;
+            _isClosed = true;
+            foreach (GpuBuffer buffer in _live)
+                buffer.Free();
+        }
+
+        Close();
+    }
+
+    /// <summary>Called by a buffer that its owner no longer needs.</summary>
+    internal void Free(GpuBuffer buffer)
+    {
+        lock (_gate)
+        {
+            _live.Remove(buffer);
+            if (!_isClosed) buffer.Free();
+        }
+
         Interlocked.Add(ref _liveBytes, -buffer.Length);
     }
 
-    /// <inheritdoc/>
-    public abstract void Dispose();
+    /// <summary>Gives back what the driver gave, but for memory. Called once.</summary>
+    protected abstract void Close();
 
     protected abstract GpuBuffer AllocateCore(long bytes, string what);
 }
@@ -93,14 +143,14 @@ internal abstract class GpuBuffer(GpuDevice device, long length) : IDisposable
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _freed, 1) != 0) return;
-        Free();
-        Device.Freed(this);
+        Device.Free(this);
         GC.SuppressFinalize(this);
     }
 
-    protected abstract void Free();
+    /// <summary>Gives the memory back to the driver. The device calls it, once.</summary>
+    internal abstract void Free();
 
-    protected void ThrowIfFreed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _freed) != 0, this);
+    protected void ThrowIfFreed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _freed) != 0 || Device.IsClosed, this);
 }
 
 /// <summary>Built kernels.</summary>

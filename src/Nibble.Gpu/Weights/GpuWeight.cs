@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Memory;
 using Nibble.Gpu.Drivers;
@@ -84,13 +85,9 @@ internal sealed unsafe class GpuWeight : Weight
         {
             for (int first = 0; first < Rows; first += step)
                 parts.Add(PackRows(reader, first, Math.Min(step, Rows - first)));
-            Scales = _device.Allocate(Matrices * 4L, $"the scales of {Name}");
-            float[] scales = new float[Matrices];
-            for (int i = 0; i < scales.Length; i++)
-                scales[i] = ScaleOf(i);
-            _device.Write(Scales, 0, System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(scales));
-            Table = _device.Allocate(64, $"the table of {Name}");
-            _device.Write(Table, 0, System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(reader.Table));
+            float[] scales = [.. Enumerable.Range(0, Matrices).Select(ScaleOf)];
+            Scales = _device.Allocate(MemoryMarshal.AsBytes<float>(scales), $"the scales of {Name}");
+            Table = _device.Allocate(MemoryMarshal.AsBytes<float>(reader.Table), $"the table of {Name}");
         }
         catch
         {
@@ -139,7 +136,8 @@ internal sealed unsafe class GpuWeight : Weight
         GpuBuffer memory = _device.Allocate(bytes * Matrices, Name);
         try
         {
-            using NativeBuffer staging = new(bytes);
+            using NativeBuffer staging = new(bytes, isZeroed: false);
+            if (rows % PlaneFormat.TileRows != 0) staging.Span<byte>(bytes - tileBytes, checked((int)tileBytes)).Clear();
             for (int matrix = 0; matrix < Matrices; matrix++)
             {
                 long start = ((long)matrix * Rows) + first;
@@ -180,7 +178,7 @@ internal sealed unsafe class GpuWeight : Weight
 
     private GpuBuffer Decoded()
     {
-        using NativeBuffer values = new((long)Rows * Columns * 4);
+        using NativeBuffer values = new((long)Rows * Columns * 4, isZeroed: false);
         for (int r = 0; r < Rows; r++)
         {
             Span<float> row = values.Span<float>((long)r * Columns, Columns);
@@ -190,7 +188,15 @@ internal sealed unsafe class GpuWeight : Weight
         }
 
         GpuBuffer memory = _device.Allocate(values.Length, Name);
-        WriteAll(memory, 0, values);
-        return memory;
+        try
+        {
+            WriteAll(memory, 0, values);
+            return memory;
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
     }
 }

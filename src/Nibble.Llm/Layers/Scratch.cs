@@ -21,6 +21,7 @@ internal readonly record struct ScratchShape(int Width, int Work, int Ids, int L
 /// <summary>The activations of one batch, allocated once and used by every layer in turn.</summary>
 internal sealed class Scratch : IDisposable
 {
+    private readonly List<TensorBuffer> _buffers = [];
     private readonly Tensor _work;
     private readonly Tensor _ids;
     private readonly int[] _positions;
@@ -33,23 +34,39 @@ internal sealed class Scratch : IDisposable
     /// <param name="shape">Widths.</param>
     /// <param name="tokens">Tokens of a batch.</param>
     /// <param name="logitRows">Rows of logits at a time.</param>
+    /// <exception cref="InsufficientMemoryException">The backend has not enough memory; nothing is left allocated.</exception>
     public Scratch(Backend backend, ScratchShape shape, int tokens, int logitRows)
     {
         Tokens = tokens;
         LogitRows = logitRows;
-        Tensor Float(int rows, int columns) => backend.Allocate(ElementType.Float32, rows, columns);
-        State = Float(tokens, shape.Width);
-        Normed = Float(tokens, shape.Width);
-        Delta = Float(tokens, shape.Width);
-        Parallel = Float(tokens, shape.Width);
-        _work = Float(tokens, shape.Work);
-        _ids = backend.Allocate(ElementType.Int32, tokens, shape.Ids);
-        LayerInputs = Float(tokens, shape.LayerInputs);
-        LogitState = Float(logitRows, shape.Width);
-        Logits = Float(logitRows, shape.Vocabulary);
-        BestId = backend.Allocate(ElementType.Int32, 1, 1);
-        BestLogit = Float(1, 1);
         _positions = new int[tokens];
+        try
+        {
+            State = Float(tokens, shape.Width);
+            Normed = Float(tokens, shape.Width);
+            Delta = Float(tokens, shape.Width);
+            Parallel = Float(tokens, shape.Width);
+            _work = Float(tokens, shape.Work);
+            _ids = Ids(tokens, shape.Ids);
+            LayerInputs = Float(tokens, shape.LayerInputs);
+            LogitState = Float(logitRows, shape.Width);
+            Logits = Float(logitRows, shape.Vocabulary);
+            BestId = Ids(1, 1);
+            BestLogit = Float(1, 1);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        Tensor Float(int rows, int columns) => Kept(backend.Allocate(ElementType.Float32, rows, columns));
+        Tensor Ids(int rows, int columns) => Kept(backend.Allocate(ElementType.Int32, rows, columns));
+        Tensor Kept(Tensor tensor)
+        {
+            _buffers.Add(tensor.Buffer);
+            return tensor;
+        }
     }
 
     /// <summary>Tokens of a batch at most.</summary>
@@ -134,7 +151,7 @@ internal sealed class Scratch : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Tensor tensor in (ReadOnlySpan<Tensor>)[State, Normed, Delta, Parallel, _work, _ids, LayerInputs, LogitState, Logits, BestId, BestLogit])
-            tensor.Buffer.Dispose();
+        foreach (TensorBuffer buffer in _buffers)
+            buffer.Dispose();
     }
 }

@@ -60,6 +60,23 @@ public sealed class ReferenceRoutingTests : ReferenceTestBase
     }
 
     [Fact]
+    public void Infinite_logits_outdo_all_others_of_their_group_and_NaN_none()
+    {
+        const float Most = float.PositiveInfinity, None = float.NaN;
+
+        // Groups of 2 that all have an infinite logit, beside which there is no number; of equals the first one stays. What is infinite has no softmax.
+        Routing routing = new(2, false, 1, GatingFunction.SoftmaxOfChosen) { Groups = 3, GroupsUsed = 1 };
+        Check(routing, null, [Most, None, Most, -Most, None, Most], [0, 1], [double.NaN, double.NaN]);
+
+        // Sigmoids of infinities are 1 and 0; a group without a number is dropped first.
+        Check(routing with { Gating = GatingFunction.Sigmoid }, null, [None, None, Most, -Most, 0, 0], [2, 3], [1, 0]);
+        Check(routing with { Gating = GatingFunction.Sigmoid, GroupsUsed = 2 }, null, [None, None, 0, 1, Most, -Most], [4, 3], [1, 1 / (1 + Math.Exp(-1))]);
+
+        // Where one weight is NaN their sum is, and all become so.
+        Check(new Routing(2, true, 1, GatingFunction.Sigmoid), null, [None, 0, 1], [0, 2], [double.NaN, double.NaN]);
+    }
+
+    [Fact]
     public void Impossible_groups_are_refused()
     {
         float[] logits = [1, 2, 3, 4];
@@ -81,7 +98,7 @@ public sealed class ReferenceRoutingTests : ReferenceTestBase
         (int[] chosen, float[] shares) = Route(routing, bias, logits);
         Assert.Equal(ids, chosen);
         for (int i = 0; i < weights.Length; i++)
-            Assert.Equal(weights[i], shares[i], 2e-6 * weights[i]);
+            Assert.True(double.IsNaN(weights[i]) ? float.IsNaN(shares[i]) : Math.Abs(shares[i] - weights[i]) <= 2e-6 * weights[i], $"weight {i}: {shares[i]} instead of {weights[i]}");
     }
 
     private (int[] Ids, float[] Weights) Route(Routing routing, float[]? bias, float[] logits)

@@ -11,9 +11,8 @@ internal sealed unsafe class OpenClDevice : GpuDevice
 
     private readonly nint _device, _context, _queue;
     private readonly ProgramCache? _cache;
-    private readonly NativeBuffer _staging = new(StagingBytes);
+    private readonly NativeBuffer _staging;
     private long _staged;
-    private bool _disposed;
 
     /// <summary>Opens a device.</summary>
     /// <param name="entry">Which.</param>
@@ -33,6 +32,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
         _queue = OpenClApi.CreateCommandQueue(_context, _device, 0, &error);
         if (error != OpenClApi.Success) _ = OpenClApi.ReleaseContext(_context);
         Check(error, "clCreateCommandQueue");
+        _staging = new NativeBuffer(StagingBytes, isZeroed: false);
     }
 
     /// <summary>cl_command_queue.</summary>
@@ -41,7 +41,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     {
         get
         {
-            ObjectDisposedException.ThrowIf(_disposed, this);
+            ObjectDisposedException.ThrowIf(IsClosed, this);
             return _queue;
         }
     }
@@ -107,7 +107,7 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     /// <inheritdoc/>
     public override GpuModule Build(string name, string source, ReadOnlySpan<string> defines)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(IsClosed, this);
         // Tier 0 is OpenCL C 1.2; a later language would change what unadorned pointers mean.
         StringBuilder options = new("-cl-std=CL1.2");
         foreach (string define in defines)
@@ -140,10 +140,8 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     }
 
     /// <inheritdoc/>
-    public override void Dispose()
+    protected override void Close()
     {
-        if (_disposed) return;
-        _disposed = true;
         _ = OpenClApi.Finish(_queue);
         _ = OpenClApi.ReleaseCommandQueue(_queue);
         _ = OpenClApi.ReleaseContext(_context);
@@ -159,7 +157,6 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     /// <inheritdoc/>
     protected override GpuBuffer AllocateCore(long bytes, string what)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         int error;
         nint memory = OpenClApi.CreateBuffer(_context, OpenClApi.MemReadWrite, (nuint)bytes, null, &error);
         if (error is OpenClApi.AllocationFailure or OpenClApi.OutOfResources or OpenClApi.OutOfHostMemory)
@@ -239,5 +236,6 @@ internal sealed class OpenClBuffer(OpenClDevice device, long length, nint handle
     /// <summary>The buffer as this class.</summary>
     public static OpenClBuffer Of(GpuBuffer buffer) => (OpenClBuffer)buffer;
 
-    protected override void Free() => _ = OpenClApi.ReleaseMemObject(handle);
+    // The driver keeps it until the work that was enqueued before is done.
+    internal override void Free() => _ = OpenClApi.ReleaseMemObject(handle);
 }

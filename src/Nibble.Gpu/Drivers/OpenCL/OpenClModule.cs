@@ -18,7 +18,15 @@ internal sealed unsafe class OpenClModule(OpenClDevice device, nint program, str
         fixed (byte* text = Encoding.UTF8.GetBytes(function + '\0'))
             handle = OpenClApi.CreateKernel(program, text, &error);
         device.Check(error, $"clCreateKernel of {function} in {name}");
-        return _kernels[function] = new OpenClKernel(device, handle, function);
+        try
+        {
+            return _kernels[function] = new OpenClKernel(device, handle, function);
+        }
+        catch
+        {
+            _ = OpenClApi.ReleaseKernel(handle);
+            throw;
+        }
     }
 
     /// <inheritdoc/>

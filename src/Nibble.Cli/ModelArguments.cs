@@ -139,15 +139,15 @@ internal sealed class ModelArguments
         if (cache.WrittenBytes > 0) Terminal.Note(string.Create(CultureInfo.InvariantCulture, $"packed weights: {cache.WrittenBytes / 1e6:F1} MB written to {name}; later loads with --cache-weights map them"));
     }
 
-    /// <summary>Loads a second model onto the device of one that is loaded.</summary>
-    /// <param name="parsed">The command line.</param>
+    /// <summary>Loads a second model onto the devices of one that is loaded, and tells what a GPU has of it.</summary>
     /// <param name="loaded">The first model; it outlives the second.</param>
     /// <param name="name">A path, or a name from a manifest.</param>
-    public LanguageModel LoadBeside(ParseResult parsed, Model loaded, string name)
+    public static Model LoadBeside(Model loaded, string name)
     {
-        string path = ModelCatalog.Open().Resolve(name);
-        ModelOptions options = new() { BatchTokens = parsed.GetValue(_batch) };
-        return Terminal.Progress("Loading", report => LanguageModel.Load(GgufFile.Open(path), loaded.Language.Backend, options, new DirectProgress(report)));
+        Model model = Terminal.Progress("Loading", report => loaded.LoadBeside(name, new DirectProgress(report)));
+        if (model.Placement is not null) Terminal.Note($"beside it {name}:");
+        NotePlacement(model.Placement);
+        return model;
     }
 
     /// <summary>A session as the options ask for it.</summary>

@@ -15,13 +15,13 @@ public sealed record DeviceOptions
     /// <summary>Threads of the CPU backend; 0 for one a core.</summary>
     public int Threads { get; init; }
 
-    /// <summary>The CPU instruction path to force, or null for the best.</summary>
+    /// <summary>The CPU instruction path to force, or null for the best; for the layers that the CPU has.</summary>
     public string? CpuPath { get; init; }
 
     /// <summary>Whether activations stay in float32, for parity with references.</summary>
     public bool IsExact { get; init; }
 
-    /// <summary>Whether the CPU backend keeps packed weights in a file beside the model, to map them at later loads; see <see cref="CpuOptions.CacheWeights"/>.</summary>
+    /// <summary>Whether the CPU backend keeps packed weights in a file beside the model, to map them at later loads; see <see cref="CpuOptions.CacheWeights"/>. Beside a GPU they are those of the CPU's layers.</summary>
     public bool CacheWeights { get; init; }
 
     /// <summary>Layers that a GPU takes, the last ones of the model, the output counted as one more after them; null for as many as fit. See <see cref="ModelPlacement"/>.</summary>
@@ -89,7 +89,8 @@ public static class Devices
         if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
         if (options.GpuLayers is { } layers)
             throw new ArgumentException($"{layers} layers were asked for on a GPU (--gpu-layers), but which ones they are depends on a model: open the device with {nameof(OpenFor)}.", nameof(options));
-        if (options.Threads != 0) throw new ArgumentException($"device '{chosen}' has threads of its own; leave out --threads, or name the processor with --device cpu.", nameof(options));
+        if (UnusedByGpu(options) is { } unused)
+            throw new ArgumentException($"device '{chosen}' computes with threads, kernels and memory of its own, so that {unused} has no meaning; leave it out, or name the processor with --device cpu.", nameof(options));
         return OpenOpenCl(chosen);
     }
 
@@ -118,12 +119,14 @@ public static class Devices
             placement = ModelPlacement.Plan(file, device, new PlacementOptions { DeviceLayers = options.GpuLayers, Context = context, KvFormat = kvFormat, BatchTokens = batchTokens });
             if (placement.IsWhole)
             {
-                if (options.Threads != 0 && name != "auto") throw new ArgumentException($"device '{name}' takes the whole model and has threads of its own; leave out --threads, or leave layers to the CPU with --gpu-layers.", nameof(options));
+                // Threads are a bound for whatever device auto takes; Model tells that it has no effect.
+                if (UnusedByGpu(name == "auto" ? options with { Threads = 0 } : options) is { } unused)
+                    throw new ArgumentException($"device '{name}' takes the whole model and the CPU no layer, so that {unused} has no meaning; leave it out, or leave layers to the CPU with --gpu-layers.", nameof(options));
                 isKept = true;
                 return device;
             }
 
-            Backend host = OpenKnown(Table[0].Name, Table[0].Name, options with { GpuLayers = null });
+            Backend host = OpenHost(options);
             isKept = !placement.IsNone;
             return isKept ? new SplitBackend(device, host, placement.Split) : host;
         }
@@ -133,6 +136,27 @@ public static class Devices
         }
     }
 
+    /// <summary>What a second model runs on, beside one that is loaded: the same devices, of a GPU what is left of its memory.</summary>
+    /// <param name="file">The second model's file.</param>
+    /// <param name="loaded">What the first one runs on; it outlives the second.</param>
+    /// <param name="options">How the first one was loaded; context and format of keys and values are for both.</param>
+    /// <param name="placement">What the GPU takes of the second model; null where the first is on none.</param>
+    /// <param name="isShared">Whether the backend is the first model's, and is not disposed of with the second.</param>
+    /// <exception cref="GgufException">The file cannot be run.</exception>
+    /// <exception cref="InsufficientMemoryException">The layers that were asked for do not fit.</exception>
+    internal static Backend OpenBeside(GgufFile file, Backend loaded, LoadOptions options, out ModelPlacement? placement, out bool isShared)
+    {
+        SplitBackend? split = loaded as SplitBackend;
+        placement = null;
+        isShared = true;
+        if ((split?.Device ?? loaded) is not GpuBackend device) return loaded;
+        placement = ModelPlacement.Plan(file, device, new PlacementOptions { DeviceLayers = options.DeviceOptions.GpuLayers, Context = options.Context, KvFormat = options.KvFormat, BatchTokens = options.BatchTokens });
+        if (placement.IsWhole) return device;
+        isShared = placement.IsNone && split is not null;
+        Backend host = split?.Host ?? OpenHost(options.DeviceOptions);
+        return placement.IsNone ? host : new SplitBackend(device, host, placement.Split, ownsDevice: false, ownsHost: split is null);
+    }
+
     // The device's name where auto was asked for, and options that suit it.
     private static (string Name, DeviceOptions Options) Checked(string name, DeviceOptions? options)
     {
@@ -140,15 +164,14 @@ public static class Devices
         options ??= new DeviceOptions();
         if (options.GpuLayers is < 0)
             throw new ArgumentException($"{options.GpuLayers} layers were asked for on a GPU (--gpu-layers); it must be 0 or more.", nameof(options));
-        if (name == "auto" && options.GpuLayers > 0 && (options.CpuPath is not null || options.CacheWeights))
-            throw new ArgumentException($"--gpu-layers asks for a GPU, and {(options.CpuPath is not null ? "--cpu-path" : "--cache-weights")} for the processor alone; leave out one of them.", nameof(options));
-        // What only the CPU has asks for the CPU.
-        string chosen = name != "auto" ? name : options.CpuPath is not null || options.CacheWeights || options.GpuLayers == 0 ? Table[0].Name : Auto(out _);
+        // What only the CPU has asks for the CPU, where no layers were asked for on a GPU.
+        bool asksForCpu = options.GpuLayers == 0 || (options.GpuLayers is null && (options.CpuPath is not null || options.CacheWeights));
+        string chosen = name != "auto" ? name : asksForCpu ? Table[0].Name : Auto(out _);
         string kind = chosen.Split(':')[0];
-        if (kind is "reference" or "opencl" && options.CpuPath is not null)
-            throw new ArgumentException($"device '{name}' runs {(kind == "reference" ? "plain loops" : "the device's own kernels")} and takes no CPU path; leave out --cpu-path.", nameof(options));
-        if (kind is "reference" or "opencl" && options.CacheWeights)
-            throw new ArgumentException($"device '{name}' {(kind == "reference" ? "uses weights as the file has them" : "has weights in its own memory")}, so there are no packed ones to keep; leave out --cache-weights.", nameof(options));
+        if (kind == "reference" && options.CpuPath is not null)
+            throw new ArgumentException($"device '{name}' runs plain loops and takes no CPU path; leave out --cpu-path.", nameof(options));
+        if (kind == "reference" && options.CacheWeights)
+            throw new ArgumentException($"device '{name}' uses weights as the file has them, so there are no packed ones to keep; leave out --cache-weights.", nameof(options));
         if (options.GpuLayers > 0 && kind is "cpu" or "reference")
         {
             Auto(out string reason);
@@ -159,6 +182,12 @@ public static class Devices
 
         return (chosen, options);
     }
+
+    // An option that only the CPU's layers have a use for, or null.
+    private static string? UnusedByGpu(DeviceOptions options) =>
+        options.Threads != 0 ? "--threads" : options.CpuPath is not null ? "--cpu-path" : options.CacheWeights ? "--cache-weights" : null;
+
+    private static Backend OpenHost(DeviceOptions options) => OpenKnown(Table[0].Name, Table[0].Name, options with { GpuLayers = null });
 
     private static bool IsGpu(string name) => name.Split(':')[0] == "opencl";
 

@@ -40,10 +40,14 @@ public sealed class Model : IDisposable
 {
     private readonly Tokenizer? _tokenizer;
     private readonly string? _tokenizerProblem;
+    private readonly LoadOptions _options;
+    private readonly bool _isBackendShared;
 
-    private Model(LanguageModel language, string? template, ModelPlacement? placement, int threads)
+    private Model(LanguageModel language, LoadOptions options, ModelPlacement? placement, bool isBackendShared)
     {
         Language = language;
+        _options = options;
+        _isBackendShared = isBackendShared;
         Placement = placement;
         GgufMetadata metadata = language.File.Metadata;
         List<string> warnings = [];
@@ -58,14 +62,14 @@ public sealed class Model : IDisposable
             warnings.Add($"{error.Message} The model runs on token ids only.");
         }
 
-        if (placement is { IsWhole: true } && threads != 0) warnings.Add($"all layers run on {language.Backend.Name}; {threads} threads of the CPU (--threads) have no effect.");
+        if (placement is { IsWhole: true } && options.DeviceOptions.Threads != 0) warnings.Add($"all layers run on {language.Backend.Name}; {options.DeviceOptions.Threads} threads of the CPU (--threads) have no effect.");
         if (language.WeightCache?.Problem is { } cacheProblem) warnings.Add(cacheProblem);
         if ((language.Backend is SplitBackend split ? split.Device : language.Backend) is GpuBackend { WidenedWeights: { Count: > 0 } widened } gpu)
             warnings.Add($"device '{gpu.Device.DeviceName}' has no kernel for {widened.Count} weights ({string.Join(", ", widened.Take(3))}{(widened.Count > 3 ? ", ..." : "")}), which were widened to float32 and take more of its memory than of the file.");
         string bos = TextOf(_tokenizer?.Vocabulary.Special.Bos), eos = TextOf(_tokenizer?.Vocabulary.Special.Eos);
-        ChatTemplate = template is null
+        ChatTemplate = options.ChatTemplate is null
             ? ChatTemplate.Create(metadata.FindString("tokenizer.chat_template"), bos, eos)
-            : ChatTemplate.Parse(template, bos, eos);
+            : ChatTemplate.Parse(options.ChatTemplate, bos, eos);
         Warnings = warnings;
     }
 
@@ -109,12 +113,40 @@ public sealed class Model : IDisposable
             backend = Devices.OpenFor(file, options.Device, options.DeviceOptions, options.Context, options.KvFormat, options.BatchTokens, out ModelPlacement? placement);
             backend = options.WrapBackend?.Invoke(backend) ?? backend;
             language = LanguageModel.Load(file, backend, new ModelOptions { BatchTokens = options.BatchTokens }, progress);
-            return new Model(language, options.ChatTemplate, placement, options.DeviceOptions.Threads);
+            return new Model(language, options, placement, isBackendShared: false);
         }
         catch
         {
             language?.Dispose();
             backend?.Dispose();
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Loads a second model on the devices of this one, which outlives it, with the same options but for the chat template. Of a GPU it gets a placement of its own, planned by the memory that this model and its sessions leave.</summary>
+    /// <param name="model">A path, a name from a manifest, or null for the default model.</param>
+    /// <param name="progress">Told of each tensor.</param>
+    /// <exception cref="ModelNotFoundException">There is no such model, or its file differs from the manifest.</exception>
+    /// <exception cref="GgufException">The file cannot be run.</exception>
+    /// <exception cref="InsufficientMemoryException">The device has not enough memory.</exception>
+    public Model LoadBeside(string? model = null, IProgress<LoadProgress>? progress = null)
+    {
+        string path = ModelCatalog.Open().Resolve(model);
+        GgufFile file = GgufFile.Open(path);
+        Backend? own = null;
+        LanguageModel? language = null;
+        try
+        {
+            Backend backend = Devices.OpenBeside(file, Language.Backend, _options, out ModelPlacement? placement, out bool isShared);
+            if (!isShared) own = backend;
+            language = LanguageModel.Load(file, backend, new ModelOptions { BatchTokens = _options.BatchTokens }, progress);
+            return new Model(language, _options with { ChatTemplate = null }, placement, isShared);
+        }
+        catch
+        {
+            language?.Dispose();
+            own?.Dispose();
             file.Dispose();
             throw;
         }
@@ -147,7 +179,7 @@ public sealed class Model : IDisposable
     {
         Backend backend = Language.Backend;
         Language.Dispose();
-        backend.Dispose();
+        if (!_isBackendShared) backend.Dispose();
     }
 
     private string TextOf(int? id) => id is { } known && _tokenizer is not null ? _tokenizer.Decode([known], renderSpecial: true) : string.Empty;

@@ -1,5 +1,6 @@
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
+using Nibble.Cpu;
 using Nibble.Gpu;
 using Nibble.Llm.Models;
 using Nibble.Llm.Sessions;
@@ -75,10 +76,84 @@ public class PlacementTests
         Assert.Contains("--threads", Assert.Throws<ArgumentException>(() => Load(path, "opencl", null, threads: 1)).Message, StringComparison.Ordinal);
     }
 
-    private static Model Load(string path, string device, int? layers, int context = 128, int threads = 0)
+    [Fact]
+    public void The_cpu_s_path_and_packed_weights_are_for_its_layers_and_refused_where_it_has_none()
+    {
+        using TempFolder folder = new();
+        string path = Synthetic(folder, "q8.gguf", 3);
+        CpuPath cpuPath = CpuPaths.All.Last(one => one.IsSupported);
+        DeviceOptions options = new() { GpuLayers = 1, CpuPath = cpuPath.Name, CacheWeights = true };
+        float[] first;
+        long written;
+        using (Model model = Load(path, "opencl", options))
+        {
+            SplitBackend backend = Assert.IsType<SplitBackend>(model.Language.Backend);
+            Assert.Same(cpuPath, Assert.IsType<CpuBackend>(backend.Host).Path);
+            written = model.Language.WeightCache!.WrittenBytes;
+            Assert.InRange(written, 1, new FileInfo(path).Length);
+            first = Logits(model);
+        }
+
+        using (Model model = Load(path, "opencl", options))
+        {
+            Assert.InRange(model.Language.WeightCache!.MappedBytes, 1, written);
+            Assert.Equal((0L, (string?)null), (model.Language.WeightCache.WrittenBytes, model.Language.WeightCache.Problem));
+            Assert.Equal(first, Logits(model));
+        }
+
+        // All layers on the CPU want more than the file has, which is then written with all of them.
+        using (Model model = Load(path, "cpu", new DeviceOptions { CacheWeights = true })) Assert.InRange(model.Language.WeightCache!.WrittenBytes, written + 1, long.MaxValue);
+        using (Model model = Load(path, "opencl", options)) Assert.Equal(0, model.Language.WeightCache!.WrittenBytes);
+        Assert.Contains("takes the whole model and the CPU no layer, so that --cpu-path has no meaning", Refused(new DeviceOptions { CpuPath = cpuPath.Name }), StringComparison.Ordinal);
+        Assert.Contains("so that --cache-weights has no meaning", Refused(new DeviceOptions { CacheWeights = true, GpuLayers = 9 }), StringComparison.Ordinal);
+        Assert.Contains("no-such-path", Refused(new DeviceOptions { CpuPath = "no-such-path", GpuLayers = 1 }), StringComparison.Ordinal);
+
+        string Refused(DeviceOptions other) => Assert.Throws<ArgumentException>(() => Load(path, "opencl", other)).Message;
+    }
+
+    [Theory]
+    [InlineData(1, "opencl+cpu", "opencl+cpu")]
+    [InlineData(3, "opencl", "opencl+cpu")]
+    [InlineData(0, "cpu", "cpu")]
+    [InlineData(null, "opencl", "opencl")]
+    public void A_second_model_is_placed_by_its_own_layers_and_leaves_the_first_as_it_is(int? layers, string name, string otherName)
+    {
+        using TempFolder folder = new();
+        string path = Synthetic(folder, "two.gguf", 2), otherPath = Synthetic(folder, "three.gguf", 3);
+        float[] expected;
+        using (Model alone = Load(otherPath, "cpu", new DeviceOptions { IsExact = true })) expected = Logits(alone);
+        using Model model = Load(path, "opencl", new DeviceOptions { IsExact = true, GpuLayers = layers });
+        Assert.Equal(name, model.Language.Backend.Name);
+        float[] before = Logits(model);
+        for (int round = 0; round < 2; round++)
+        {
+            using Model other = model.LoadBeside(otherPath);
+            Assert.Equal(otherName, other.Language.Backend.Name);
+            Assert.Equal(layers is 0 ? null : Math.Min(layers ?? 3, 3), other.Placement?.DeviceLayers);
+            Assert.InRange(Nmse.Of(Logits(other), expected), 0, 1e-9);
+            Assert.Equal(before, Logits(model));
+
+            // What the first model took is not free for the second.
+            if (other.Placement is { } placement) Assert.InRange(placement.AvailableBytes, 1, model.Placement!.AvailableBytes - model.Placement.WeightBytes);
+        }
+
+        Assert.Equal(before, Logits(model));
+    }
+
+    private static string Synthetic(TempFolder folder, string name, int layers)
+    {
+        SyntheticShape shape = new() { Width = 128, Layers = layers, Heads = 4, KvHeads = 2, FeedForward = 192, Vocabulary = 1024, Context = 256 };
+        shape.Describe(BlockFormats.Q8_0).Write(folder.File(name), 7, new SyntheticFormats(BlockFormats.Q8_0, BlockFormats.F32, BlockFormats.F32), 1);
+        return folder.File(name);
+    }
+
+    private static Model Load(string path, string device, int? layers, int context = 128, int threads = 0) =>
+        Load(path, device, new DeviceOptions { IsExact = true, GpuLayers = layers, Threads = threads }, context);
+
+    private static Model Load(string path, string device, DeviceOptions options, int context = 128)
     {
         if (device == "opencl") Assert.SkipWhen(GpuDevices.OpenCl(out string? problem).Count == 0, $"there is no OpenCL device: {problem}");
-        return Model.Load(path, new LoadOptions { Device = device, DeviceOptions = new DeviceOptions { IsExact = true, GpuLayers = layers, Threads = threads }, Context = context, KvFormat = BlockFormats.F32, BatchTokens = 64 });
+        return Model.Load(path, new LoadOptions { Device = device, DeviceOptions = options, Context = context, KvFormat = BlockFormats.F32, BatchTokens = 64 });
     }
 
     private static float[] Logits(Model model)
@@ -86,7 +161,7 @@ public class PlacementTests
         using Session session = model.Language.NewSession(new SessionOptions { Context = 128, KvFormat = BlockFormats.F32 });
         int vocabulary = model.Language.VocabularySize;
         float[] all = new float[s_ids.Length * vocabulary];
-        session.Evaluate(s_ids, 0, (position, logits) => logits.CopyTo(all.AsSpan(position * vocabulary)), TestContext.Current.CancellationToken);
+        session.Evaluate([.. s_ids.Select(id => id % vocabulary)], 0, (position, logits) => logits.CopyTo(all.AsSpan(position * vocabulary)), TestContext.Current.CancellationToken);
         return all;
     }
 }

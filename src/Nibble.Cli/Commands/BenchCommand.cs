@@ -129,6 +129,10 @@ internal static class BenchCommand
                             StatusLine.Clear();
                             output.Add(result);
                         }
+
+                        if (placement is not { IsWhole: true } || loads.Threads.Count == 1) continue;
+                        Terminal.Note($"all layers run on {backend.Name}, which has threads of its own; the other values of --threads ({string.Join(", ", loads.Threads.Skip(1))}) would measure the same and are left out.");
+                        break;
                     }
         }
         finally

@@ -74,28 +74,19 @@ internal static class EvaluateCommand
             return new Evaluation(perplexity, null, watch.Elapsed);
         }
 
-        using LanguageModel baseline = arguments.LoadBeside(parsed, loaded, baselineName);
+        using Model baseline = ModelArguments.LoadBeside(loaded, baselineName);
         CheckTokenizer(baseline, baselineName, content, ids);
-        using Session baselineSession = baseline.NewSession(options);
+        using Session baselineSession = baseline.Language.NewSession(options);
         watch.Start();
         DivergenceResult divergence = Terminal.Progress("Comparing", report => Divergence.Measure(
             baselineSession, session, ids, chunkTokens, bos, new KlProgress(chunks, report), cancellation));
         return new Evaluation(divergence.Model, divergence, watch.Elapsed);
     }
 
-    private static void CheckTokenizer(LanguageModel baseline, string name, string content, int[] ids)
+    private static void CheckTokenizer(Model baseline, string name, string content, int[] ids)
     {
-        Tokenizer tokenizer;
-        try
-        {
-            tokenizer = Tokenizer.FromMetadata(baseline.File.Metadata);
-        }
-        catch (TokenizerException)
-        {
-            // A baseline without a tokenizer is given the model's ids.
-            return;
-        }
-
+        // A baseline without a tokenizer is given the model's ids.
+        if (baseline.TokenizerOrNull is not { } tokenizer) return;
         int[] own = tokenizer.Encode(content, parseSpecial: false, addBosEos: false);
         if (own.AsSpan().SequenceEqual(ids)) return;
         int at = own.AsSpan().CommonPrefixLength(ids);

@@ -19,7 +19,7 @@ internal static class LogitsCommand
         {
             int[] ids = ModelArguments.ParseIds(parsed.GetValue(tokens)!, "--tokens");
             using Interruption interruption = new();
-            using Model loaded = model.Load(parsed);
+            using Model loaded = model.Load(parsed, context: ids.Length);
             using Session session = loaded.Language.NewSession(new SessionOptions { Context = model.Context(parsed) ?? ids.Length, KvFormat = model.KvFormat(parsed) });
             string path = parsed.GetValue(output)!.FullName;
             if (loaded.Language.File.PartPaths.Contains(path)) throw new UsageException($"--out names the model itself, '{path}'; name another file.");

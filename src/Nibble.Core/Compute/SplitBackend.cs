@@ -16,6 +16,7 @@ public sealed partial class SplitBackend : Backend
     private readonly Backend _device;
     private readonly Backend _host;
     private readonly SplitPlacement _placement;
+    private readonly bool _ownsDevice, _ownsHost;
     private NativeBuffer? _staging;
     private Weight[] _weights = [];
     private Tensor[] _outputs = [];
@@ -24,15 +25,17 @@ public sealed partial class SplitBackend : Backend
     private Sides _current = Sides.Host;
 
     /// <summary>Puts two backends together.</summary>
-    /// <param name="device">Has the layers that the placement gives it. It is disposed of with this backend, as the host is.</param>
+    /// <param name="device">Has the layers that the placement gives it.</param>
     /// <param name="host">Has the others.</param>
     /// <param name="placement">Which is where.</param>
-    public SplitBackend(Backend device, Backend host, SplitPlacement placement)
+    /// <param name="ownsDevice">Whether the device is disposed of with this backend.</param>
+    /// <param name="ownsHost">Whether the host is.</param>
+    public SplitBackend(Backend device, Backend host, SplitPlacement placement, bool ownsDevice = true, bool ownsHost = true)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(host);
         ArgumentNullException.ThrowIfNull(placement);
-        (_device, _host, _placement) = (device, host, placement);
+        (_device, _host, _placement, _ownsDevice, _ownsHost) = (device, host, placement, ownsDevice, ownsHost);
     }
 
     /// <summary>The device.</summary>
@@ -152,8 +155,8 @@ public sealed partial class SplitBackend : Backend
     {
         if (!disposing) return;
         _staging?.Dispose();
-        _device.Dispose();
-        _host.Dispose();
+        if (_ownsDevice) _device.Dispose();
+        if (_ownsHost) _host.Dispose();
     }
 
     private Sides HomeOf(IWeightSource source) => _placement.Takes(source.Name) ? Usable(source, Sides.Device) : Sides.Host;

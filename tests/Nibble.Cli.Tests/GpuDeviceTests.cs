@@ -14,7 +14,7 @@ public class GpuDeviceTests
     [InlineData("bench")]
     public void A_part_of_a_model_runs_on_a_device_and_the_report_says_which(string command)
     {
-        Assert.SkipWhen(GpuDevices.OpenCl(out string? problem).Count == 0, $"there is no OpenCL device: {problem}");
+        Installed.OpenCl(GpuDevices.OpenCl(out string? problem).Count > 0, $"there is no OpenCL device: {problem}");
         using TempFolder folder = new();
         string[] arguments = command switch
         {
@@ -36,7 +36,7 @@ public class GpuDeviceTests
     [Fact]
     public void A_baseline_has_a_placement_of_its_own()
     {
-        Assert.SkipWhen(GpuDevices.OpenCl(out string? problem).Count == 0, $"there is no OpenCL device: {problem}");
+        Installed.OpenCl(GpuDevices.OpenCl(out string? problem).Count > 0, $"there is no OpenCL device: {problem}");
         using TempFolder folder = new();
         foreach (string layers in (string[])["2", "3"])
             Cli.Run("synth", folder.File(layers), "--type", "Q8_0", "--width", "128", "--layers", layers, "--heads", "4", "--kv-heads", "2", "--head-size", "32", "--ffn", "192", "--vocab", "300").Succeeded();
@@ -56,7 +56,7 @@ public class GpuDeviceTests
     [Fact]
     public void Bench_measures_a_model_that_is_all_on_a_device_once_whatever_the_threads()
     {
-        Assert.SkipWhen(GpuDevices.OpenCl(out string? problem).Count == 0, $"there is no OpenCL device: {problem}");
+        Installed.OpenCl(GpuDevices.OpenCl(out string? problem).Count > 0, $"there is no OpenCL device: {problem}");
         string[] arguments = ["bench", Model, "-p", "4", "-n", "0", "-r", "1", "-o", "json", "--device", "opencl"];
         Cli.Result result = Cli.Run([.. arguments, "-t", "0,1"]).Succeeded();
         Assert.Equal(1, JsonDocument.Parse(result.Output).RootElement.GetArrayLength());

@@ -190,6 +190,29 @@ public class DriverTests
     }
 
     [Fact]
+    public void Tests_without_OpenCL_are_skipped_and_fail_where_it_has_to_be_there()
+    {
+        Installed.OpenCl(true, "nothing is missing", "1");
+        Assert.Contains("$XunitDynamicSkip$no device", Reason(null), StringComparison.Ordinal);
+        Assert.Contains("$XunitDynamicSkip$no device", Reason("0"), StringComparison.Ordinal);
+        Assert.StartsWith("no device; NIBBLE_REQUIRE_OPENCL is 1", Reason("1"), StringComparison.Ordinal);
+
+        // Not Assert.Throws, which lets a skip through.
+        static string Reason(string? required)
+        {
+            try
+            {
+                Installed.OpenCl(false, "no device", required);
+                return "nothing";
+            }
+            catch (Exception error)
+            {
+                return error.Message;
+            }
+        }
+    }
+
+    [Fact]
     public void A_library_that_is_no_OpenCL_is_told_so()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "libc.so.6 is Linux's");

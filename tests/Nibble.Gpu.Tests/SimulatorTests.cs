@@ -31,7 +31,7 @@ public class SimulatorTests
 
     private static async Task<(string Findings, string Output, bool HasPassed)> Simulate(string part)
     {
-        Assert.SkipUnless(File.Exists(Library), $"needs Oclgrind ({Library}); on Debian and Ubuntu the package oclgrind has it");
+        Installed.OpenCl(File.Exists(Library), $"needs Oclgrind ({Library}); on Debian and Ubuntu the package oclgrind has it");
         using TempFolder folder = new();
         string log = folder.File("log");
 

@@ -10,11 +10,11 @@ namespace Nibble.Gpu.Tests;
 /// <summary>The first OpenCL device, and what tests compute on it.</summary>
 internal static class TestDevice
 {
-    /// <summary>Opens the device; where there is none, the test is skipped with the reason.</summary>
+    /// <summary>Opens the device; where there is none, the test is skipped with the reason, or fails (<see cref="Installed"/>).</summary>
     public static GpuDevice Open(ProgramCache? cache = null, long bufferLimit = 0)
     {
         List<OpenClDevices.Entry> entries = OpenClDevices.All(out string? problem);
-        Assert.SkipWhen(entries.Count == 0, $"there is no OpenCL device: {problem}");
+        Installed.OpenCl(entries.Count > 0, $"there is no OpenCL device: {problem}");
         return new OpenClDevice(entries[0], cache, bufferLimit);
     }
 

@@ -85,7 +85,7 @@ public class PlacementTests
         DeviceOptions options = new() { GpuLayers = 1, CpuPath = cpuPath.Name, CacheWeights = true };
         float[] first;
         long written;
-        using (Model model = Load(path, "opencl", options))
+        using (Model model = LoadWith(path, "opencl", options))
         {
             SplitBackend backend = Assert.IsType<SplitBackend>(model.Language.Backend);
             Assert.Same(cpuPath, Assert.IsType<CpuBackend>(backend.Host).Path);
@@ -94,7 +94,7 @@ public class PlacementTests
             first = Logits(model);
         }
 
-        using (Model model = Load(path, "opencl", options))
+        using (Model model = LoadWith(path, "opencl", options))
         {
             Assert.InRange(model.Language.WeightCache!.MappedBytes, 1, written);
             Assert.Equal((0L, (string?)null), (model.Language.WeightCache.WrittenBytes, model.Language.WeightCache.Problem));
@@ -102,13 +102,13 @@ public class PlacementTests
         }
 
         // All layers on the CPU want more than the file has, which is then written with all of them.
-        using (Model model = Load(path, "cpu", new DeviceOptions { CacheWeights = true })) Assert.InRange(model.Language.WeightCache!.WrittenBytes, written + 1, long.MaxValue);
-        using (Model model = Load(path, "opencl", options)) Assert.Equal(0, model.Language.WeightCache!.WrittenBytes);
+        using (Model model = LoadWith(path, "cpu", new DeviceOptions { CacheWeights = true })) Assert.InRange(model.Language.WeightCache!.WrittenBytes, written + 1, long.MaxValue);
+        using (Model model = LoadWith(path, "opencl", options)) Assert.Equal(0, model.Language.WeightCache!.WrittenBytes);
         Assert.Contains("takes the whole model and the CPU no layer, so that --cpu-path has no meaning", Refused(new DeviceOptions { CpuPath = cpuPath.Name }), StringComparison.Ordinal);
         Assert.Contains("so that --cache-weights has no meaning", Refused(new DeviceOptions { CacheWeights = true, GpuLayers = 9 }), StringComparison.Ordinal);
         Assert.Contains("no-such-path", Refused(new DeviceOptions { CpuPath = "no-such-path", GpuLayers = 1 }), StringComparison.Ordinal);
 
-        string Refused(DeviceOptions other) => Assert.Throws<ArgumentException>(() => Load(path, "opencl", other)).Message;
+        string Refused(DeviceOptions other) => Assert.Throws<ArgumentException>(() => LoadWith(path, "opencl", other)).Message;
     }
 
     [Theory]
@@ -121,8 +121,8 @@ public class PlacementTests
         using TempFolder folder = new();
         string path = Synthetic(folder, "two.gguf", 2), otherPath = Synthetic(folder, "three.gguf", 3);
         float[] expected;
-        using (Model alone = Load(otherPath, "cpu", new DeviceOptions { IsExact = true })) expected = Logits(alone);
-        using Model model = Load(path, "opencl", new DeviceOptions { IsExact = true, GpuLayers = layers });
+        using (Model alone = LoadWith(otherPath, "cpu", new DeviceOptions { IsExact = true })) expected = Logits(alone);
+        using Model model = LoadWith(path, "opencl", new DeviceOptions { IsExact = true, GpuLayers = layers });
         Assert.Equal(name, model.Language.Backend.Name);
         float[] before = Logits(model);
         for (int round = 0; round < 2; round++)
@@ -148,11 +148,11 @@ public class PlacementTests
     }
 
     private static Model Load(string path, string device, int? layers, int context = 128, int threads = 0) =>
-        Load(path, device, new DeviceOptions { IsExact = true, GpuLayers = layers, Threads = threads }, context);
+        LoadWith(path, device, new DeviceOptions { IsExact = true, GpuLayers = layers, Threads = threads }, context);
 
-    private static Model Load(string path, string device, DeviceOptions options, int context = 128)
+    private static Model LoadWith(string path, string device, DeviceOptions options, int context = 128)
     {
-        if (device == "opencl") Assert.SkipWhen(GpuDevices.OpenCl(out string? problem).Count == 0, $"there is no OpenCL device: {problem}");
+        if (device == "opencl") Installed.OpenCl(GpuDevices.OpenCl(out string? problem).Count > 0, $"there is no OpenCL device: {problem}");
         return Model.Load(path, new LoadOptions { Device = device, DeviceOptions = options, Context = context, KvFormat = BlockFormats.F32, BatchTokens = 64 });
     }
 

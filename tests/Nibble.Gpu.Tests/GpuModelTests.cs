@@ -193,6 +193,18 @@ public class GpuModelTests
         Assert.Equal(before, backend.LiveBuffers);
     }
 
+    [Fact]
+    public void Keys_and_values_that_do_not_fit_leave_no_buffer_behind()
+    {
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { MaxBufferBytes = 1 << 20 });
+        int before = backend.LiveBuffers;
+
+        // A layer with a window is small whatever the context; the one that sees all of it is not.
+        string message = Assert.Throws<InsufficientMemoryException>(() => backend.AllocateKv([new KvLayer(1, 32, 32, 16), new KvLayer(1, 32, 32)], 1 << 16, BlockFormats.F32, 16)).Message;
+        Assert.Contains("keys of layer 1 takes 8,388,608 bytes", message, StringComparison.Ordinal);
+        Assert.Equal(before, backend.LiveBuffers);
+    }
+
     private static LanguageModel Load(string path, Backend backend) => LanguageModel.Load(GgufFile.Open(path), backend, new ModelOptions { BatchTokens = 512 });
 
     private static float[] Logits(Session session, int[] ids)

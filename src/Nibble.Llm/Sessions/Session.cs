@@ -49,9 +49,17 @@ public sealed class Session : IDisposable
         if (!model.Backend.Supports(Operation.KvCache, options.KvFormat))
             throw new ArgumentException($"device {model.Backend.Name} cannot keep keys and values in {options.KvFormat}; use {string.Join(", ", KvCache.Formats)}.", nameof(options));
         model.CheckMemory(capacity, options.KvFormat);
-        State = new SequenceState(model.Backend, model.Decoder.Sequence, capacity, options.KvFormat, model.BatchTokens);
-        _logits = new NativeBuffer(4L * model.VocabularySize);
         _tokens = new int[capacity];
+        _logits = new NativeBuffer(4L * model.VocabularySize);
+        try
+        {
+            State = new SequenceState(model.Backend, model.Decoder.Sequence, capacity, options.KvFormat, model.BatchTokens);
+        }
+        catch
+        {
+            _logits.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The model.</summary>

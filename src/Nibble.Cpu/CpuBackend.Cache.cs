@@ -27,6 +27,7 @@ public sealed unsafe partial class CpuBackend
         using Call call = Enter();
         using WeightCache? cache = _cache;
         _cache = null;
+        _arena.Close();
         return isWhole ? cache?.Finish() : null;
     }
 

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Core.Memory;
 using Nibble.Cpu.Caching;
 using Nibble.Cpu.Codes;
 using Nibble.Cpu.Jobs;
@@ -33,7 +34,8 @@ public sealed partial class CpuBackend : Backend
     private readonly MatMulJob _matMul;
     private readonly PackedMatMulJob _packedMatMul;
     private readonly BlockKernel[]? _packedKernels;
-    private readonly PackJob _pack = new();
+    private readonly PackJob _pack;
+    private readonly NativeArena _arena = new();
     private readonly AttentionJob _attention;
     private readonly NormJob _norm;
     private readonly RopeJob _rope = new();
@@ -77,6 +79,7 @@ public sealed partial class CpuBackend : Backend
         _packedMatMul = new PackedMatMulJob(_threadScratch);
         _team.Idle = _packedMatMul;
         _packedKernels = _exact ? [] : options.Path is null ? null : PackedKernels.Of(_path.Name);
+        _pack = new PackJob(_threadScratch);
         _attention = new AttentionJob(kernels, _threadScratch);
         _norm = new NormJob(kernels);
         _store = new StoreJob(_threadScratch);
@@ -238,6 +241,7 @@ public sealed partial class CpuBackend : Backend
         using (Call call = Enter())
             _disposed = true;
         _cache?.Dispose();
+        _arena.Dispose();
         _team.Dispose();
         foreach (Scratch own in _threadScratch)
             own.Dispose();
@@ -273,7 +277,7 @@ public sealed partial class CpuBackend : Backend
         // What is made of several tensors is not kept.
         WeightCache? cache = weight.Source.IsStored ? _cache : null;
         if (cache?.Take(weight, kernel) == true) return;
-        PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices, weight.Source as EncodedTensor);
+        PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices, _arena, weight.Source as EncodedTensor);
         _pack.Prepare(weight, packed);
         Start(_pack, (long)weight.Columns * weight.Rows * weight.Matrices);
         _pack.Finish();

@@ -5,6 +5,9 @@ namespace Nibble.Cpu;
 /// <summary>Native memory that grows when more is asked of it and is used again by the next operation.</summary>
 internal sealed unsafe class Scratch : IDisposable
 {
+    // What is worth a large page gets whole ones.
+    private const long LargePage = 2 << 20;
+
     private NativeBuffer _memory = new(0);
 
     /// <summary>The memory. What it held is lost when it grows.</summary>
@@ -15,7 +18,8 @@ internal sealed unsafe class Scratch : IDisposable
         if (bytes > _memory.Length)
         {
             // The new memory first: where there is none, the old one stays usable.
-            NativeBuffer larger = new(bytes + (bytes / 4));
+            long length = bytes + (bytes / 4);
+            NativeBuffer larger = new(length < LargePage / 8 ? length : (length + LargePage - 1) / LargePage * LargePage);
             _memory.Dispose();
             _memory = larger;
         }

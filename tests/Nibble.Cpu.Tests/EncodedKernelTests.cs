@@ -1,6 +1,7 @@
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Core.Memory;
 using Nibble.Cpu.Packed;
 
 namespace Nibble.Cpu.Tests;
@@ -126,7 +127,8 @@ public unsafe class EncodedKernelTests
                 using GuardedMemory<byte> tiles = new(rowTiles * blocks * kernel.TileBytes, side);
                 for (int tile = 0; tile < rowTiles; tile++)
                     Assert.True(kernel.Pack(source, tile * 16, Math.Min(16, rows - (tile * 16)), tiles.Pointer + (tile * blocks * kernel.TileBytes)));
-                using PackedMatrix orders = new(kernel, columns, rows, 1, source);
+                using NativeArena arena = new();
+                using PackedMatrix orders = new(kernel, columns, rows, 1, arena, source);
                 Assert.All(GuardedProduct.Of(kernel, tiles.Pointer, rows, columns, tokens, side, orders), value => Assert.True(value != 0 && float.IsFinite(value)));
             }
         }

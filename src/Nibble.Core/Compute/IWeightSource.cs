@@ -43,6 +43,23 @@ public interface IWeightSource
     /// <exception cref="NotSupportedException">Rows are not stored as blocks.</exception>
     ReadOnlySpan<byte> Row(long row);
 
+    /// <summary>Copies the bytes of rows that follow one another, for who looks at them once.</summary>
+    /// <param name="row">The first, 0 to <see cref="RowCount"/> - 1.</param>
+    /// <param name="to">[rows x bytes of a row], overwritten.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no such rows.</exception>
+    /// <exception cref="ObjectDisposedException">The owner was closed.</exception>
+    /// <exception cref="NotSupportedException">Rows are not stored as blocks.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    void ReadRows(long row, Span<byte> to)
+    {
+        for (; !to.IsEmpty; row++)
+        {
+            ReadOnlySpan<byte> bytes = Row(row);
+            bytes.CopyTo(to);
+            to = to[bytes.Length..];
+        }
+    }
+
     /// <summary>Decodes one row.</summary>
     /// <param name="row">0 to <see cref="RowCount"/> - 1.</param>
     /// <param name="values">[columns] float32, overwritten.</param>

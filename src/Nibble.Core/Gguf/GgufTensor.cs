@@ -56,6 +56,14 @@ public sealed class GgufTensor : IWeightSource
         return _file.Span(FileOffset + row * _rowBytes, _rowBytes);
     }
 
+    /// <inheritdoc/>
+    public void ReadRows(long row, Span<byte> to)
+    {
+        if (row < 0 || to.Length % _rowBytes != 0 || row > RowCount - (to.Length / _rowBytes))
+            throw new ArgumentOutOfRangeException(nameof(row), $"{to.Length} bytes from row {row} on are not rows of tensor '{Name}', which has {RowCount} of {_rowBytes} bytes.");
+        _file.Read(FileOffset + (row * _rowBytes), to);
+    }
+
     /// <summary>Writes all rows to a stream.</summary>
     /// <param name="stream">Where to.</param>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>

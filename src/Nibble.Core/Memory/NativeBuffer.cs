@@ -8,8 +8,10 @@ public sealed unsafe partial class NativeBuffer : SafeHandle
     /// <summary>The alignment of the first byte: a cache line, and the widest vector.</summary>
     public const int Alignment = 64;
 
-    // Where the system has pages of 2 MB for who asks, buffers of some such pages ask: a stream through small pages stops at each.
+    // Where the system has pages of 2 MB for who asks, buffers of such a page ask: a stream through small pages stops at each, and each is a fault when it is first written.
     private const int HugePage = 2 << 20, AdviseHugePages = 14;
+
+    private readonly NativeBuffer? _owner;
 
     /// <summary>Allocates memory.</summary>
     /// <param name="length">Bytes; 0 is allowed.</param>
@@ -25,7 +27,7 @@ public sealed unsafe partial class NativeBuffer : SafeHandle
         void* memory;
         try
         {
-            bool isLarge = length >= 4 * HugePage && OperatingSystem.IsLinux();
+            bool isLarge = length >= HugePage && OperatingSystem.IsLinux();
             memory = NativeMemory.AlignedAlloc(bytes, isLarge ? HugePage : (nuint)Alignment);
             if (isLarge) _ = Advise(memory, bytes & ~(nuint)4095, AdviseHugePages);
         }
@@ -36,6 +38,19 @@ public sealed unsafe partial class NativeBuffer : SafeHandle
 
         if (isZeroed) NativeMemory.Clear(memory, bytes);
         SetHandle((nint)memory);
+    }
+
+    /// <summary>A part of another buffer, whose memory is freed when it and all parts are.</summary>
+    /// <param name="owner">The other buffer.</param>
+    /// <param name="start">Bytes from its first one, a multiple of <see cref="Alignment"/>.</param>
+    /// <param name="length">Bytes.</param>
+    internal NativeBuffer(NativeBuffer owner, long start, long length)
+        : base(0, ownsHandle: true)
+    {
+        bool isHeld = false;
+        owner.DangerousAddRef(ref isHeld);
+        (_owner, Length) = (owner, length);
+        SetHandle((nint)(owner.Pointer + start));
     }
 
     /// <summary>Bytes.</summary>
@@ -75,7 +90,8 @@ public sealed unsafe partial class NativeBuffer : SafeHandle
     /// <inheritdoc/>
     protected override bool ReleaseHandle()
     {
-        NativeMemory.AlignedFree((void*)handle);
+        if (_owner is null) NativeMemory.AlignedFree((void*)handle);
+        else _owner.DangerousRelease();
         return true;
     }
 }

@@ -4,8 +4,8 @@ using Nibble.Cpu.Threading;
 
 namespace Nibble.Cpu.Jobs;
 
-/// <summary>Packs a weight, 16 rows a unit.</summary>
-internal sealed unsafe class PackJob : UnitJob
+/// <summary>Packs a weight, 16 rows a unit. Stored rows are read from the file for it.</summary>
+internal sealed unsafe class PackJob(Scratch[] scratch) : UnitJob
 {
     private CpuWeight? _weight;
     private PackedMatrix? _packed;
@@ -19,6 +19,8 @@ internal sealed unsafe class PackJob : UnitJob
     {
         (_weight, _packed, _misfits) = (weight, packed, 0);
         Units = packed.RowTiles * weight.Matrices;
+        foreach (Scratch own in scratch)
+            own.Reserve(16 * weight.RowBytes);
     }
 
     /// <summary>Lets go of the weight.</summary>
@@ -34,10 +36,12 @@ internal sealed unsafe class PackJob : UnitJob
             return;
         }
 
+        int count = Math.Min(16, _weight.Rows - first);
+        byte* read = scratch[thread].Pointer;
+        _weight.Source.ReadRows(((long)matrix * _weight.Rows) + first, new Span<byte>(read, (int)(count * _weight.RowBytes)));
         byte** rows = stackalloc byte*[16];
-        byte* start = _weight.Matrix(matrix);
         for (int row = 0; row < 16; row++)
-            rows[row] = first + row < _weight.Rows ? start + ((first + row) * _weight.RowBytes) : null;
+            rows[row] = row < count ? read + (row * _weight.RowBytes) : null;
         if (!((BlockKernel)_packed.Kernel).Pack(rows, _packed.Blocks, tiles)) Interlocked.Exchange(ref _misfits, 1);
     }
 }

@@ -16,11 +16,12 @@ internal sealed unsafe class PackedMatrix : IDisposable
     /// <param name="columns">Values in a row.</param>
     /// <param name="rows">Rows of a matrix.</param>
     /// <param name="matrices">Matrices.</param>
+    /// <param name="arena">Where the memory comes from.</param>
     /// <param name="source">The weight where it is an encoded one: it may have an order of columns, and some of them apart.</param>
-    public PackedMatrix(PackedKernel kernel, int columns, int rows, int matrices, EncodedTensor? source = null)
+    public PackedMatrix(PackedKernel kernel, int columns, int rows, int matrices, NativeArena arena, EncodedTensor? source = null)
         : this(kernel, columns, rows, Bytes(kernel, columns, rows, matrices))
     {
-        _memory = new NativeBuffer(Length, isZeroed: false);
+        _memory = arena.Allocate(Length);
         _first = _memory.Pointer;
         if (source is null) return;
         if (source.OutlierColumns.Length > 0) Outliers = new OutlierColumns(source);

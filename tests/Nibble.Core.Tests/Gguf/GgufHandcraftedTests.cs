@@ -275,6 +275,12 @@ public class GgufHandcraftedTests : GgufTestBase
         Assert.Equal((2, 3, 4), (tensor.Columns, tensor.Rows, tensor.Matrices));
         int start = (int)((40 + alignment - 1) / alignment * alignment);
         for (int row = 0; row < 12; row++) Assert.Equal(builder.Data.AsSpan(start + row * 8, 8), tensor.Row(row));
+        byte[] rows = new byte[24];
+        tensor.ReadRows(9, rows);
+        Assert.Equal(builder.Data.AsSpan(start + 72, 24), rows.AsSpan());
+        Assert.Throws<ArgumentOutOfRangeException>(() => tensor.ReadRows(10, rows));
+        Assert.Throws<ArgumentOutOfRangeException>(() => tensor.ReadRows(-1, rows));
+        Assert.Throws<ArgumentOutOfRangeException>(() => tensor.ReadRows(0, new byte[9]));
         Assert.Equal(bytes, Rewritten(file));
     }
 }

@@ -239,6 +239,24 @@ public class GgufWriterTests : GgufTestBase
         Assert.Equal(0, empty.Span(0, 0).Length);
     }
 
+    [Fact]
+    public void Mapped_file_reads_no_byte_outside_itself_and_tells_when_it_was_cut()
+    {
+        string path = Folder.Write("bytes", Sequence(10));
+        using MappedFile file = MappedFile.Open(path);
+        byte[] read = new byte[4];
+        file.Read(6, read);
+        Assert.Equal(Sequence(10)[6..], read);
+        file.Read(10, []);
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Read(7, read));
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Read(-1, read));
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Read(long.MaxValue, read));
+        if (OperatingSystem.IsWindows()) return;
+        using (FileStream cut = new(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) cut.SetLength(8);
+        IOException error = Assert.Throws<IOException>(() => file.Read(6, read));
+        Assert.Contains("ends at byte 8; it had 10 bytes", error.Message, StringComparison.Ordinal);
+    }
+
     /// <summary>Counts what is written and keeps the last four bytes.</summary>
     private sealed class TailStream : Stream
     {

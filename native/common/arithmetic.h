@@ -20,10 +20,18 @@ inline ushort half_bits(float f)
     return (ushort)(sign | (bits + (rest > 0x1000u || (rest == 0x1000u && (bits & 1u)) ? 1u : 0u)));
 }
 
-// The sum of a group's values, which every item gets. The group's items are a power of two.
+// The sum of a group's values, which every item gets. The group's items are a power of two. scratch: a value an item.
 inline float group_sum(LOCAL float* scratch, float value)
 {
     int item = ITEM_ID(0);
+#if SUB_GROUPS
+    float own = sub_group_sum(scratch, value);
+    if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own;
+    BARRIER();
+    float sum = scratch[0];
+    for (int i = 1; i < SUB_GROUP_COUNT(); i++)
+        sum += scratch[i];
+#else
     scratch[item] = value;
     BARRIER();
     for (int half_size = GROUP_ITEMS(0) / 2; half_size > 0; half_size /= 2)
@@ -33,8 +41,35 @@ inline float group_sum(LOCAL float* scratch, float value)
     }
 
     float sum = scratch[0];
+#endif
     BARRIER();
     return sum;
+}
+
+// The highest of a group's values, in the same way.
+inline float group_highest(LOCAL float* scratch, float value)
+{
+    int item = ITEM_ID(0);
+#if SUB_GROUPS
+    float own = sub_group_highest(scratch, value);
+    if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own;
+    BARRIER();
+    float highest = scratch[0];
+    for (int i = 1; i < SUB_GROUP_COUNT(); i++)
+        highest = fmax(highest, scratch[i]);
+#else
+    scratch[item] = value;
+    BARRIER();
+    for (int half_size = GROUP_ITEMS(0) / 2; half_size > 0; half_size /= 2)
+    {
+        if (item < half_size) scratch[item] = fmax(scratch[item], scratch[item + half_size]);
+        BARRIER();
+    }
+
+    float highest = scratch[0];
+#endif
+    BARRIER();
+    return highest;
 }
 
 // Activations by their numbers in Nibble.Core: Identity 0, Silu 1, Gelu 2, Relu 3, ReluSquared 4, Sigmoid 5, Softplus 6. Gelu is looked up by the bits of the nearest half.

@@ -6,6 +6,21 @@ inline int comes_before(float a, int a_id, float b, int b_id)
     return a > b || (a == b && a_id < b_id);
 }
 
+#if SUB_GROUPS
+// The lowest of a group's ids, which every item gets.
+inline int group_least(LOCAL int* scratch, int id)
+{
+    int own = sub_group_least(scratch, id);
+    if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own;
+    BARRIER();
+    int least = scratch[0];
+    for (int i = 1; i < SUB_GROUP_COUNT(); i++)
+        least = min(least, scratch[i]);
+    BARRIER();
+    return least;
+}
+#endif
+
 KERNEL top_k(GLOBAL const float* x, long x0, int x_stride, GLOBAL const int* ids, int has_ids, int columns, int length, int k, int is_last,
     GLOBAL int* best_ids, long i0, int i_stride, GLOBAL float* best_values, long v0, int v_stride, LOCAL float* values)
 {
@@ -31,6 +46,10 @@ KERNEL top_k(GLOBAL const float* x, long x0, int x_stride, GLOBAL const int* ids
             }
         }
 
+#if SUB_GROUPS
+        before = group_highest(values, best);
+        before_id = group_least(value_ids, best == before ? best_id : 0x7fffffff);
+#else
         values[item] = best;
         value_ids[item] = best_id;
         BARRIER();
@@ -48,6 +67,7 @@ KERNEL top_k(GLOBAL const float* x, long x0, int x_stride, GLOBAL const int* ids
         before = values[0];
         before_id = value_ids[0];
         BARRIER();
+#endif
         if (item == 0)
         {
             best_ids[i0 + (long)t * i_stride + part * k + i] = is_last && isinf(before) ? -1 : before_id;

@@ -2,6 +2,8 @@
 // Dimension 0 is the head, 1 the token, 2 the part. Where there are several parts, each leaves its maximum, its sum and its unscaled values in `parts`, and attention_merge puts them together.
 // local: [key_size + value_size + 3 items].
 
+#define IN_ORDER (W == 16 && !SUB_GROUPS)
+
 inline float head_slope(float bias, int head, int heads)
 {
     if (bias == 0) return 0;
@@ -57,9 +59,9 @@ KERNEL attention(GLOBAL const float* q, long q0, int q_stride, GLOBAL const ucha
             score -= slope * (position - p);
         }
 
-        weights[item] = score;
-#if W == 16
+#if IN_ORDER
         // Where items run one after the other, one of them is faster than a tree of all.
+        weights[item] = score;
         BARRIER();
         if (item == 0)
         {
@@ -70,21 +72,15 @@ KERNEL attention(GLOBAL const float* q, long q0, int q_stride, GLOBAL const ucha
         }
 
         BARRIER();
-#else
-        reduce[item] = score;
-        BARRIER();
-        for (int half_size = items / 2; half_size > 0; half_size /= 2)
-        {
-            if (item < half_size) reduce[item] = fmax(reduce[item], reduce[item + half_size]);
-            BARRIER();
-        }
-#endif
-
         float next = fmax(highest, reduce[0]);
         BARRIER();
+#else
+        float next = fmax(highest, group_highest(reduce, score));
+#endif
+
         float weight = p < end ? exp(score - next) : 0.0f, kept = highest == -INFINITY ? 0.0f : exp(highest - next);
         weights[item] = weight;
-#if W == 16
+#if IN_ORDER
         BARRIER();
         if (item == 0)
         {

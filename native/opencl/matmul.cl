@@ -1,4 +1,5 @@
 // Products of tokens with a matrix: an item has V rows and T tokens, and SPLIT items share the columns. Weights are decoded when they are read, and multiplied in float32.
+// Where DOT, x are words of inputs.cl, codes are multiplied with them as bytes, and their sums over a run of 32 columns, or over a group of fewer, are scaled in float32. Strides are in words then.
 // Dimension 0 is the rows, 1 the share of the columns, 2 the tokens. Where GROUPED, these are a block of group_rows; else each token may have an expert of its own, where T is 1.
 
 #define STORE JOIN(vstore, V)
@@ -45,6 +46,31 @@ KERNEL matmul(GLOBAL const uchar* weights, long matrix_bytes, long tile_bytes, l
         int end = min(unit * 8 + 8, columns);
         for (int column = unit * 8; column < end; column++)
             MULTIPLY(column, VALUE_AT(column))
+    }
+#elif DOT
+#define RUN (GROUP < 32 ? GROUP : 32)
+    for (int run = split; run * RUN < columns; run += SPLIT)
+    {
+        READ_SCALES(run * RUN / GROUP)
+        INTS products[T];
+        for (int t = 0; t < T; t++)
+            products[t] = (INTS)(0);
+        for (int unit = run * (RUN / 8); unit < (run + 1) * (RUN / 8); unit++)
+        {
+            READ_CODES(unit)
+            PACK_CODES
+            for (int t = 0; t < T; t++)
+            {
+                GLOBAL const uint* words = (GLOBAL const uint*)inputs[t] + unit / 4 * INPUT_WORDS + unit % 4 * 2;
+                products[t] += packed_dots(first_bytes, words[0]) + packed_dots(second_bytes, words[1]);
+            }
+        }
+
+        for (int t = 0; t < T; t++)
+        {
+            GLOBAL const float* scale = inputs[t] + run * RUN / 32 * INPUT_WORDS + INPUT_WORDS - 4;
+            sums[t] += d * (TO_FLOATS(products[t]) * scale[0]) + m * (RUN == 32 ? scale[1] + scale[2] : scale[1 + run % 2]);
+        }
     }
 #else
 #define STEP(j) MULTIPLY(unit * 8 + j, VALUE(j))

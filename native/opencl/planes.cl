@@ -34,6 +34,7 @@
 #define TO_INTS OF_ROWS(convert_int)
 #define TO_UINTS OF_ROWS(convert_uint)
 #define AS_INTS OF_ROWS(as_int)
+#define AS_UINTS OF_ROWS(as_uint)
 #define AS_FLOATS OF_ROWS(as_float)
 
 #define TILE 16
@@ -91,7 +92,7 @@
 #define CODES(j) ((low >> (4 * j)) & 15)
 #endif
 
-// Value j of the 8 that were read.
+// Value j of the 8 that were read; the raw one is without d and m.
 #if TABLE
 inline FLOATS look_up(const float* values, INTS q)
 {
@@ -106,14 +107,55 @@ inline FLOATS look_up(const float* values, INTS q)
         values[q.s8], values[q.s9], values[q.sa], values[q.sb], values[q.sc], values[q.sd], values[q.se], values[q.sf]);
 #endif
 }
-#define VALUE(j) (d * look_up(values, CODES(j)))
+#define RAW_VALUE(j) look_up(values, CODES(j))
+#define VALUE(j) (d * RAW_VALUE(j))
 #define READ_TABLE \
     float values[16]; \
     for (int i = 0; i < 16; i++) \
         values[i] = table[i];
 #else
-#define VALUE(j) (d * TO_FLOATS(CODES(j)) + m)
+#define RAW_VALUE(j) TO_FLOATS(CODES(j))
+#define VALUE(j) (d * RAW_VALUE(j) + m)
 #define READ_TABLE
+#endif
+
+#if DOT
+// The codes of the 8 columns as two words of bytes: of CODE 8 those of columns 0 to 3 and 4 to 7, else those of even and of odd columns.
+#define NIBBLES_OF(shift) (AS_UINTS(low >> (shift)) & 0x0f0f0f0fu)
+#if CODE == 8
+#define PACK_CODES UINTS first_bytes = AS_UINTS(low), second_bytes = AS_UINTS(high);
+#elif CODE == 5
+// Multiplied so, bit 2 k of four goes to bit 8 k + 4: no other gets there, nor do carries.
+#define FIFTH_BITS(shift) (((AS_UINTS(high >> (shift)) & 0x55u) * 0x00410410u) & 0x10101010u)
+#define PACK_CODES UINTS first_bytes = NIBBLES_OF(0) | FIFTH_BITS(0), second_bytes = NIBBLES_OF(4) | FIFTH_BITS(1);
+#elif CODE == 6
+#define PACK_CODES \
+    UINTS pairs = AS_UINTS(high); \
+    pairs = (pairs | (pairs << 8)) & 0x00ff00ffu; \
+    pairs = (pairs | (pairs << 4)) & 0x0f0f0f0fu; \
+    UINTS first_bytes = NIBBLES_OF(0) | ((pairs & 0x03030303u) << 4), second_bytes = NIBBLES_OF(4) | ((pairs & 0x0c0c0c0cu) << 2);
+#else
+#define PACK_CODES UINTS first_bytes = NIBBLES_OF(0), second_bytes = NIBBLES_OF(4);
+#endif
+
+#define DOTS4(a, b) packed_dot(a.s0, b), packed_dot(a.s1, b), packed_dot(a.s2, b), packed_dot(a.s3, b)
+inline int8 packed_dots8(uint8 a, uint b)
+{
+    return (int8)(DOTS4(a.lo, b), DOTS4(a.hi, b));
+}
+
+inline INTS packed_dots(UINTS a, uint b)
+{
+#if V == 1
+    return packed_dot(a, b);
+#elif V == 4
+    return (INTS)(DOTS4(a, b));
+#elif V == 8
+    return packed_dots8(a, b);
+#else
+    return (INTS)(packed_dots8(a.lo, b), packed_dots8(a.hi, b));
+#endif
+}
 #endif
 
 // Where the tokens of an expert lie together, `order` tells which they are.

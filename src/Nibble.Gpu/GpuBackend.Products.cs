@@ -8,11 +8,11 @@ namespace Nibble.Gpu;
 public sealed partial class GpuBackend
 {
     private readonly GpuModule?[] _kvModules = new GpuModule?[4];
-    private readonly Dictionary<(PlaneFormat Planes, int Tokens, int Split, bool IsGrouped), GpuKernel> _products = [];
-    private readonly Dictionary<(PlaneFormat Planes, bool IsGrouped), GpuKernel> _tiled = [];
+    private readonly Dictionary<(PlaneFormat Planes, int Tokens, int Split, bool IsGrouped, GpuFeatures Used), GpuKernel> _products = [];
+    private readonly Dictionary<(PlaneFormat Planes, bool IsGrouped, GpuFeatures Used), GpuKernel> _tiled = [];
 
     // The tiles of native/opencl/gemm.cl.
-    private const int GemmRows = 64, GemmTokens = 64, GemmItems = 64, GemmBytes = 4 * 32 * (64 + 65);
+    private const int GemmRows = 64, GemmTokens = 64, GemmItems = 64;
 
     // Tokens for which a graphics card fills tiles.
     private const int LeastTiled = 16;
@@ -128,29 +128,33 @@ public sealed partial class GpuBackend
         // Experts have tokens of their own each, so that it takes more of them until a tile is used well.
         int least = _options.TiledTokens != 0 ? _options.TiledTokens : isProcessor ? int.MaxValue : experts is null ? LeastTiled : LeastTiled * weight.Matrices / 4;
         bool isGrouped = experts is not null && (rows >= least || rows >= 2L * weight.Matrices) && (weight.Matrices + 1) * 4L <= _device.Info.LocalBytes;
-        if (rows >= least && (experts is null || isGrouped) && Tiled(own.Reader!.Planes, isGrouped) is { } tiled)
+        GpuFeatures used;
+        if (rows >= least && (experts is null || isGrouped) && Tiled(own.Reader!.Planes, isGrouped, used = Using(own.Reader!.Planes, weight, isTiled: true)) is { } tiled)
         {
             int blocks = isGrouped ? Group(experts!.Value, rows, weight.Matrices, GemmTokens) : Groups(rows, GemmTokens);
+            GpuBuffer? packed = Pack(x, own.Reader.Planes, used);
             foreach (WeightPart part in own.Parts)
             {
-                Input(Input(Planes(tiled, own, part), x), y).With(rows);
-                Blocks(tiled, isGrouped).With(share).With(weight.Matrices).WithLocal(GemmBytes).Run(new Extent(Groups(part.Rows, GemmRows), blocks), new Extent(GemmItems));
+                Input(Inputs(Planes(tiled, own, part), x, packed, used), y).With(rows);
+                Blocks(tiled, isGrouped).With(share).With(weight.Matrices).WithLocal(GemmBytes(used)).Run(new Extent(Groups(part.Rows, GemmRows), blocks), new Extent(GemmItems));
             }
 
             return;
         }
 
+        used = Using(own.Reader!.Planes, weight, isTiled: false);
         int tokens = (experts is not null && !isGrouped) || rows == 1 ? 1 : rows <= 4 ? 4 : 8;
         int split = _options.ColumnSplit != 0 ? _options.ColumnSplit : isProcessor ? 1 : tokens < 8 ? 8 : 2;
         split = Math.Min(split, PowerOfTwo(_device.Info.MaxGroupItems));
-        GpuKernel kernel = Product(own.Reader!.Planes, tokens, split, isGrouped);
-        if (kernel.MaxGroupItems < split) kernel = Product(own.Reader!.Planes, tokens, split = PowerOfTwo(Math.Max(1, kernel.MaxGroupItems)), isGrouped);
+        GpuKernel kernel = Product(own.Reader!.Planes, tokens, split, isGrouped, used);
+        if (kernel.MaxGroupItems < split) kernel = Product(own.Reader!.Planes, tokens, split = PowerOfTwo(Math.Max(1, kernel.MaxGroupItems)), isGrouped, used);
         int items = Math.Clamp(kernel.MaxGroupItems / split, 1, isProcessor ? 1 : Math.Max(8, 128 / split));
         if (split > 1) items = (int)Math.Clamp(_device.Info.LocalBytes / (split * tokens * _rowVector * 4), 1, items);
         int groups = isGrouped ? Group(experts!.Value, rows, weight.Matrices, tokens) : Groups(rows, tokens);
+        GpuBuffer? words = Pack(x, own.Reader.Planes, used);
         foreach (WeightPart part in own.Parts)
         {
-            Input(Input(Planes(kernel, own, part), x), y).With(rows);
+            Input(Inputs(Planes(kernel, own, part), x, words, used), y).With(rows);
             if (experts is { } ids) Input(kernel, ids).With(ids.Columns);
             else kernel.With(_none).With(0L).With(0).With(0);
             Blocks(kernel, isGrouped).With(share).With(weight.Matrices).WithLocal(Math.Max(16, split == 1 ? 0 : items * split * tokens * _rowVector * 4))
@@ -180,19 +184,55 @@ public sealed partial class GpuBackend
         return most;
     }
 
-    // Null where the device has too few items or too little local memory for it.
-    private GpuKernel? Tiled(PlaneFormat planes, bool isGrouped)
+    // Activations that a weight's own scale has rounded are not rounded again.
+    private GpuFeatures Using(PlaneFormat planes, Weight weight, bool isTiled) => weight.InputScale != 0 ? GpuFeatures.None : Using(planes, weight.Columns, isTiled);
+
+    // What a product uses: packed bytes for integer codes, and in tiles half arithmetic for all codes, in runs of 32 columns.
+    internal GpuFeatures Using(PlaneFormat planes, int columns, bool isTiled)
     {
-        if (GemmBytes > _device.Info.LocalBytes) return null;
-        if (!_tiled.TryGetValue((planes, isGrouped), out GpuKernel? kernel))
-            _tiled[(planes, isGrouped)] = kernel = _kernels.Module("gemm", [.. planes.Defines, "V=4", $"GROUPED={(isGrouped ? 1 : 0)}"]).Kernel("gemm");
+        if (!planes.HasCodes || planes.Group < 16 || columns % 32 != 0) return GpuFeatures.None;
+        GpuFeatures possible = _features & (planes.HasTable ? GpuFeatures.Half : GpuFeatures.PackedDot | GpuFeatures.Half);
+        return possible.HasFlag(GpuFeatures.PackedDot) ? GpuFeatures.PackedDot : isTiled ? possible : GpuFeatures.None;
+    }
+
+    // Words of 32 columns (native/opencl/dialect.cl).
+    private static int InputWords(GpuFeatures used) => used == GpuFeatures.Half ? 20 : 12;
+
+    // Activations as a product that uses features takes them; null for what they are.
+    private GpuBuffer? Pack(Tensor x, PlaneFormat planes, GpuFeatures used)
+    {
+        if (used == GpuFeatures.None) return null;
+        int runs = x.Columns / 32, items = Math.Min(_elementItems, 16);
+        GpuBuffer words = _inputs.Reserve((long)x.Rows * runs * InputWords(used) * 4);
+        Input(_kernels.Module(used, "inputs").Kernel("pack_inputs").Start(), x).With(runs).With(planes.Code == PlaneCode.SignedByte ? 0 : 1).With(words)
+            .Run(new Extent(Groups(runs, items), x.Rows), new Extent(items));
+        return words;
+    }
+
+    private static GpuKernel Inputs(GpuKernel kernel, Tensor x, GpuBuffer? packed, GpuFeatures used) =>
+        packed is null ? Input(kernel, x) : kernel.With(packed).With(0L).With(x.Columns / 32 * InputWords(used));
+
+    // Local memory of a tile (native/opencl/gemm.cl).
+    private static int GemmBytes(GpuFeatures used) => used switch
+    {
+        GpuFeatures.PackedDot => 4 * ((4 * 64) + (3 * 65) + (8 * 64) + (8 * 65)),
+        GpuFeatures.Half => (4 * ((4 * 64) + (3 * 65))) + (2 * 32 * (64 + 66)),
+        _ => 4 * 32 * (64 + 65),
+    };
+
+    // Null where the device has too few items or too little local memory for it.
+    private GpuKernel? Tiled(PlaneFormat planes, bool isGrouped, GpuFeatures used)
+    {
+        if (GemmBytes(used) > _device.Info.LocalBytes) return null;
+        if (!_tiled.TryGetValue((planes, isGrouped, used), out GpuKernel? kernel))
+            _tiled[(planes, isGrouped, used)] = kernel = _kernels.Module(used, "gemm", [.. planes.Defines, "V=4", $"GROUPED={(isGrouped ? 1 : 0)}"]).Kernel("gemm");
         return kernel.MaxGroupItems >= GemmItems ? kernel : null;
     }
 
-    private GpuKernel Product(PlaneFormat planes, int tokens, int split, bool isGrouped)
+    private GpuKernel Product(PlaneFormat planes, int tokens, int split, bool isGrouped, GpuFeatures used)
     {
-        if (_products.TryGetValue((planes, tokens, split, isGrouped), out GpuKernel? known)) return known;
-        return _products[(planes, tokens, split, isGrouped)] =
-            _kernels.Module("matmul", [.. planes.Defines, $"V={_rowVector}", $"T={tokens}", $"SPLIT={split}", $"GROUPED={(isGrouped ? 1 : 0)}"]).Kernel("matmul");
+        if (_products.TryGetValue((planes, tokens, split, isGrouped, used), out GpuKernel? known)) return known;
+        return _products[(planes, tokens, split, isGrouped, used)] =
+            _kernels.Module(used, "matmul", [.. planes.Defines, $"V={_rowVector}", $"T={tokens}", $"SPLIT={split}", $"GROUPED={(isGrouped ? 1 : 0)}"]).Kernel("matmul");
     }
 }

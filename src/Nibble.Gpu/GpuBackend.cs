@@ -10,7 +10,8 @@ namespace Nibble.Gpu;
 
 /// <summary>Computes on a GPU, or whatever else has an OpenCL driver, with kernels of its own. Holds the operations and the geometry of launches; a <see cref="GpuDevice"/> knows the driver.</summary>
 /// <remarks>
-/// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights, and activations as they are, or as a weight's stored scale rounds them. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product and of attention: it depends on
+/// <para>Calls enqueue; a read waits. Products are computed in float32 with decoded weights, and activations as they are, or as a weight's stored scale rounds them; or, where the device's features allow (<see cref="GpuFeatures"/>) and
+/// <see cref="GpuOptions.IsExact"/> does not forbid it, of integer codes with activations of 8 bits (as <c>cpu</c> rounds them) or in half arithmetic, scaled and summed in float32. Results of a device are the same from run to run, whatever the batch, but for the order of the sums of a product and of attention: it depends on
 /// how many tokens are multiplied at a time.</para>
 /// <para>Rows of a table of embeddings are decoded on the device where products read the table, too; else on the host, and copied, so that the device need not hold a table of which a token reads a row.</para>
 /// </remarks>
@@ -20,7 +21,8 @@ public sealed partial class GpuBackend : Backend
     private readonly KernelSources _kernels;
     private readonly GpuOptions _options;
     private readonly GpuBuffer _none;
-    private readonly GpuScratch _routes, _parts, _rotated, _ids, _choices, _order, _blocks;
+    private readonly GpuFeatures _features;
+    private readonly GpuScratch _inputs, _routes, _parts, _rotated, _ids, _choices, _order, _blocks;
     private readonly Dictionary<RopeTable, GpuRopeTable> _ropes = [];
     private readonly int _rowVector, _elementItems, _normItems, _attentionItems;
     private readonly List<string> _widened = [];
@@ -42,9 +44,11 @@ public sealed partial class GpuBackend : Backend
     {
         _device = device;
         _options = options;
-        _kernels = new KernelSources(device);
         try
         {
+            _features = options.EmulatesFeatures ? options.Features ?? GpuFeatureNames.All : options.Features is { } asked ? GpuFeatureNames.Chosen(device.Info, asked, null) : device.Info.UsedFeatures;
+            if (options.IsExact) _features &= GpuFeatures.SubGroups;
+            _kernels = new KernelSources(device, _features, options.EmulatesFeatures);
             _none = device.Allocate(16, "no argument");
             device.Clear(_none);
         }
@@ -54,6 +58,7 @@ public sealed partial class GpuBackend : Backend
             throw;
         }
 
+        _inputs = new GpuScratch(device, "packed activations");
         _routes = new GpuScratch(device, "the choice of experts");
         _parts = new GpuScratch(device, "parts of attention");
         _rotated = new GpuScratch(device, "rotated heads");
@@ -73,7 +78,10 @@ public sealed partial class GpuBackend : Backend
     public override string Name => "opencl";
 
     /// <inheritdoc/>
-    public override string Description => $"{_device.Info.DeviceName}: {_device.Info}; float32 products of {_rowVector} rows an item{(_options.TiledTokens != 0 || !_device.Info.IsProcessor ? $", in tiles from {(_options.TiledTokens != 0 ? _options.TiledTokens : LeastTiled)} tokens" : "")}";
+    public override string Description => $"{_device.Info.DeviceName}: {_device.Info}; features {GpuFeatureNames.Line(_features)}{(_options.IsExact ? ", exact" : "")}; products of {_rowVector} rows an item{(_options.TiledTokens != 0 || !_device.Info.IsProcessor ? $", in tiles from {(_options.TiledTokens != 0 ? _options.TiledTokens : LeastTiled)} tokens" : "")}";
+
+    /// <summary>The features that kernels use.</summary>
+    public GpuFeatures Features => _features;
 
     /// <summary>The device as its driver describes it.</summary>
     public GpuDeviceInfo Device => _device.Info;
@@ -92,9 +100,20 @@ public sealed partial class GpuBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override string KernelName(Operation operation, BlockFormat format) => NameOf(operation, format);
+    public override string KernelName(Operation operation, BlockFormat format)
+    {
+        string name = NameOf(operation, format);
+        if (operation is not (Operation.MatMul or Operation.MatMulExperts) || PlanesOf(format) is not { } planes) return name;
+        GpuFeatures used = Using(planes, 32, isTiled: true);
+        return used == GpuFeatures.None ? name
+            : used == GpuFeatures.PackedDot ? name.Replace("x float32", "x 8 bits", StringComparison.Ordinal)
+            : $"{name}, or half in tiles";
+    }
 
-    /// <summary>Which kernel serves a format on every device.</summary>
+    // The planes of a block format; null for an encoding, whose tensors differ.
+    private static PlaneFormat? PlanesOf(BlockFormat format) => format is EncodedFormat ? null : PlaneReader.OfFormat(format)?.Planes;
+
+    /// <summary>Which kernel of tier 0 serves a format; a backend's <see cref="KernelName"/> says what its device's features change.</summary>
     /// <param name="operation">The use.</param>
     /// <param name="format">The format.</param>
     public static string NameOf(Operation operation, BlockFormat format)
@@ -200,6 +219,7 @@ public sealed partial class GpuBackend : Backend
         foreach (GpuRopeTable rope in _ropes.Values)
             rope.Dispose();
         _kernels.Dispose();
+        _inputs.Dispose();
         _routes.Dispose();
         _parts.Dispose();
         _rotated.Dispose();

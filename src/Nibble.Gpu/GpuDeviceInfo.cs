@@ -21,6 +21,9 @@ public sealed record GpuDeviceInfo
     /// <summary>The newest version of the kernel language that it compiles.</summary>
     public required string LanguageVersion { get; init; }
 
+    /// <summary>The newest language as its compiler's option <c>-cl-std</c> names it.</summary>
+    public string NewestLanguage { get; init; } = "CL1.2";
+
     /// <summary>Whether it is a processor, not a graphics card: work-items then run one after the other, and vectors are explicit.</summary>
     public required bool IsProcessor { get; init; }
 
@@ -44,6 +47,19 @@ public sealed record GpuDeviceInfo
 
     /// <summary>Extensions, separated by spaces.</summary>
     public required string Extensions { get; init; }
+
+    /// <summary>What it has beyond OpenCL C 1.2, of what there are kernels for.</summary>
+    public GpuFeatures Features { get; init; }
+
+    /// <summary>Whether it says that products of packed signed bytes are faster than others.</summary>
+    public bool HasFastPackedDot { get; init; }
+
+    /// <summary>What is used where nobody asks for anything.</summary>
+    public GpuFeatures DefaultFeatures => Features & (GpuFeatures.SubGroups | (HasFastPackedDot ? GpuFeatures.PackedDot : GpuFeatures.None) | (IsProcessor ? GpuFeatures.None : GpuFeatures.Half));
+
+    /// <summary>What a backend uses when it is opened now: as <see cref="GpuFeatureNames.Variable"/> says, else <see cref="DefaultFeatures"/>.</summary>
+    /// <exception cref="GpuException">The variable is no list of features, or names one that the device lacks.</exception>
+    public GpuFeatures UsedFeatures => GpuFeatureNames.Chosen(this, null, Environment.GetEnvironmentVariable(GpuFeatureNames.Variable));
 
     /// <summary>Why it cannot be used, or null.</summary>
     public string? Problem { get; init; }

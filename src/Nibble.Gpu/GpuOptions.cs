@@ -18,6 +18,15 @@ public sealed record GpuOptions
     /// <summary>Bytes of a buffer at most, below the device's own limit; larger matrices are cut. 0 for the device's own limit.</summary>
     public long MaxBufferBytes { get; init; }
 
+    /// <summary>Which of the device's features kernels use; null for what the environment (<see cref="GpuFeatureNames.Variable"/>) or else the device chooses.</summary>
+    public GpuFeatures? Features { get; init; }
+
+    /// <summary>Whether activations stay in float32, for parity with references: packed products and half arithmetic are left out then.</summary>
+    public bool IsExact { get; init; }
+
+    /// <summary>Whether features are replaced by code that every device runs, so that tests run what they are used for on a device that lacks them. Slower.</summary>
+    internal bool EmulatesFeatures { get; init; }
+
     /// <summary>Whether built programs are kept on disk.</summary>
     public bool CachePrograms { get; init; } = true;
 }

@@ -32,7 +32,14 @@ public sealed record DeviceOptions
 /// <param name="Name">The name for <c>--device</c>.</param>
 /// <param name="IsUsable">Whether it can be opened.</param>
 /// <param name="Description">What it is, or why it cannot be used.</param>
-public sealed record DeviceInfo(string Name, bool IsUsable, string Description);
+public sealed record DeviceInfo(string Name, bool IsUsable, string Description)
+{
+    /// <summary>What a device of OpenCL has beyond OpenCL C 1.2; see <see cref="GpuFeatures"/>.</summary>
+    public GpuFeatures Features { get; init; }
+
+    /// <summary>What of it is used: what the environment (<see cref="GpuFeatureNames.Variable"/>) or else the device chooses.</summary>
+    public GpuFeatures UsedFeatures { get; init; }
+}
 
 /// <summary>The devices that a model can run on. The only place that knows which backends exist.</summary>
 public static class Devices
@@ -51,7 +58,7 @@ public static class Devices
             IReadOnlyList<GpuDeviceInfo> known = GpuDevices.OpenCl(out string? problem);
             IEnumerable<DeviceInfo> openCl = known.Count == 0
                 ? [new DeviceInfo("opencl", false, problem!)]
-                : known.Select(device => new DeviceInfo(device.DeviceName, device.Problem is null, device.Problem is null ? device.ToString() : $"{device}; {device.Problem}"));
+                : known.Select(OpenClInfo);
             string? first = FirstGpu(known)?.DeviceName;
             return
             [
@@ -91,7 +98,7 @@ public static class Devices
             throw new ArgumentException($"{layers} layers were asked for on a GPU (--gpu-layers), but which ones they are depends on a model: open the device with {nameof(OpenFor)}.", nameof(options));
         if (UnusedByGpu(options) is { } unused)
             throw new ArgumentException($"device '{chosen}' computes with threads, kernels and memory of its own, so that {unused} has no meaning; leave it out, or name the processor with --device cpu.", nameof(options));
-        return OpenOpenCl(chosen);
+        return OpenOpenCl(chosen, options);
     }
 
     /// <summary>Opens a device for a model. A GPU takes the layers that <see cref="DeviceOptions.GpuLayers"/> asks for, or as many as fit into its memory; the CPU runs the others.</summary>
@@ -112,7 +119,7 @@ public static class Devices
         placement = null;
         (string chosen, options) = Checked(name, options);
         if (!IsGpu(chosen)) return OpenKnown(chosen, name, options);
-        GpuBackend device = OpenOpenCl(chosen);
+        GpuBackend device = OpenOpenCl(chosen, options);
         bool isKept = false;
         try
         {
@@ -189,6 +196,23 @@ public static class Devices
 
     private static Backend OpenHost(DeviceOptions options) => OpenKnown(Table[0].Name, Table[0].Name, options with { GpuLayers = null });
 
+    private static DeviceInfo OpenClInfo(GpuDeviceInfo device)
+    {
+        string? problem = device.Problem;
+        GpuFeatures used = GpuFeatures.None;
+        try
+        {
+            used = device.UsedFeatures;
+        }
+        catch (GpuException error)
+        {
+            problem ??= error.Message;
+        }
+
+        string text = $"{device}; features: {GpuFeatureNames.Line(device.Features)}, used: {GpuFeatureNames.Line(used)}";
+        return new DeviceInfo(device.DeviceName, problem is null, problem is null ? text : $"{device}; {problem}") { Features = device.Features, UsedFeatures = used };
+    }
+
     private static bool IsGpu(string name) => name.Split(':')[0] == "opencl";
 
     private static GpuDeviceInfo? FirstGpu(IReadOnlyList<GpuDeviceInfo> known) => known.FirstOrDefault(device => device.Problem is null && !device.IsProcessor);
@@ -205,7 +229,7 @@ public static class Devices
 
     private static string Usable() => string.Join(", ", All.Where(device => device.IsUsable).Select(device => device.Name).Prepend("auto"));
 
-    private static GpuBackend OpenOpenCl(string name)
+    private static GpuBackend OpenOpenCl(string name, DeviceOptions options)
     {
         string number = name.Length > "opencl".Length ? name["opencl:".Length..] : "0";
         if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index) || All.FirstOrDefault(device => device.Name == $"opencl:{index}") is not { } device)
@@ -215,6 +239,6 @@ public static class Devices
         }
 
         if (!device.IsUsable) throw new ArgumentException($"device '{name}' cannot be used: {device.Description}. Usable: {Usable()}.", nameof(name));
-        return new GpuBackend(index);
+        return new GpuBackend(index, new GpuOptions { IsExact = options.IsExact });
     }
 }

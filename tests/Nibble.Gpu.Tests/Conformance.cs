@@ -1,11 +1,12 @@
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Gpu.Weights;
 
 namespace Nibble.Gpu.Tests;
 
 /// <summary>Operations of a backend against <see cref="ReferenceBackend"/>, case after case. <see cref="IsSmall"/> is for devices that are simulated.</summary>
-internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisposable
+internal sealed class Conformance(GpuBackend backend, bool isSmall = false, bool isTiled = false) : IDisposable
 {
     // A float32 result of a few operations, and of functions that may be off by some units in the last place.
     private const double Elementary = 4e-6;
@@ -48,6 +49,7 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
         float[] x = TestDevice.Random(new Random(columns), most * columns), row = new float[columns];
         float[] inputs = [.. x];
         if (source.InputScale != 0) InputRounding.Round(x, source.InputScale, inputs);
+        inputs = RoundedInputs.Of(UsedBy(source), inputs);
         double[] expected = new double[most * rows], sizes = new double[most * rows];
         for (int r = 0; r < rows; r++)
         {
@@ -73,14 +75,26 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
             backend.MatMul(input, weight, y);
             float[] ours = TestDevice.Read(backend, y);
 
+            if (UsedBy(source) == GpuFeatures.Half)
+            {
+                // Halves have 11 bits, and 16 products are added in half: what is summed has errors of either sign.
+                double error = 0, size = 0;
+                for (int i = 0; i < ours.Length; i++)
+                    (error, size) = (error + Math.Pow(ours[i] - expected[i], 2), size + (sizes[i] * sizes[i]));
+                Assert.True(error <= 1e-6 * size, $"{source.Name}, {tokens} tokens: {error / size:E2} of the magnitudes' squares");
+            }
+
             // Each of the sum's roundings is at most half a unit of the sum of magnitudes, and decoding adds a few.
-            for (int i = 0; i < ours.Length; i++)
+            for (int i = 0; i < ours.Length && UsedBy(source) != GpuFeatures.Half; i++)
                 Assert.True(Math.Abs(ours[i] - expected[i]) <= (columns + 8) * 6e-8 * sizes[i], $"{source.Name}, {tokens} tokens, value {i}: {ours[i]} instead of {expected[i]} (magnitudes {sizes[i]})");
             input.Buffer.Dispose();
             y.Buffer.Dispose();
             Cases++;
         }
     }
+
+    // What products with a matrix use, which rounds their inputs.
+    private GpuFeatures UsedBy(IWeightSource source) => source.InputScale != 0 ? GpuFeatures.None : backend.Using(PlaneReader.Of(source).Planes, source.Columns, isTiled);
 
     // Rows of what products read, too, are decoded on the device.
     private void Rows(IWeightSource source)
@@ -185,10 +199,10 @@ internal sealed class Conformance(Backend backend, bool isSmall = false) : IDisp
             {
                 int[] ids = [.. Enumerable.Range(0, tokens * 3).Select(i => ((i * 3) + 1) % 5)];
                 float[] x = TestDevice.Random(new Random(tokens), (isShared ? tokens : tokens * 3) * columns);
-                Compare(columns * 6e-8 * 3, $"{format}, {tokens} tokens", by =>
+                Compare(UsedBy(source) == GpuFeatures.Half ? 2e-2 : columns * 6e-8 * 3, $"{format}, {tokens} tokens", by =>
                 {
                     using Weight weight = by.Upload(source, scales);
-                    Tensor input = TestDevice.Tensor(by, isShared ? tokens : tokens * 3, columns, 1, x), y = TestDevice.Tensor(by, tokens * 3, rows, 1);
+                    Tensor input = TestDevice.Tensor(by, isShared ? tokens : tokens * 3, columns, 1, by == _reference ? RoundedInputs.Of(UsedBy(source), x) : x), y = TestDevice.Tensor(by, tokens * 3, rows, 1);
                     by.MatMulExperts(input, weight, TestDevice.Ids(by, tokens, 3, ids), y);
                     return TestDevice.Read(by, y);
                 });

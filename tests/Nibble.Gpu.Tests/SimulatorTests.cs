@@ -91,6 +91,16 @@ public class SimulatedKernels
         ["tiles of floats"] = () => Run(suite => suite.Products(BlockFormats.F16), isTiled: true),
         ["tiles of blocks"] = () => Run(suite => suite.Products(BlockFormats.Q4_K), isTiled: true),
         ["tiles of experts"] = () => Run(suite => suite.Experts(BlockFormats.F32), isTiled: true),
+        ["norms of sub-groups"] = () => Run(suite => suite.Norms(), features: GpuFeatures.SubGroups),
+        ["choices of sub-groups"] = () => Run(suite => suite.Choices(), features: GpuFeatures.SubGroups),
+        ["attention of sub-groups"] = () => Run(suite => suite.Attention(BlockFormats.F16), features: GpuFeatures.SubGroups),
+        ["attention of sub-groups on processors"] = () => Run(suite => suite.Attention(BlockFormats.F16), isProcessor: true, features: GpuFeatures.SubGroups),
+        ["packed products"] = () => Products(GpuFeatures.PackedDot, BlockFormats.Q4_0, BlockFormats.Q5_1, BlockFormats.Q8_0, BlockFormats.Q4_K, BlockFormats.Q6_K),
+        ["packed products of experts"] = () => Run(suite => suite.Experts(BlockFormats.Q4_1), features: GpuFeatures.PackedDot),
+        ["packed tiles"] = () => Products(GpuFeatures.PackedDot, isTiled: true, BlockFormats.Q5_0, BlockFormats.Q8_0, BlockFormats.Q6_K),
+        ["packed tiles of experts"] = () => Run(suite => suite.Experts(BlockFormats.Q4_1), isTiled: true, features: GpuFeatures.PackedDot),
+        ["half tiles"] = () => Products(GpuFeatures.Half, isTiled: true, BlockFormats.IQ4_NL, BlockFormats.Q8_0, BlockFormats.Q6_K),
+        ["half tiles of experts"] = () => Run(suite => suite.Experts(BlockFormats.MXFP4), isTiled: true, features: GpuFeatures.Half),
     };
 
     [Fact]
@@ -111,19 +121,29 @@ public class SimulatedKernels
         device.Finish();
     }
 
-    private static void Products(params BlockFormat[] formats) => Run(suite =>
-    {
-        foreach (BlockFormat format in formats)
-            suite.Products(format);
-    });
+    private static void Products(params BlockFormat[] formats) => Products(GpuFeatures.None, isTiled: false, formats);
+
+    private static void Products(GpuFeatures features, params BlockFormat[] formats) => Products(features, isTiled: false, formats);
+
+    private static void Products(GpuFeatures features, bool isTiled, params BlockFormat[] formats) => Run(
+        suite =>
+        {
+            foreach (BlockFormat format in formats)
+                suite.Products(format);
+        },
+        isTiled: isTiled,
+        features: features);
 
     // As a GPU would: items that share columns, and parts of attention.
-    private static void Run(Action<Conformance> run, bool isProcessor = false, bool isTiled = false) => Run((suite, _) => run(suite), isProcessor, isTiled);
+    private static void Run(Action<Conformance> run, bool isProcessor = false, bool isTiled = false, GpuFeatures features = GpuFeatures.None) => Run((suite, _) => run(suite), isProcessor, isTiled, features);
 
-    private static void Run(Action<Conformance, GpuBackend> run, bool isProcessor = false, bool isTiled = false)
+    private static void Run(Action<Conformance, GpuBackend> run, bool isProcessor = false, bool isTiled = false, GpuFeatures features = GpuFeatures.None)
     {
-        using GpuBackend backend = TestDevice.Backend(new GpuOptions { RowVector = isProcessor ? 16 : 4, ColumnSplit = isProcessor ? 1 : 2, AttentionParts = 2, TiledTokens = isTiled ? 1 : 0, CachePrograms = false });
-        using Conformance suite = new(backend, isSmall: true);
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions
+        {
+            RowVector = isProcessor ? 16 : 4, ColumnSplit = isProcessor ? 1 : 2, AttentionParts = 2, TiledTokens = isTiled ? 1 : 0, CachePrograms = false, Features = features, EmulatesFeatures = true,
+        });
+        using Conformance suite = new(backend, isSmall: true, isTiled: isTiled);
         run(suite, backend);
         Assert.InRange(suite.Cases, 1, int.MaxValue);
     }

@@ -57,6 +57,14 @@ internal static class DevicesCommand
         if (hasOpenCl) Console.Out.WriteLine("On opencl every operation has a kernel; the processor looks up rows of embeddings where no product on the device reads their table, or where it has layers itself.");
     }
 
+    private static void WriteNames(Utf8JsonWriter writer, string key, GpuFeatures features)
+    {
+        writer.WriteStartArray(key);
+        foreach (string name in GpuFeatureNames.Of(features))
+            writer.WriteStringValue(name);
+        writer.WriteEndArray();
+    }
+
     private static void WriteJson(Backend cpu)
     {
         JsonOutput.Write(writer =>
@@ -69,6 +77,12 @@ internal static class DevicesCommand
                 writer.WriteString("name", device.Name);
                 writer.WriteBoolean("usable", device.IsUsable);
                 writer.WriteString("description", device.Name == cpu.Name ? cpu.Description : device.Description);
+                if (device.Name.StartsWith("opencl:", StringComparison.Ordinal))
+                {
+                    WriteNames(writer, "features", device.Features);
+                    WriteNames(writer, "features_used", device.UsedFeatures);
+                }
+
                 writer.WriteEndObject();
             }
 

@@ -90,8 +90,9 @@ internal abstract class GpuDevice : IDisposable
     /// <param name="name">The module's name, for messages.</param>
     /// <param name="source">Source text.</param>
     /// <param name="defines">Macros: <c>NAME=value</c>.</param>
+    /// <param name="isNewest">Whether it needs the newest language that the device compiles, not the oldest.</param>
     /// <exception cref="GpuException">It does not build; the message has the log.</exception>
-    public abstract GpuModule Build(string name, string source, ReadOnlySpan<string> defines);
+    public abstract GpuModule Build(string name, string source, ReadOnlySpan<string> defines, bool isNewest = false);
 
     /// <summary>Waits until everything is done.</summary>
     public abstract void Finish();

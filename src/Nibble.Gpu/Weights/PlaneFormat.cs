@@ -59,6 +59,9 @@ internal sealed record PlaneFormat(PlaneCode Code, PlaneScale Scale = PlaneScale
     /// <summary>[<see cref="PlaneCount"/>] codes, their higher bits, then what the kernel calls a, b, c and d.</summary>
     public ImmutableArray<PlaneShape> Planes { get; } = PlanesOf(Code, Scale, Group);
 
+    /// <summary>Whether values are codes with scales, not floats.</summary>
+    public bool HasCodes => Code is PlaneCode.Bits4 or PlaneCode.Bits5 or PlaneCode.Bits6 or PlaneCode.SignedByte;
+
     /// <summary>The macros that make the kernel one of this format.</summary>
     public string[] Defines => [$"CODE={(int)Code}", $"SCALE={(int)Scale}", $"GROUP={Group}", $"OFFSET={Offset}", $"TABLE={(HasTable ? 1 : 0)}"];
 

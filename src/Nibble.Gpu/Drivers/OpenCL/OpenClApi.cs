@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Nibble.Gpu.Drivers.OpenCL;
 
 /// <summary>The functions of OpenCL 1.2 that Nibble calls. <see cref="OpenClLibrary"/> says where they come from.</summary>
-/// <remarks>Signatures and numbers: Khronos, The OpenCL Specification 1.2, and its CL/cl.h.</remarks>
+/// <remarks>Signatures and numbers: Khronos, The OpenCL Specification 1.2, and its CL/cl.h; those of newer queries from its CL/cl_ext.h. No function is newer than 1.2, so that a loader of 1.2 will do.</remarks>
 internal static unsafe partial class OpenClApi
 {
     public const int Success = 0, AllocationFailure = -4, OutOfResources = -5, OutOfHostMemory = -6, PlatformNotFound = -1001;
@@ -12,6 +12,9 @@ internal static unsafe partial class OpenClApi
     public const uint DeviceType = 0x1000, DeviceMaxComputeUnits = 0x1002, DeviceMaxWorkGroupSize = 0x1004, DeviceMaxMemAllocSize = 0x1010, DeviceMemCacheSize = 0x101E, DeviceGlobalMemSize = 0x101F,
         DeviceLocalMemSize = 0x1023, DeviceAvailable = 0x1027, DeviceCompilerAvailable = 0x1028, DeviceName = 0x102B, DriverVersion = 0x102D, DeviceVersion = 0x102F, DeviceExtensions = 0x1030,
         DeviceLanguageVersion = 0x103D, DeviceEndianLittle = 0x1026;
+
+    // Newer than 1.2; a device that does not know them says CL_INVALID_VALUE.
+    public const uint DeviceMaxSubGroups = 0x105C, DevicePackedDot = 0x1073, DeviceFastPackedDot = 0x1075;
     public const uint ProgramBinarySizes = 0x1165, ProgramBinaries = 0x1166, ProgramBuildLog = 0x1183, KernelNumArgs = 0x1191, KernelWorkGroupSize = 0x11B0;
 
     internal const string Library = "OpenCL";

@@ -105,11 +105,11 @@ internal sealed unsafe class OpenClDevice : GpuDevice
     public override void Finish() => Check(OpenClApi.Finish(Queue), "clFinish");
 
     /// <inheritdoc/>
-    public override GpuModule Build(string name, string source, ReadOnlySpan<string> defines)
+    public override GpuModule Build(string name, string source, ReadOnlySpan<string> defines, bool isNewest = false)
     {
         ObjectDisposedException.ThrowIf(IsClosed, this);
-        // Tier 0 is OpenCL C 1.2; a later language would change what unadorned pointers mean.
-        StringBuilder options = new("-cl-std=CL1.2");
+        // A later language changes what unadorned pointers mean, so that only what needs it gets it.
+        StringBuilder options = new($"-cl-std={(isNewest ? Info.NewestLanguage : "CL1.2")}");
         foreach (string define in defines)
             options.Append(" -D").Append(define);
         string text = options.ToString();

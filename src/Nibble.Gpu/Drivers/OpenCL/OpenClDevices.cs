@@ -62,7 +62,8 @@ internal static unsafe class OpenClDevices
 
     private static GpuDeviceInfo Describe(nint platform, nint device, int index)
     {
-        string version = Text(device, OpenClApi.DeviceVersion), language = Text(device, OpenClApi.DeviceLanguageVersion);
+        string version = Text(device, OpenClApi.DeviceVersion), language = Text(device, OpenClApi.DeviceLanguageVersion), extensions = Text(device, OpenClApi.DeviceExtensions);
+        GpuFeatures features = FeaturesOf(device, version, extensions);
         return new GpuDeviceInfo
         {
             Driver = "opencl",
@@ -78,7 +79,10 @@ internal static unsafe class OpenClDevices
             CacheBytes = Number(device, OpenClApi.DeviceMemCacheSize),
             MaxGroupItems = (int)Math.Min(int.MaxValue, Number(device, OpenClApi.DeviceMaxWorkGroupSize)),
             ComputeUnits = (int)Math.Max(1, Number(device, OpenClApi.DeviceMaxComputeUnits)),
-            Extensions = Text(device, OpenClApi.DeviceExtensions),
+            Extensions = extensions,
+            NewestLanguage = Major(version) switch { >= 3 => "CL3.0", 2 => "CL2.0", _ => "CL1.2" },
+            Features = features,
+            HasFastPackedDot = features.HasFlag(GpuFeatures.PackedDot) && IsPackedDotFast(device),
             Problem =
                 Number(device, OpenClApi.DeviceAvailable) == 0 ? "it is not available (CL_DEVICE_AVAILABLE)"
                 : Number(device, OpenClApi.DeviceCompilerAvailable) == 0 ? "it has no compiler (CL_DEVICE_COMPILER_AVAILABLE)"
@@ -87,6 +91,31 @@ internal static unsafe class OpenClDevices
                 : null,
         };
     }
+
+    private static GpuFeatures FeaturesOf(nint device, string version, string extensions)
+    {
+        HashSet<string> known = [.. extensions.Split(' ')];
+        int major = Major(version);
+        GpuFeatures features = GpuFeatures.None;
+
+        // OpenCL 3.0 has them where there can be any; before, it takes an extension, Khronos' with OpenCL C 2.0.
+        if ((major >= 3 && Number(device, OpenClApi.DeviceMaxSubGroups) > 0) || (major == 2 && known.Contains("cl_khr_subgroups")) || (major < 3 && known.Contains("cl_intel_subgroups"))) features |= GpuFeatures.SubGroups;
+
+        // The functions are those of OpenCL C 3.0.
+        if (major >= 3 && known.Contains("cl_khr_integer_dot_product") && (Number(device, OpenClApi.DevicePackedDot) & 1) != 0) features |= GpuFeatures.PackedDot;
+        if (known.Contains("cl_khr_fp16")) features |= GpuFeatures.Half;
+        return features;
+    }
+
+    // Six words: signed, unsigned, mixed, and each with an accumulator that saturates. Drivers of the extension's first version do not tell; graphics cards have it for speed.
+    private static bool IsPackedDotFast(nint device)
+    {
+        uint* words = stackalloc uint[6];
+        return OpenClApi.GetDeviceInfo(device, OpenClApi.DeviceFastPackedDot, 24, words, null) == OpenClApi.Success ? words[0] != 0 : ((ulong)Number(device, OpenClApi.DeviceType) & OpenClApi.DeviceTypeCpu) == 0;
+    }
+
+    // "OpenCL 3.0 vendor's own text"
+    private static int Major(string version) => version.Split(' ') is [_, var number, ..] && int.TryParse(number.Split('.')[0], out int major) ? major : 1;
 
     // "OpenCL 1.2 vendor's own text"
     private static bool IsOlder(string version) => version.Split(' ') is [_, var number, ..] && number is "1.0" or "1.1";

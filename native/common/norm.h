@@ -6,14 +6,19 @@ KERNEL norm(GLOBAL const float* x, long x0, int x_stride, GLOBAL float* y, long 
     int item = ITEM_ID(0), items = GROUP_ITEMS(0), start = GROUP_ID(0) * size;
     GLOBAL const float* input = x + x0 + (long)GROUP_ID(1) * x_stride + start;
     GLOBAL float* output = y + y0 + (long)GROUP_ID(1) * y_stride + start;
-    float mean = 0, squares = 0;
+    float mean = 0, squares = 0, sum = 0;
     if (kind == 1)
     {
-        float sum = 0;
         for (int c = item; c < size; c += items)
             sum += input[c];
-        mean = group_sum(scratch, sum) / size;
     }
+
+#if SUB_GROUPS
+    // Under no condition: behind a sub-group's sum under one, PoCL 6.0 computes wrong ones.
+    mean = group_sum(scratch, sum) / size;
+#else
+    if (kind == 1) mean = group_sum(scratch, sum) / size;
+#endif
 
     for (int c = item; c < size; c += items)
     {

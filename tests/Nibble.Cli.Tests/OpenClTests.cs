@@ -21,6 +21,30 @@ public class OpenClTests
     }
 
     [Fact]
+    public void Features_are_listed_and_chosen_by_the_environment()
+    {
+        Needed();
+        JsonElement device = Device(JsonDocument.Parse(Cli.RunIn(("NIBBLE_OPENCL_FEATURES", "none"), "devices", "--json").Succeeded().Output).RootElement);
+        Assert.True(device.GetProperty("usable").GetBoolean());
+        Assert.Equal(0, device.GetProperty("features_used").GetArrayLength());
+        Assert.EndsWith("used: none", device.GetProperty("description").GetString(), StringComparison.Ordinal);
+        string[] known = [.. device.GetProperty("features").EnumerateArray().Select(name => name.GetString()!)];
+        Assert.Contains($"; features: {(known.Length == 0 ? "none" : string.Join(", ", known))}, used", device.GetProperty("description").GetString(), StringComparison.Ordinal);
+
+        // A word that is no feature is told by the list, and stops what would compute.
+        (string, string) wrong = ("NIBBLE_OPENCL_FEATURES", "sub-groups,fp16");
+        device = Device(JsonDocument.Parse(Cli.RunIn(wrong, "devices", "--json").Succeeded().Output).RootElement);
+        Assert.False(device.GetProperty("usable").GetBoolean());
+        const string Message = "NIBBLE_OPENCL_FEATURES: 'fp16' in 'sub-groups,fp16' is no feature of OpenCL devices; say none, or some of sub-groups, packed-dot, half, with commas between them.";
+        Assert.EndsWith(Message, device.GetProperty("description").GetString(), StringComparison.Ordinal);
+        Cli.Result refused = Cli.RunIn(wrong, "run", "--device", "opencl", "--prompt", "x");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains(Message, refused.Error, StringComparison.Ordinal);
+
+        static JsonElement Device(JsonElement json) => json.GetProperty("devices").EnumerateArray().First(one => one.GetProperty("name").GetString() == "opencl:0");
+    }
+
+    [Fact]
     public void Without_a_library_there_is_one_clear_line_and_the_CPU_is_taken()
     {
         JsonElement json = JsonDocument.Parse(Cli.RunIn(s_noLibrary, "devices", "--json").Succeeded().Output).RootElement;

@@ -49,7 +49,7 @@ internal sealed class Conformance(GpuBackend backend, bool isSmall = false, bool
         float[] x = TestDevice.Random(new Random(columns), most * columns), row = new float[columns];
         float[] inputs = [.. x];
         if (source.InputScale != 0) InputRounding.Round(x, source.InputScale, inputs);
-        inputs = RoundedInputs.Of(UsedBy(source), inputs);
+        inputs = RoundedActivations.Of(UsedBy(source), inputs);
         double[] expected = new double[most * rows], sizes = new double[most * rows];
         for (int r = 0; r < rows; r++)
         {
@@ -202,7 +202,7 @@ internal sealed class Conformance(GpuBackend backend, bool isSmall = false, bool
                 Compare(UsedBy(source) == GpuFeatures.Half ? 2e-2 : columns * 6e-8 * 3, $"{format}, {tokens} tokens", by =>
                 {
                     using Weight weight = by.Upload(source, scales);
-                    Tensor input = TestDevice.Tensor(by, isShared ? tokens : tokens * 3, columns, 1, by == _reference ? RoundedInputs.Of(UsedBy(source), x) : x), y = TestDevice.Tensor(by, tokens * 3, rows, 1);
+                    Tensor input = TestDevice.Tensor(by, isShared ? tokens : tokens * 3, columns, 1, by == _reference ? RoundedActivations.Of(UsedBy(source), x) : x), y = TestDevice.Tensor(by, tokens * 3, rows, 1);
                     by.MatMulExperts(input, weight, TestDevice.Ids(by, tokens, 3, ids), y);
                     return TestDevice.Read(by, y);
                 });

@@ -25,8 +25,8 @@ public sealed class ConformanceFixture : IDisposable
     /// <param name="isTiled">Whether all products are made in tiles.</param>
     internal void Run(string part, int cases, Action<Conformance> run, bool isForced = false, bool isTiled = false)
     {
-        GpuBackend backend = isTiled ? _tiled ??= TestDevice.Backend(new GpuOptions { TiledTokens = 1 })
-            : isForced ? _forced ??= TestDevice.Backend(new GpuOptions { RowVector = 4, ColumnSplit = 8, AttentionParts = 3, MaxBufferBytes = 1 << 20 })
+        GpuBackend backend = isTiled ? _tiled ??= TestDevice.Backend(new GpuOptions { IsExact = true, TiledTokens = 1 })
+            : isForced ? _forced ??= TestDevice.Backend(new GpuOptions { IsExact = true, RowVector = 4, ColumnSplit = 8, AttentionParts = 3, MaxBufferBytes = 1 << 20 })
             : Backend;
         using Conformance suite = new(backend);
         run(suite);
@@ -90,7 +90,7 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     [Fact]
     public void Products_and_rows_of_a_matrix_that_is_cut()
     {
-        using GpuBackend backend = TestDevice.Backend(new GpuOptions { MaxBufferBytes = 1 << 19 });
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { IsExact = true, MaxBufferBytes = 1 << 19 });
         using Conformance suite = new(backend);
         int before = backend.LiveBuffers;
         using Weight weight = backend.Upload(new TestWeights(BlockFormats.F32, 257, 768, 1));
@@ -116,7 +116,7 @@ public class ConformanceTests(ConformanceFixture fixture) : IClassFixture<Confor
     [InlineData(1)]
     public void An_expert_that_is_not_there_makes_its_products_NaN(int tiledTokens)
     {
-        using GpuBackend backend = TestDevice.Backend(new GpuOptions { TiledTokens = tiledTokens });
+        using GpuBackend backend = TestDevice.Backend(new GpuOptions { IsExact = true, TiledTokens = tiledTokens });
         using Weight weight = backend.Upload(new TestWeights(BlockFormats.F32, 5, 8, 1, matrices: 2));
         int[] ids = [0, 2, 1, -1, 0, 1, 7, 1];
         Tensor x = TestDevice.Tensor(backend, 4, 8, 0, TestDevice.Random(new Random(1), 32)), y = TestDevice.Tensor(backend, 8, 5);

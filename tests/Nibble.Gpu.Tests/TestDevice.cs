@@ -18,10 +18,10 @@ internal static class TestDevice
         return new OpenClDevice(entries[0], cache, bufferLimit);
     }
 
-    /// <summary>A backend on the device.</summary>
+    /// <summary>A backend on the device, by default an exact one.</summary>
     public static GpuBackend Backend(GpuOptions? options = null)
     {
-        options ??= new GpuOptions();
+        options ??= new GpuOptions { IsExact = true };
         return new GpuBackend(Open(options.CachePrograms ? ProgramCache.Default() : null, options.MaxBufferBytes), options);
     }
 

@@ -1,7 +1,7 @@
 namespace Nibble.Gpu.Tests;
 
 /// <summary>Activations as native/opencl/inputs.cl rounds them, on the host.</summary>
-internal static class RoundedInputs
+internal static class RoundedActivations
 {
     /// <summary>The values that products see.</summary>
     /// <param name="used">What they use.</param>

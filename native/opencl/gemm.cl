@@ -1,7 +1,7 @@
 // Products of many tokens with a matrix, through local memory: a group of 64 items has 64 rows and 64 tokens. It goes through the columns 32 at a time: an item decodes 4 rows x 8 columns, all copy the tokens'
 // values, then an item multiplies 8 rows with 8 tokens. V is 4.
 // Dimension 0 is the rows, 1 the tokens. Where GROUPED, these are a block of group_rows.
-// Where DOT or HALF, x are words of inputs.cl, and strides are in words: codes are multiplied as bytes, or in half arithmetic, and their sums over 16 columns are scaled in float32.
+// Where DOT or HALF, x are words of inputs.cl, and strides are in words: codes are multiplied as bytes, or, 8 columns at a time, in half arithmetic, and their sums over 16 columns are scaled in float32.
 // local: [32 x 64 + 32 x 65]; DOT: [2 x 2 x 64 + 3 x 65 + 8 x 64 + 8 x 65]; HALF: [2 x 2 x 64 + 3 x 65], and halves [32 x 64 + 32 x 66].
 #define GROUP_ROWS 64
 #define GROUP_TOKENS 64
@@ -59,6 +59,9 @@ KERNEL gemm(GLOBAL const uchar* weights, long matrix_bytes, long tile_bytes, lon
         if (own_unit % 2 == 0)
         {
             vstore4(d, 0, factors + own_unit / 2 * GROUP_ROWS + quad * 4);
+#if HALF
+            m += d * (float)(MIDDLE);
+#endif
             vstore4(m, 0, offsets + own_unit / 2 * GROUP_ROWS + quad * 4);
         }
 
@@ -104,15 +107,24 @@ KERNEL gemm(GLOBAL const uchar* weights, long matrix_bytes, long tile_bytes, lon
                     products[t] += packed_dots8(bytes, input[t]);
             }
 #else
-            HALF8 products[8];
+            float8 products[8];
             for (int t = 0; t < 8; t++)
-                products[t] = (HALF8)(0);
-            for (int c = part * 16; c < part * 16 + 16; c++)
+                products[t] = (float8)(0);
+            for (int unit = part * 2; unit < part * 2 + 2; unit++)
             {
-                HALF8 code = LOAD_HALF8(codes + c * GROUP_ROWS + own_rows);
-                LOCAL const half* input = inputs + c * HALF_STEP + own_tokens;
+                HALF8 halves[8];
                 for (int t = 0; t < 8; t++)
-                    ADD_PRODUCTS(products[t], code, LOAD_HALF1(input + t));
+                    halves[t] = (HALF8)(0);
+                for (int c = unit * 8; c < unit * 8 + 8; c++)
+                {
+                    HALF8 code = LOAD_HALF8(codes + c * GROUP_ROWS + own_rows);
+                    LOCAL const half* input = inputs + c * HALF_STEP + own_tokens;
+                    for (int t = 0; t < 8; t++)
+                        ADD_PRODUCTS(halves[t], code, LOAD_HALF1(input + t));
+                }
+
+                for (int t = 0; t < 8; t++)
+                    products[t] += convert_float8(halves[t]);
             }
 #endif
 

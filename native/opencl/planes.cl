@@ -92,7 +92,7 @@
 #define CODES(j) ((low >> (4 * j)) & 15)
 #endif
 
-// Value j of the 8 that were read; the raw one is without d and m.
+// Value j of the 8 that were read; the raw one is without d and m, and counted from the MIDDLE of the codes, so that sums stay small.
 #if TABLE
 inline FLOATS look_up(const float* values, INTS q)
 {
@@ -107,6 +107,7 @@ inline FLOATS look_up(const float* values, INTS q)
         values[q.s8], values[q.s9], values[q.sa], values[q.sb], values[q.sc], values[q.sd], values[q.se], values[q.sf]);
 #endif
 }
+#define MIDDLE 0
 #define RAW_VALUE(j) look_up(values, CODES(j))
 #define VALUE(j) (d * RAW_VALUE(j))
 #define READ_TABLE \
@@ -114,8 +115,9 @@ inline FLOATS look_up(const float* values, INTS q)
     for (int i = 0; i < 16; i++) \
         values[i] = table[i];
 #else
-#define RAW_VALUE(j) TO_FLOATS(CODES(j))
-#define VALUE(j) (d * RAW_VALUE(j) + m)
+#define MIDDLE (CODE == 8 ? 0 : 1 << (CODE - 1))
+#define RAW_VALUE(j) TO_FLOATS(CODES(j) - MIDDLE)
+#define VALUE(j) (d * TO_FLOATS(CODES(j)) + m)
 #define READ_TABLE
 #endif
 

@@ -6,7 +6,7 @@ public class FeatureSwitchTests
     private static readonly GpuDeviceInfo s_device = new()
     {
         Driver = "opencl", Index = 0, Name = "card", Platform = "p", DriverVersion = "1", LanguageVersion = "OpenCL C 3.0", IsProcessor = false, MemoryBytes = 1, MaxBufferBytes = 1, LocalBytes = 1, CacheBytes = 0,
-        MaxGroupItems = 1, ComputeUnits = 1, Extensions = "", Features = GpuFeatures.SubGroups | GpuFeatures.PackedDot, HasFastPackedDot = true,
+        MaxGroupItems = 1, ComputeUnits = 1, Extensions = "", Features = GpuFeatures.SubGroups | GpuFeatures.PackedDot,
     };
 
     [Theory]
@@ -50,20 +50,19 @@ public class FeatureSwitchTests
     [Fact]
     public void A_program_s_word_comes_before_the_environment_s_and_that_before_the_device_s()
     {
-        Assert.Equal(GpuFeatures.SubGroups | GpuFeatures.PackedDot, GpuFeatureNames.Chosen(s_device, null, null));
-        Assert.Equal(GpuFeatures.SubGroups | GpuFeatures.PackedDot, GpuFeatureNames.Chosen(s_device, null, " "));
+        Assert.Equal(GpuFeatures.SubGroups, GpuFeatureNames.Chosen(s_device, null, null));
+        Assert.Equal(GpuFeatures.SubGroups, GpuFeatureNames.Chosen(s_device, null, " "));
         Assert.Equal(GpuFeatures.None, GpuFeatureNames.Chosen(s_device, null, "none"));
         Assert.Equal(GpuFeatures.PackedDot, GpuFeatureNames.Chosen(s_device, GpuFeatures.PackedDot, "none"));
     }
 
     [Fact]
-    public void Packed_products_are_the_default_where_they_are_fast_and_half_arithmetic_on_graphics_cards()
+    public void Graphics_cards_use_by_themselves_what_keeps_results()
     {
         GpuDeviceInfo all = s_device with { Features = GpuFeatureNames.All };
-        Assert.Equal(GpuFeatureNames.All, all.DefaultFeatures);
-        Assert.Equal(GpuFeatures.SubGroups | GpuFeatures.Half, (all with { HasFastPackedDot = false }).DefaultFeatures);
-        Assert.Equal(GpuFeatures.SubGroups | GpuFeatures.PackedDot, (all with { IsProcessor = true }).DefaultFeatures);
-        Assert.Equal(GpuFeatures.None, (all with { Features = GpuFeatures.None }).DefaultFeatures);
+        Assert.Equal(GpuFeatures.SubGroups | GpuFeatures.Half, all.DefaultFeatures);
+        Assert.Equal(GpuFeatures.None, (all with { IsProcessor = true }).DefaultFeatures);
+        Assert.Equal(GpuFeatures.None, (all with { Features = GpuFeatures.PackedDot }).DefaultFeatures);
     }
 
     [Fact]

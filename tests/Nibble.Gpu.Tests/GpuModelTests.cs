@@ -43,16 +43,16 @@ public class GpuModelTests
             CompareLogits(model, prompt, kv, bound);
     }
 
-    // The bound of products with rounded activations.
+    // Activations of 8 bits cost more than half arithmetic, and so are used only where they are asked for.
     [Theory]
-    [InlineData(GpuFeatures.PackedDot, 0)]
-    [InlineData(GpuFeatures.PackedDot, 8)]
-    [InlineData(GpuFeatures.Half, 8)]
-    public void The_default_model_gives_the_logits_of_transformers_with_features(GpuFeatures features, int tiledTokens)
+    [InlineData(GpuFeatures.PackedDot, 0, 5e-3)]
+    [InlineData(GpuFeatures.PackedDot, 8, 5e-3)]
+    [InlineData(GpuFeatures.Half, 8, 1e-4)]
+    public void The_default_model_gives_the_logits_of_transformers_with_features(GpuFeatures features, int tiledTokens, double bound)
     {
         using GpuBackend backend = TestDevice.Backend(new GpuOptions { Features = features, EmulatesFeatures = true, TiledTokens = tiledTokens });
         using LanguageModel model = Load(s_smolLm2, backend);
-        CompareLogits(model, "france", "F32", 1e-4);
+        CompareLogits(model, "france", "F32", bound);
     }
 
     [Theory]

@@ -1,4 +1,5 @@
 using Nibble.Core.Compute;
+using Nibble.Gpu;
 
 namespace Nibble.Tests;
 
@@ -52,7 +53,10 @@ public class DevicesTests
 
             using Backend backend = Devices.Open(device.Name);
             Assert.Equal("opencl", backend.Name);
-            Assert.Contains(device.Description, backend.Description, StringComparison.Ordinal);
+            string[] text = device.Description.Split("; features: ");
+            Assert.Contains(text[0], backend.Description, StringComparison.Ordinal);
+            Assert.Contains($"features {GpuFeatureNames.Line(device.UsedFeatures)}", backend.Description, StringComparison.Ordinal);
+            Assert.Equal($"{GpuFeatureNames.Line(device.Features)}, used: {GpuFeatureNames.Line(device.UsedFeatures)}", text[1]);
             Assert.Contains("--threads", Assert.Throws<ArgumentException>(() => Devices.Open(device.Name, new DeviceOptions { Threads = 2 })).Message, StringComparison.Ordinal);
             Assert.Contains("--cpu-path", Assert.Throws<ArgumentException>(() => Devices.Open(device.Name, new DeviceOptions { CpuPath = "avx2" })).Message, StringComparison.Ordinal);
             Assert.Contains("--cache-weights", Assert.Throws<ArgumentException>(() => Devices.Open(device.Name, new DeviceOptions { CacheWeights = true })).Message, StringComparison.Ordinal);

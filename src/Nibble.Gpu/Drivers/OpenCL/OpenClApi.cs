@@ -14,7 +14,7 @@ internal static unsafe partial class OpenClApi
         DeviceLanguageVersion = 0x103D, DeviceEndianLittle = 0x1026;
 
     // Newer than 1.2; a device that does not know them says CL_INVALID_VALUE.
-    public const uint DeviceMaxSubGroups = 0x105C, DevicePackedDot = 0x1073, DeviceFastPackedDot = 0x1075;
+    public const uint DeviceMaxSubGroups = 0x105C, DevicePackedDot = 0x1073;
     public const uint ProgramBinarySizes = 0x1165, ProgramBinaries = 0x1166, ProgramBuildLog = 0x1183, KernelNumArgs = 0x1191, KernelWorkGroupSize = 0x11B0;
 
     internal const string Library = "OpenCL";

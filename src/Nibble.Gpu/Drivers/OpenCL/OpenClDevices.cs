@@ -63,7 +63,6 @@ internal static unsafe class OpenClDevices
     private static GpuDeviceInfo Describe(nint platform, nint device, int index)
     {
         string version = Text(device, OpenClApi.DeviceVersion), language = Text(device, OpenClApi.DeviceLanguageVersion), extensions = Text(device, OpenClApi.DeviceExtensions);
-        GpuFeatures features = FeaturesOf(device, version, extensions);
         return new GpuDeviceInfo
         {
             Driver = "opencl",
@@ -81,8 +80,7 @@ internal static unsafe class OpenClDevices
             ComputeUnits = (int)Math.Max(1, Number(device, OpenClApi.DeviceMaxComputeUnits)),
             Extensions = extensions,
             NewestLanguage = Major(version) switch { >= 3 => "CL3.0", 2 => "CL2.0", _ => "CL1.2" },
-            Features = features,
-            HasFastPackedDot = features.HasFlag(GpuFeatures.PackedDot) && IsPackedDotFast(device),
+            Features = FeaturesOf(device, version, extensions),
             Problem =
                 Number(device, OpenClApi.DeviceAvailable) == 0 ? "it is not available (CL_DEVICE_AVAILABLE)"
                 : Number(device, OpenClApi.DeviceCompilerAvailable) == 0 ? "it has no compiler (CL_DEVICE_COMPILER_AVAILABLE)"
@@ -105,13 +103,6 @@ internal static unsafe class OpenClDevices
         if (major >= 3 && known.Contains("cl_khr_integer_dot_product") && (Number(device, OpenClApi.DevicePackedDot) & 1) != 0) features |= GpuFeatures.PackedDot;
         if (known.Contains("cl_khr_fp16")) features |= GpuFeatures.Half;
         return features;
-    }
-
-    // Six words: signed, unsigned, mixed, and each with an accumulator that saturates. Drivers of the extension's first version do not tell; graphics cards have it for speed.
-    private static bool IsPackedDotFast(nint device)
-    {
-        uint* words = stackalloc uint[6];
-        return OpenClApi.GetDeviceInfo(device, OpenClApi.DeviceFastPackedDot, 24, words, null) == OpenClApi.Success ? words[0] != 0 : ((ulong)Number(device, OpenClApi.DeviceType) & OpenClApi.DeviceTypeCpu) == 0;
     }
 
     // "OpenCL 3.0 vendor's own text"

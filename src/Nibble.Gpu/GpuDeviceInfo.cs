@@ -51,7 +51,7 @@ public sealed record GpuDeviceInfo
     /// <summary>What it has beyond OpenCL C 1.2, of what there are kernels for.</summary>
     public GpuFeatures Features { get; init; }
 
-    /// <summary>What is used where nobody asks for anything: on a graphics card sub-groups and half arithmetic, on a processor, which gains nothing by them, none. Packed products round activations more than results stay the same by.</summary>
+    /// <summary>What is used where nobody asks for anything: on a graphics card sub-groups and half arithmetic, on a processor, on which items run one after the other, none. Packed products round activations more than results stay the same by.</summary>
     public GpuFeatures DefaultFeatures => IsProcessor ? GpuFeatures.None : Features & (GpuFeatures.SubGroups | GpuFeatures.Half);
 
     /// <summary>What a backend uses when it is opened now: as <see cref="GpuFeatureNames.Variable"/> says, else <see cref="DefaultFeatures"/>.</summary>

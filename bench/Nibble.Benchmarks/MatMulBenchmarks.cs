@@ -52,6 +52,7 @@ public class MatMulBenchmarks
         {
             _sources.Add(new RandomMatrix(format, rows, columns, i));
             _weights.Add(_backend.Upload(_sources[i]));
+            _backend.Prepare(_weights[i]);
         }
 
         _x = _backend.Allocate(ElementType.Float32, Tokens, columns);

@@ -1,4 +1,3 @@
-using Nibble.Quantize.Calibration;
 using Nibble.Quantize.Methods;
 using Nibble.Quantize.Quantization;
 
@@ -15,12 +14,15 @@ public sealed class StaticRangeLossTests(MethodMeter meter) : IClassFixture<Meth
         Assert.InRange(plain, smoothed * 1.3, 0.1);
     }
 
-    [Fact(Explicit = true)]
-    public void Every_estimator_loses_little_where_channels_were_smoothed()
-    {
-        foreach ((string name, _) in RangeEstimator.All)
-            Assert.InRange(Kl(name, isSmoothed: true), 0.0001, 0.02);
-    }
+    // Inputs of this model have long tails, of which 3sigma and entropy cut too much off; docs/quantization.md says so.
+    [Theory(Explicit = true)]
+    [InlineData("minmax", 0.001, 0.003)]
+    [InlineData("percentile", 0.0007, 0.002)]
+    [InlineData("mse", 0.0006, 0.002)]
+    [InlineData("entropy", 0.003, 0.009)]
+    [InlineData("3sigma", 0.08, 0.25)]
+    public void Estimators_lose_what_the_documentation_says_where_channels_were_smoothed(string range, double least, double most) =>
+        Assert.InRange(Kl(range, isSmoothed: true), least, most);
 
     private double Kl(string range, bool isSmoothed)
     {

@@ -20,57 +20,39 @@ inline ushort half_bits(float f)
     return (ushort)(sign | (bits + (rest > 0x1000u || (rest == 0x1000u && (bits & 1u)) ? 1u : 0u)));
 }
 
-// The sum of a group's values, which every item gets. The group's items are a power of two. scratch: a value an item.
-inline float group_sum(LOCAL float* scratch, float value)
-{
-    int item = ITEM_ID(0);
+// name: a group's values joined to one, which every item gets. of_sub_group: joins those of a sub-group. The group's items are a power of two. scratch: a value an item.
 #if SUB_GROUPS
-    float own = sub_group_sum(scratch, value);
-    if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own;
-    BARRIER();
-    float sum = scratch[0];
-    for (int i = 1; i < SUB_GROUP_COUNT(); i++)
-        sum += scratch[i];
-#else
-    scratch[item] = value;
-    BARRIER();
-    for (int half_size = GROUP_ITEMS(0) / 2; half_size > 0; half_size /= 2)
-    {
-        if (item < half_size) scratch[item] += scratch[item + half_size];
-        BARRIER();
+#define GROUP_REDUCTION(name, type, of_sub_group, join) \
+    inline type name(LOCAL type* scratch, type value) \
+    { \
+        type own = of_sub_group(scratch, value); \
+        if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own; \
+        BARRIER(); \
+        type all = scratch[0]; \
+        for (int i = 1; i < SUB_GROUP_COUNT(); i++) \
+            all = join(all, scratch[i]); \
+        BARRIER(); \
+        return all; \
     }
-
-    float sum = scratch[0];
-#endif
-    BARRIER();
-    return sum;
-}
-
-// The highest of a group's values, in the same way.
-inline float group_highest(LOCAL float* scratch, float value)
-{
-    int item = ITEM_ID(0);
-#if SUB_GROUPS
-    float own = sub_group_highest(scratch, value);
-    if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own;
-    BARRIER();
-    float highest = scratch[0];
-    for (int i = 1; i < SUB_GROUP_COUNT(); i++)
-        highest = fmax(highest, scratch[i]);
 #else
-    scratch[item] = value;
-    BARRIER();
-    for (int half_size = GROUP_ITEMS(0) / 2; half_size > 0; half_size /= 2)
-    {
-        if (item < half_size) scratch[item] = fmax(scratch[item], scratch[item + half_size]);
-        BARRIER();
+#define GROUP_REDUCTION(name, type, of_sub_group, join) \
+    inline type name(LOCAL type* scratch, type value) \
+    { \
+        int item = ITEM_ID(0); \
+        scratch[item] = value; \
+        BARRIER(); \
+        for (int half_size = GROUP_ITEMS(0) / 2; half_size > 0; half_size /= 2) \
+        { \
+            if (item < half_size) scratch[item] = join(scratch[item], scratch[item + half_size]); \
+            BARRIER(); \
+        } \
+        type all = scratch[0]; \
+        BARRIER(); \
+        return all; \
     }
-
-    float highest = scratch[0];
 #endif
-    BARRIER();
-    return highest;
-}
+GROUP_REDUCTION(group_sum, float, sub_group_sum, SUM_OF_TWO)
+GROUP_REDUCTION(group_highest, float, sub_group_highest, fmax)
 
 // Activations by their numbers in Nibble.Core: Identity 0, Silu 1, Gelu 2, Relu 3, ReluSquared 4, Sigmoid 5, Softplus 6. Gelu is looked up by the bits of the nearest half.
 inline float activation(int kind, float x, GLOBAL const float* gelu)

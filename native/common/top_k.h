@@ -7,18 +7,7 @@ inline int comes_before(float a, int a_id, float b, int b_id)
 }
 
 #if SUB_GROUPS
-// The lowest of a group's ids, which every item gets.
-inline int group_least(LOCAL int* scratch, int id)
-{
-    int own = sub_group_least(scratch, id);
-    if (SUB_GROUP_ITEM() == 0) scratch[SUB_GROUP_ID()] = own;
-    BARRIER();
-    int least = scratch[0];
-    for (int i = 1; i < SUB_GROUP_COUNT(); i++)
-        least = min(least, scratch[i]);
-    BARRIER();
-    return least;
-}
+GROUP_REDUCTION(group_least, int, sub_group_least, min)
 #endif
 
 KERNEL top_k(GLOBAL const float* x, long x0, int x_stride, GLOBAL const int* ids, int has_ids, int columns, int length, int k, int is_last,

@@ -9,6 +9,7 @@
 #define GROUP_ITEMS(d) ((int)get_local_size(d))
 #define GLOBAL_ID(d) ((int)get_global_id(d))
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define SUM_OF_TWO(a, b) ((a) + (b))
 #define BITS_OF(f) as_uint(f)
 #define FLOAT_OF(u) as_float(u)
 #define LOAD_HALF(p, i) vload_half((i), (const __global half*)(p))
@@ -32,7 +33,6 @@
         BARRIER(); \
         return all; \
     }
-#define SUM_OF_TWO(a, b) ((a) + (b))
 SUB_GROUP_STAND_IN(sub_group_sum, float, SUM_OF_TWO)
 SUB_GROUP_STAND_IN(sub_group_highest, float, fmax)
 SUB_GROUP_STAND_IN(sub_group_least, int, min)

@@ -278,9 +278,22 @@ public sealed partial class CpuBackend : Backend
         WeightCache? cache = weight.Source.IsStored ? _cache : null;
         if (cache?.Take(weight, kernel) == true) return;
         PackedMatrix packed = new(kernel, weight.Columns, weight.Rows, weight.Matrices, _arena, weight.Source as EncodedTensor);
-        _pack.Prepare(weight, packed);
-        Start(_pack, (long)weight.Columns * weight.Rows * weight.Matrices);
-        _pack.Finish();
+        try
+        {
+            _pack.Prepare(weight, packed);
+            Start(_pack, (long)weight.Columns * weight.Rows * weight.Matrices);
+        }
+        catch
+        {
+            // The file could not be read.
+            packed.Dispose();
+            throw;
+        }
+        finally
+        {
+            _pack.Finish();
+        }
+
         if (_pack.Fits) weight.Packed = packed;
         else packed.Dispose();
         weight.IsUnpackable = !_pack.Fits;

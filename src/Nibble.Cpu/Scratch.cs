@@ -5,9 +5,6 @@ namespace Nibble.Cpu;
 /// <summary>Native memory that grows when more is asked of it and is used again by the next operation.</summary>
 internal sealed unsafe class Scratch : IDisposable
 {
-    // What is worth a large page gets whole ones.
-    private const long LargePage = 2 << 20;
-
     private NativeBuffer _memory = new(0);
 
     /// <summary>The memory. What it held is lost when it grows.</summary>
@@ -18,8 +15,9 @@ internal sealed unsafe class Scratch : IDisposable
         if (bytes > _memory.Length)
         {
             // The new memory first: where there is none, the old one stays usable.
+            // What is worth a large page gets whole ones.
             long length = bytes + (bytes / 4);
-            NativeBuffer larger = new(length < LargePage / 8 ? length : (length + LargePage - 1) / LargePage * LargePage);
+            NativeBuffer larger = new(length < NativeBuffer.LargePage / 8 ? length : (length + NativeBuffer.LargePage - 1) / NativeBuffer.LargePage * NativeBuffer.LargePage);
             _memory.Dispose();
             _memory = larger;
         }

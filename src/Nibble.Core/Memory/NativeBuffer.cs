@@ -8,8 +8,10 @@ public sealed unsafe partial class NativeBuffer : SafeHandle
     /// <summary>The alignment of the first byte: a cache line, and the widest vector.</summary>
     public const int Alignment = 64;
 
-    // Where the system has pages of 2 MB for who asks, buffers of such a page ask: a stream through small pages stops at each, and each is a fault when it is first written.
-    private const int HugePage = 2 << 20, AdviseHugePages = 14;
+    /// <summary>Bytes of a large page. Where the system has such for who asks, buffers from this size on ask: a stream through small pages stops at each, and each is a fault when it is first written.</summary>
+    public const int LargePage = 2 << 20;
+
+    private const int AdviseLargePages = 14;
 
     private readonly NativeBuffer? _owner;
 
@@ -27,9 +29,9 @@ public sealed unsafe partial class NativeBuffer : SafeHandle
         void* memory;
         try
         {
-            bool isLarge = length >= HugePage && OperatingSystem.IsLinux();
-            memory = NativeMemory.AlignedAlloc(bytes, isLarge ? HugePage : (nuint)Alignment);
-            if (isLarge) _ = Advise(memory, bytes & ~(nuint)4095, AdviseHugePages);
+            bool isLarge = length >= LargePage && OperatingSystem.IsLinux();
+            memory = NativeMemory.AlignedAlloc(bytes, isLarge ? LargePage : (nuint)Alignment);
+            if (isLarge) _ = Advise(memory, bytes & ~(nuint)4095, AdviseLargePages);
         }
         catch (OutOfMemoryException)
         {

@@ -91,6 +91,7 @@ public class SimulatedKernels
         ["tiles of floats"] = () => Run(suite => suite.Products(BlockFormats.F16), isTiled: true),
         ["tiles of blocks"] = () => Run(suite => suite.Products(BlockFormats.Q4_K), isTiled: true),
         ["tiles of experts"] = () => Run(suite => suite.Experts(BlockFormats.F32), isTiled: true),
+        ["peaks"] = PeakKernelTests.Check,
         ["norms of sub-groups"] = () => Run(suite => suite.Norms(), features: GpuFeatures.SubGroups),
         ["choices of sub-groups"] = () => Run(suite => suite.Choices(), features: GpuFeatures.SubGroups),
         ["attention of sub-groups"] = () => Run(suite => suite.Attention(BlockFormats.F16), features: GpuFeatures.SubGroups),

@@ -221,7 +221,7 @@ public unsafe class KernelTests
                 Assert.Equal(scale, ((float*)place)[field]);
                 Assert.Equal(scale * (sums[0] + sums[1]), ((float*)place)[field + width]);
                 Assert.Equal((sums[0], sums[1]), (((short*)place)[2 * (field + (2 * width))], ((short*)place)[(2 * (field + (2 * width))) + 1]));
-                Assert.Equal(-128 * (sums[0] + sums[1]), ((int*)place)[field + (3 * width)]);
+                Assert.Equal(-8 * (sums[0] + sums[1]), ((int*)place)[field + (3 * width)]);
             }
         }
     }
@@ -260,7 +260,7 @@ public unsafe class KernelTests
                     sum += code;
                 }
 
-                Assert.Equal(-128 * sum, ((int*)place)[field + (3 * width)]);
+                Assert.Equal(-8 * sum, ((int*)place)[field + (3 * width)]);
                 if (isFinite) Assert.Equal(scale * Heads.TokenFactor * sum, ((float*)place)[field + width]);
             }
 

@@ -89,7 +89,7 @@ public unsafe class PackedTests
                         long sum = 0;
                         for (int c = 0; c < 32; c++)
                         {
-                            int code = codes[(64 * (c / 4)) + (4 * row) + (c % 4)] - (kernel.Kind == CodeKind.Bytes ? 128 : 0), group = (16 * (c / 16)) + row;
+                            int code = codes[(64 * (c / 4)) + (4 * row) + (c % 4)] - Middle(kernel), group = (16 * (c / 16)) + row;
                             // A tile's float minimum is 0 here, and it takes the whole minima with it.
                             int factor = kernel.Kind != CodeKind.Groups ? code : (code * scales[group]) + (kernel.HasMinimum ? 0 : minima[group]);
                             sum += factor * (long)(x[(32 * token) + c] * Heads.TokenFactor);
@@ -254,13 +254,15 @@ public unsafe class PackedTests
         }
     }
 
+    // What codes are less by.
+    private static int Middle(PackedKernel kernel) => kernel.Kind switch { CodeKind.Bytes => 128, CodeKind.Nibbles when !kernel.HasMinimum => 8, CodeKind.FiveBits when !kernel.HasMinimum => 16, _ => 0 };
+
     private static float Value(BlockKernel kernel, byte* panel, int row, int column)
     {
         if (kernel.Kind == CodeKind.Floats) return ((float*)panel)[(16 * column) + row];
         int code = panel[(64 * (column / 4)) + (4 * row) + (column % 4)];
         float scale = ((float*)(panel + PanelLayout.Scales))[row], minimum = ((float*)(panel + PanelLayout.Minima))[row];
-        if (kernel.Kind == CodeKind.Bytes) return scale * (code - 128);
-        if (kernel.Kind != CodeKind.Groups) return (scale * code) + (kernel.HasMinimum ? minimum : 0);
+        if (kernel.Kind != CodeKind.Groups) return (scale * (code - Middle(kernel))) + (kernel.HasMinimum ? minimum : 0);
         int half = column / 16;
         int whole = ((short*)(panel + PanelLayout.GroupScales))[(32 * half) + (2 * row)], wholeMinimum = ((short*)(panel + PanelLayout.GroupMinima))[(2 * row) + half];
         return (scale * whole * code) + ((kernel.HasMinimum ? minimum : scale) * wholeMinimum);

@@ -91,8 +91,8 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     /// <summary>Work of <see cref="Tokens"/> in the same unit.</summary>
     public long TokensWork { get; private set; }
 
-    // Multiplications with unpacked weights, where a part should have the rows of a whole panel.
-    private int PanelTiles(PackedKernel kernel) => Math.Max(1, PanelBytes / (_columns / 32 * kernel.PanelRunBytes));
+    // Multiplications with unpacked weights, where a part should have the rows of a whole panel, or of all sums that are kept together.
+    private int PanelTiles(PackedKernel kernel) => kernel.Kind == CodeKind.Floats ? MostFloatTiles : Math.Max(1, PanelBytes / (_columns / 32 * kernel.PanelRunBytes));
 
     /// <summary>Starts to describe a product.</summary>
     public void Begin(float* x, long stride, int columns)
@@ -144,7 +144,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < _listCount; i++)
             if (_lists[i].Columns != null) gathered = _columns * 4L;
         for (int i = 0; i < TargetCount; i++)
-            if (_targets[i].Count > 1) panel = Math.Max(panel, (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
+            if (_targets[i].Count > 1) panel = Math.Max(panel, _targets[i].Kernel.Kind == CodeKind.Floats ? FloatBytes(in _targets[i]) : (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
         foreach (Scratch own in _scratch)
             own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, gathered));
         _tokensJob.Prepare(_tokenTiles);
@@ -166,6 +166,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             int tiles = (target.Rows + 15) / 16, first = Share(tiles, part, parts), end = Share(tiles, part + 1, parts);
             byte* x = _tiles + _lists[target.Tokens].Offset;
             if (target.Count == 1) One(in target, x, first, end, results);
+            else if (target.Kernel.Kind == CodeKind.Floats) Floats(in target, x, first, end, panel, results);
             else Many(in target, x, first, end, panel, results);
         }
     }
@@ -262,15 +263,19 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         ref TokenList tokens = ref _lists[list];
         int first = (tile - tokens.FirstTile) * 8, runs = _columns / 32;
         int width = TokenTiles.Width(tokens.Count - first, tokens.Count == 1), used = Math.Min(width, tokens.Count - first);
-        byte* to = _tiles + tokens.Offset + ((long)first * runs * tokens.RunBytes);
-        if (used < width) NativeMemory.Clear(to, (nuint)((long)width * runs * tokens.RunBytes));
+        byte* start = _tiles + tokens.Offset, to = start + ((long)first * runs * tokens.RunBytes);
+        bool areFloats = tokens.RunBytes == TokenTiles.FloatRunBytes;
+        if (used < width && !areFloats) NativeMemory.Clear(to, (nuint)((long)width * runs * tokens.RunBytes));
         for (int i = 0; i < used; i++)
         {
             float* x = _x + (tokens.Inputs[first + i] * _xStride);
             if (tokens.Columns != null) x = Gather(x, tokens.Columns, (float*)_scratch[thread].Pointer);
-            if (tokens.RunBytes == TokenTiles.FloatRunBytes) TokenTiles.PutFloats(x, _columns, (float*)to, width, i);
+            if (areFloats) PutFloats(x, start, TokenTiles.Places(tokens.Count), first, width, i);
             else TokenTiles.PutCodes(x, _columns, to, width, i, tokens.InputScale);
         }
+
+        for (int i = used; i < width && areFloats; i++)
+            PutFloats(null, start, TokenTiles.Places(tokens.Count), first, width, i);
     }
 
     private float* Gather(float* x, int* columns, float* gathered)

@@ -122,7 +122,7 @@ internal readonly unsafe struct Bytes128 : IByteLanes<Vector128<byte>, Vector128
     public static Vector128<byte> Centre(Vector128<byte> codes) => codes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> Offset(byte* source) => Repeat(source);
+    public static Vector128<byte> Offset(byte* source) => Left32(Repeat(source), 4);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> Dot(Vector128<byte> sum, Vector128<byte> unsigned, Vector128<byte> signed) => throw new NotSupportedException();

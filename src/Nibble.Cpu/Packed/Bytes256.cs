@@ -91,7 +91,7 @@ internal readonly unsafe struct Bytes256 : IByteLanes<Vector256<byte>, Vector256
     public static Vector256<byte> Centre(Vector256<byte> codes) => codes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> Offset(byte* source) => Repeat(source);
+    public static Vector256<byte> Offset(byte* source) => Left32(Repeat(source), 4);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Dot(Vector256<byte> sum, Vector256<byte> unsigned, Vector256<byte> signed) => throw new NotSupportedException();

@@ -4,8 +4,29 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Nibble.Cpu.Packed;
 
+/// <summary>How the dots of two vectors become sums of float32.</summary>
+internal interface IDotSums
+{
+    /// <summary>Whether both do at once, in 512 bits.</summary>
+    static abstract bool AreWide { get; }
+}
+
+/// <summary>One vector after the other.</summary>
+internal readonly struct NarrowSums : IDotSums
+{
+    public static bool AreWide => false;
+}
+
+/// <summary>Two vectors at once: AVX-512.</summary>
+internal readonly struct WideSums : IDotSums
+{
+    public static bool AreWide => true;
+}
+
 /// <summary>32 bytes: AVX2 with AVX-VNNI.</summary>
-internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector256<float>>
+/// <typeparam name="TSums">How dots become sums.</typeparam>
+internal readonly unsafe struct Bytes256Dot<TSums> : IByteLanes<Vector256<byte>, Vector256<float>>
+    where TSums : struct, IDotSums
 {
     public static int Count => 32;
 
@@ -68,6 +89,17 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
 
     public static bool HasDot => true;
 
+    public static bool HasWideSums => TSums.AreWide;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddWide(Vector256<byte> low, Vector256<byte> high, float* scales, float* minima, float tokenScale, float tokenSum, float* results)
+    {
+        Vector512<float> dots = Vector512.ConvertToSingle(low.ToVector512Unsafe().WithUpper(high).AsInt32());
+        Vector512<float> sum = Vector512.FusedMultiplyAdd(dots, Vector512.Load(scales) * Vector512.Create(tokenScale), Vector512.Load(results));
+        if (minima != null) sum = Vector512.FusedMultiplyAdd(Vector512.Load(minima), Vector512.Create(tokenSum), sum);
+        sum.Store(results);
+    }
+
     public static Vector256<byte> Zero => Vector256<byte>.Zero;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -86,7 +118,7 @@ internal readonly unsafe struct Bytes256Dot : IByteLanes<Vector256<byte>, Vector
     public static Vector256<byte> Centre(Vector256<byte> codes) => codes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> Offset(byte* source) => Repeat(source);
+    public static Vector256<byte> Offset(byte* source) => Left32(Repeat(source), 4);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Dot(Vector256<byte> sum, Vector256<byte> unsigned, Vector256<byte> signed) =>

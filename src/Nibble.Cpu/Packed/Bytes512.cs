@@ -91,7 +91,7 @@ internal readonly unsafe struct Bytes512 : IByteLanes<Vector512<byte>, Vector512
     public static Vector512<byte> Centre(Vector512<byte> codes) => codes;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> Offset(byte* source) => Repeat(source);
+    public static Vector512<byte> Offset(byte* source) => Left32(Repeat(source), 4);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<byte> Dot(Vector512<byte> sum, Vector512<byte> unsigned, Vector512<byte> signed) => throw new NotSupportedException();

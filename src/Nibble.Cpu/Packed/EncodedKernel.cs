@@ -62,7 +62,7 @@ internal sealed unsafe class EncodedKernel<TTile, TLanes, TBytes, TVector>(Table
 
     public override bool HasMinimum => TTile.HasMinimum;
 
-    public override string Instructions => $"{TLanes.Count * 8}-bit {(TLanes.HasDot ? "dot" : "pair")} products";
+    public override string Instructions => $"{TLanes.Count * 8}-bit {(TLanes.HasDot ? "dot" : "pair")} products{(TLanes.HasWideSums ? ", 512-bit sums" : "")}";
 
     public override int TileColumns => TTile.Columns;
 

@@ -63,9 +63,9 @@ internal static class EncodedKernels
     private static EncodedKernel Kernel<TTile>(string path, TableBytes table)
         where TTile : struct, IEncodedTile => path switch
         {
-            "avx512" when TTile.Kind == CodeKind.Bytes && AvxVnni.IsSupported => new EncodedKernel<TTile, Bytes256Dot, Vector256<byte>, Vector256<float>>(table),
+            "avx512" when TTile.Kind == CodeKind.Bytes && AvxVnni.IsSupported => new EncodedKernel<TTile, Bytes256Dot<WideSums>, Vector256<byte>, Vector256<float>>(table),
             "avx512" => new EncodedKernel<TTile, Bytes512, Vector512<byte>, Vector512<float>>(table),
-            "avxvnni" => new EncodedKernel<TTile, Bytes256Dot, Vector256<byte>, Vector256<float>>(table),
+            "avxvnni" => new EncodedKernel<TTile, Bytes256Dot<NarrowSums>, Vector256<byte>, Vector256<float>>(table),
             "avx2" => new EncodedKernel<TTile, Bytes256, Vector256<byte>, Vector256<float>>(table),
             "neon" => new EncodedKernel<TTile, Bytes128Dot, Vector128<byte>, Vector128<float>>(table),
             _ => new EncodedKernel<TTile, Bytes128, Vector128<byte>, Vector128<float>>(table),
@@ -75,7 +75,7 @@ internal static class EncodedKernels
         where TColumns : struct, IEncodedColumns => path switch
         {
             "avx512" => new PackedFloat8<TColumns, Bytes512, Vector512<byte>, Vector512<float>>(),
-            "avxvnni" => new PackedFloat8<TColumns, Bytes256Dot, Vector256<byte>, Vector256<float>>(),
+            "avxvnni" => new PackedFloat8<TColumns, Bytes256Dot<NarrowSums>, Vector256<byte>, Vector256<float>>(),
             "avx2" => new PackedFloat8<TColumns, Bytes256, Vector256<byte>, Vector256<float>>(),
             "neon" => new PackedFloat8<TColumns, Bytes128Dot, Vector128<byte>, Vector128<float>>(),
             _ => new PackedFloat8<TColumns, Bytes128, Vector128<byte>, Vector128<float>>(),

@@ -193,21 +193,14 @@ internal readonly unsafe struct NoZeros : IEncodedZeros
     public static bool Pack(byte* zeros, int row, float scale, float zero) => true;
 }
 
-/// <summary>All zeros are 8.</summary>
+/// <summary>All zeros are 8, which <see cref="CodeKind.Nibbles"/> without minima take away themselves.</summary>
 internal readonly unsafe struct ZeroOf8 : IEncodedZeros
 {
     public static int Bytes => 0;
 
-    public static bool HasMinimum => true;
+    public static bool HasMinimum => false;
 
     public static bool Pack(byte* zeros, int row, float scale, float zero) => zero == 8;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* scales, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        TLanes.Multiply(TLanes.Load((float*)scales + row), TLanes.Broadcast(-8f));
 }
 
 /// <summary>Whole zeros of 0 to 128, kept as signed bytes with the sign changed.</summary>

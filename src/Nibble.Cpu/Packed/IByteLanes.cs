@@ -75,7 +75,7 @@ internal unsafe interface IByteLanes<TBytes, TVector>
     /// <summary>Codes of <see cref="CodeKind.Bytes"/> as <see cref="Dot"/> takes them.</summary>
     static abstract TBytes Centre(TBytes codes);
 
-    /// <summary>What sums of dots of such codes begin with: -128 times the sum of the other factors, which is at the address, or zero where <see cref="Centre"/> took 128 away.</summary>
+    /// <summary>What sums of dots of such codes begin with: -128 times the sum of the other factors, of which -8 times is at the address, or zero where <see cref="Centre"/> took 128 away.</summary>
     static abstract TBytes Offset(byte* source);
 
     /// <summary>Zero.</summary>
@@ -95,6 +95,19 @@ internal unsafe interface IByteLanes<TBytes, TVector>
 
     /// <summary>sum and, in each 32-bit lane, four products of unsigned bytes, below 128 unless they are of <see cref="Centre"/>, and signed ones; exact.</summary>
     static abstract TBytes Dot(TBytes sum, TBytes unsigned, TBytes signed);
+
+    /// <summary>Whether <see cref="AddWide"/> sums the dots of two vectors at once.</summary>
+    static virtual bool HasWideSums => false;
+
+    /// <summary>results[row] += dots x scale x token's scale, plus minimum x sum of the token, of the rows of two vectors; each product of dots and each of a minimum is added with one rounding.</summary>
+    /// <param name="low">Dots of the first rows.</param>
+    /// <param name="high">Dots of as many others.</param>
+    /// <param name="scales">A scale a row.</param>
+    /// <param name="minima">A minimum a row, or null.</param>
+    /// <param name="tokenScale">The token's scale.</param>
+    /// <param name="tokenSum">What the minima are multiplied by.</param>
+    /// <param name="results">A sum a row.</param>
+    static virtual void AddWide(TBytes low, TBytes high, float* scales, float* minima, float tokenScale, float tokenSum, float* results) => throw new NotSupportedException();
 
     /// <summary>Sums of 16 bits.</summary>
     static abstract TBytes Add16(TBytes a, TBytes b);

@@ -6,10 +6,10 @@ namespace Nibble.Cpu.Packed;
 /// <summary>What the codes of a packed format are at most, and how long a column group its scale holds for: this decides which tile multiplies them.</summary>
 internal enum CodeKind
 {
-    /// <summary>0 to 15, a scale and perhaps a minimum per 32 columns: eight pair products fit into 16 bits.</summary>
+    /// <summary>0 to 15, a scale per 32 columns and either a minimum or 8 that all codes are less by: eight pair products fit into 16 bits.</summary>
     Nibbles,
 
-    /// <summary>0 to 31, a scale and perhaps a minimum per 32 columns: four pair products fit.</summary>
+    /// <summary>0 to 31, a scale per 32 columns and either a minimum or 16 that all codes are less by: four pair products fit.</summary>
     FiveBits,
 
     /// <summary>0 to 255, standing for the code less 128, a scale per 32 columns.</summary>
@@ -40,7 +40,7 @@ internal unsafe interface IPackedTile
     /// <summary>Which tile multiplies it.</summary>
     static abstract CodeKind Kind { get; }
 
-    /// <summary>Whether a minimum is added: code times scale, plus minimum.</summary>
+    /// <summary>Whether a minimum is added: code times scale, plus minimum. Without one, nibbles count less 8 and codes of five bits less 16.</summary>
     static virtual bool HasMinimum => false;
 
     /// <summary>What products are multiplied by at last, for scales and minima are kept divided by it.</summary>

@@ -5,7 +5,7 @@ using Nibble.Cpu.Codes;
 
 namespace Nibble.Cpu.Packed;
 
-/// <summary>Q4_0: nibbles, a half scale; what codes are less by, 8, is a minimum of -8 scales.</summary>
+/// <summary>Q4_0: nibbles less 8, a half scale.</summary>
 internal readonly unsafe struct PackedQ4_0 : IPackedFormat
 {
     public static BlockFormat Format => BlockFormats.Q4_0;
@@ -17,8 +17,6 @@ internal readonly unsafe struct PackedQ4_0 : IPackedFormat
     public static int RunBytes => 256;
 
     public static CodeKind Kind => CodeKind.Nibbles;
-
-    public static bool HasMinimum => true;
 
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block, head, row);
 
@@ -39,13 +37,6 @@ internal readonly unsafe struct PackedQ4_0 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Broadcast(-8f));
 }
 
 /// <summary>Q4_1: nibbles, half scale and minimum.</summary>
@@ -91,7 +82,7 @@ internal readonly unsafe struct PackedQ4_1 : IPackedFormat
         TLanes.Halves(head + 32 + (2 * row));
 }
 
-/// <summary>Q5_0: five bits, a half scale; what codes are less by, 16, is a minimum of -16 scales.</summary>
+/// <summary>Q5_0: five bits less 16, a half scale.</summary>
 internal readonly unsafe struct PackedQ5_0 : IPackedFormat
 {
     public static BlockFormat Format => BlockFormats.Q5_0;
@@ -103,8 +94,6 @@ internal readonly unsafe struct PackedQ5_0 : IPackedFormat
     public static int RunBytes => 320;
 
     public static CodeKind Kind => CodeKind.FiveBits;
-
-    public static bool HasMinimum => true;
 
     public static bool PackHead(byte* block, byte* head, int row) => Heads.Half(block, head, row);
 
@@ -125,13 +114,6 @@ internal readonly unsafe struct PackedQ5_0 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.Halves(head + (2 * row));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        TLanes.Multiply(TLanes.Halves(head + (2 * row)), TLanes.Broadcast(-16f));
 }
 
 /// <summary>Q5_1: five bits, half scale and minimum.</summary>
@@ -252,7 +234,7 @@ internal readonly unsafe struct PackedIQ4_NL : IPackedFormat
         TLanes.Halves(head + (2 * row));
 }
 
-/// <summary>MXFP4: nibbles that are looked up, a power of two as scale; what looked up codes are less by, 12, is a minimum of -12 scales.</summary>
+/// <summary>MXFP4: nibbles that are looked up as five bits less 16, a power of two as scale.</summary>
 internal readonly unsafe struct PackedMXFP4 : IPackedFormat
 {
     public static BlockFormat Format => BlockFormats.MXFP4;
@@ -264,8 +246,6 @@ internal readonly unsafe struct PackedMXFP4 : IPackedFormat
     public static int RunBytes => 256;
 
     public static CodeKind Kind => CodeKind.FiveBits;
-
-    public static bool HasMinimum => true;
 
     public static float Factor => 1 / Heads.TokenFactor;
 
@@ -295,11 +275,4 @@ internal readonly unsafe struct PackedMXFP4 : IPackedFormat
         where TBytes : struct
         where TVector : struct =>
         TLanes.HalfPowersOfTwo(head + row);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Minima<TLanes, TBytes, TVector>(byte* head, int run, int row)
-        where TLanes : struct, IByteLanes<TBytes, TVector>
-        where TBytes : struct
-        where TVector : struct =>
-        TLanes.Multiply(TLanes.HalfPowersOfTwo(head + row), TLanes.Broadcast(-12f));
 }

@@ -34,7 +34,12 @@ internal sealed unsafe class PackedFloat8<TColumns, TLanes, TBytes, TVector> : E
 
     public override uint MultiplyRegisters(int rounds) => ProductLoop<TLanes, TBytes, TVector>.Run(Kind, rounds);
 
+    public override int Sums => 2;
+
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) => FloatPanels<TLanes, TBytes, TVector>.Add(panel, x, width, runs, results);
+
+    public override void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults) =>
+        FloatPanels<TLanes, TBytes, TVector>.AddTwo(panel, next, x, width, runs, results, nextResults);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Unpack(byte* tiles, int blocks, byte* panel)

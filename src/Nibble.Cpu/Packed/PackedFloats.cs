@@ -189,7 +189,12 @@ internal sealed unsafe class PackedFloats<TFormat, TLanes, TBytes, TVector> : Bl
                 TLanes.Store(TLanes.Add(TLanes.Load(results + (32 * row) + lane), TLanes.Load(results + (32 * row) + 16 + lane)), results + (16 * row) + lane);
     }
 
+    public override int Sums => 2;
+
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) => FloatPanels<TLanes, TBytes, TVector>.Add(panel, x, width, runs, results);
+
+    public override void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults) =>
+        FloatPanels<TLanes, TBytes, TVector>.AddTwo(panel, next, x, width, runs, results, nextResults);
 
     // 32 columns of as many rows as a vector has lanes.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -10,8 +10,8 @@ internal abstract unsafe class PackedKernel
     /// <summary>How many times 16 rows are multiplied with one token side by side at most.</summary>
     public const int MostTiles = 4;
 
-    /// <summary>Float32 numbers that results take: of one token with all rows, or of eight tokens with 16 rows.</summary>
-    public const int ResultCount = 8 * 16;
+    /// <summary>Float32 numbers that results take: of one token with all rows, or of eight tokens with 16 rows, of which each pair has two sums at most.</summary>
+    public const int ResultCount = 2 * 8 * 16;
 
     /// <inheritdoc cref="IPackedTile.Kind"/>
     public abstract CodeKind Kind { get; }
@@ -43,6 +43,23 @@ internal abstract unsafe class PackedKernel
     /// <inheritdoc cref="PanelTiles{TLanes, TBytes, TVector}.Add"/>
     public abstract void Add(byte* panel, byte* x, int width, int runs, float* results);
 
+    /// <summary>Sums that a (row, token) pair has in <see cref="Add"/>; its product is theirs together.</summary>
+    public virtual int Sums => 1;
+
+    /// <summary>What <see cref="Add"/> does with each of twice 16 rows.</summary>
+    /// <param name="panel">Unpacked rows.</param>
+    /// <param name="next">Bytes from there to the other 16 rows.</param>
+    /// <param name="x">A tile of tokens.</param>
+    /// <param name="width">Its tokens: 4 or 8.</param>
+    /// <param name="runs">Runs of 32 columns.</param>
+    /// <param name="results">[width x <see cref="Sums"/> x 16].</param>
+    /// <param name="nextResults">Numbers from there to those of the other rows.</param>
+    public virtual void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults)
+    {
+        Add(panel, x, width, runs, results);
+        Add(panel + next, x, width, runs, results + nextResults);
+    }
+
     /// <summary>Multiplications with addition in a round of <see cref="MultiplyRegisters"/>.</summary>
     public abstract int RoundMacs { get; }
 
@@ -73,7 +90,7 @@ internal sealed unsafe class PackedKernel<TFormat, TLanes, TBytes, TVector> : Bl
 
     public override bool HasMinimum => TFormat.HasMinimum;
 
-    public override string Instructions => $"{TLanes.Count * 8}-bit {(TLanes.HasDot && TFormat.Kind != CodeKind.Groups ? "dot" : "pair")} products";
+    public override string Instructions => $"{TLanes.Count * 8}-bit {(TLanes.HasDot && TFormat.Kind != CodeKind.Groups ? "dot" : "pair")} products{(TLanes.HasWideSums ? ", 512-bit sums" : "")}";
 
     public override int TileColumns => TFormat.Columns;
 

@@ -15,8 +15,8 @@ internal static class PackedKernels
     public static BlockKernel[] Of(string path) => path switch
     {
         // Products of 8 bits with 8 bits do not fit into the pair products of 512 bits; four products at a time of 256 bits do as much.
-        "avx512" => [.. Pairs<Bytes512, Vector512<byte>, Vector512<float>>(), .. AvxVnni.IsSupported ? Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>() : Whole<Bytes512, Vector512<byte>, Vector512<float>>()],
-        "avxvnni" => [.. Pairs<Bytes256Dot, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256Dot, Vector256<byte>, Vector256<float>>()],
+        "avx512" => [.. Pairs<Bytes512, Vector512<byte>, Vector512<float>>(), .. AvxVnni.IsSupported ? Whole<Bytes256Dot<WideSums>, Vector256<byte>, Vector256<float>>() : Whole<Bytes512, Vector512<byte>, Vector512<float>>()],
+        "avxvnni" => [.. Pairs<Bytes256Dot<NarrowSums>, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256Dot<NarrowSums>, Vector256<byte>, Vector256<float>>()],
         "avx2" => [.. Pairs<Bytes256, Vector256<byte>, Vector256<float>>(), .. Whole<Bytes256, Vector256<byte>, Vector256<float>>()],
         "neon" => [.. Pairs<Bytes128Dot, Vector128<byte>, Vector128<float>>(), .. Whole<Bytes128Dot, Vector128<byte>, Vector128<float>>()],
         _ => [.. Pairs<Bytes128, Vector128<byte>, Vector128<float>>(), .. Whole<Bytes128, Vector128<byte>, Vector128<float>>()],

@@ -47,13 +47,13 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
     private static void Four(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
     {
         if (kind == CodeKind.Groups) Groups4(panel, x, width, runs, hasMinimum, results);
-        else if (TLanes.HasDot) Dots4(panel, x, width, runs, hasMinimum, kind == CodeKind.Bytes, results);
+        else if (TLanes.HasDot) Dots4(kind, panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.Nibbles) Nibbles4(panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.FiveBits) FiveBits4(panel, x, width, runs, hasMinimum, results);
         else Bytes4(panel, x, width, runs, hasMinimum, results);
     }
 
-    /// <summary>Codes of at most 15, 8 tokens.</summary>
+    /// <summary>Codes of at most 15, less 8 where there are no minima, 8 tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Nibbles8(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
     {
@@ -63,6 +63,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
             TBytes first = TLanes.Load(panel);
             TBytes s0 = TLanes.PairProducts(first, TLanes.Repeat(x + 0)), s1 = TLanes.PairProducts(first, TLanes.Repeat(x + 4)), s2 = TLanes.PairProducts(first, TLanes.Repeat(x + 8)), s3 = TLanes.PairProducts(first, TLanes.Repeat(x + 12)), s4 = TLanes.PairProducts(first, TLanes.Repeat(x + 16)), s5 = TLanes.PairProducts(first, TLanes.Repeat(x + 20)), s6 = TLanes.PairProducts(first, TLanes.Repeat(x + 24)), s7 = TLanes.PairProducts(first, TLanes.Repeat(x + 28));
             byte* codes = panel + 64, a = x + group;
@@ -79,15 +80,35 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
                 s7 = TLanes.Add16(s7, TLanes.PairProducts(w, TLanes.Repeat(a + 28)));
             }
 
+            s0 = TLanes.PairProducts16(s0, ones);
+            s1 = TLanes.PairProducts16(s1, ones);
+            s2 = TLanes.PairProducts16(s2, ones);
+            s3 = TLanes.PairProducts16(s3, ones);
+            s4 = TLanes.PairProducts16(s4, ones);
+            s5 = TLanes.PairProducts16(s5, ones);
+            s6 = TLanes.PairProducts16(s6, ones);
+            s7 = TLanes.PairProducts16(s7, ones);
+            if (!hasMinimum)
+            {
+                s0 = TLanes.Add32(s0, TLanes.Repeat(offsets + 0));
+                s1 = TLanes.Add32(s1, TLanes.Repeat(offsets + 4));
+                s2 = TLanes.Add32(s2, TLanes.Repeat(offsets + 8));
+                s3 = TLanes.Add32(s3, TLanes.Repeat(offsets + 12));
+                s4 = TLanes.Add32(s4, TLanes.Repeat(offsets + 16));
+                s5 = TLanes.Add32(s5, TLanes.Repeat(offsets + 20));
+                s6 = TLanes.Add32(s6, TLanes.Repeat(offsets + 24));
+                s7 = TLanes.Add32(s7, TLanes.Repeat(offsets + 28));
+            }
+
             TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
-            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s0, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
-            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s1, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
-            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s2, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
-            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s3, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
-            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s4, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
-            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s5, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
-            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s6, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
-            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s7, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(s0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(s1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(s2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(s3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(s4), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(s5), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(s6), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(s7), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
             if (hasMinimum)
             {
                 scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
@@ -112,7 +133,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         TLanes.Store(f7, results + (7 * 16));
     }
 
-    /// <summary>Codes of at most 15, 4 tokens.</summary>
+    /// <summary>Codes of at most 15, less 8 where there are no minima, 4 tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Nibbles4(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
     {
@@ -122,6 +143,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
             TBytes s0 = TLanes.Zero, s1 = TLanes.Zero, s2 = TLanes.Zero, s3 = TLanes.Zero;
             byte* codes = panel, a = x;
             for (int g = 0; g < 8; g++, codes += 64, a += group)
@@ -133,11 +155,23 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
                 s3 = TLanes.Add16(s3, TLanes.PairProducts(w, TLanes.Repeat(a + 12)));
             }
 
+            s0 = TLanes.PairProducts16(s0, ones);
+            s1 = TLanes.PairProducts16(s1, ones);
+            s2 = TLanes.PairProducts16(s2, ones);
+            s3 = TLanes.PairProducts16(s3, ones);
+            if (!hasMinimum)
+            {
+                s0 = TLanes.Add32(s0, TLanes.Repeat(offsets + 0));
+                s1 = TLanes.Add32(s1, TLanes.Repeat(offsets + 4));
+                s2 = TLanes.Add32(s2, TLanes.Repeat(offsets + 8));
+                s3 = TLanes.Add32(s3, TLanes.Repeat(offsets + 12));
+            }
+
             TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
-            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s0, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
-            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s1, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
-            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s2, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
-            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.PairProducts16(s3, ones)), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(s0), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(s1), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(s2), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(s3), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
             if (hasMinimum)
             {
                 scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
@@ -154,7 +188,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         TLanes.Store(f3, results + (3 * 16));
     }
 
-    /// <summary>Codes of at most 31, 8 tokens.</summary>
+    /// <summary>Codes of at most 31, less 16 where there are no minima, 8 tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FiveBits8(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
     {
@@ -164,6 +198,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
             TBytes i0 = TLanes.Zero, i1 = TLanes.Zero, i2 = TLanes.Zero, i3 = TLanes.Zero, i4 = TLanes.Zero, i5 = TLanes.Zero, i6 = TLanes.Zero, i7 = TLanes.Zero;
             byte* codes = panel, a = x;
             for (int half = 0; half < 2; half++)
@@ -190,6 +225,18 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
                 i5 = TLanes.Add32(i5, TLanes.PairProducts16(s5, ones));
                 i6 = TLanes.Add32(i6, TLanes.PairProducts16(s6, ones));
                 i7 = TLanes.Add32(i7, TLanes.PairProducts16(s7, ones));
+            }
+
+            if (!hasMinimum)
+            {
+                i0 = TLanes.Add32(i0, TLanes.Left32(TLanes.Repeat(offsets + 0), 1));
+                i1 = TLanes.Add32(i1, TLanes.Left32(TLanes.Repeat(offsets + 4), 1));
+                i2 = TLanes.Add32(i2, TLanes.Left32(TLanes.Repeat(offsets + 8), 1));
+                i3 = TLanes.Add32(i3, TLanes.Left32(TLanes.Repeat(offsets + 12), 1));
+                i4 = TLanes.Add32(i4, TLanes.Left32(TLanes.Repeat(offsets + 16), 1));
+                i5 = TLanes.Add32(i5, TLanes.Left32(TLanes.Repeat(offsets + 20), 1));
+                i6 = TLanes.Add32(i6, TLanes.Left32(TLanes.Repeat(offsets + 24), 1));
+                i7 = TLanes.Add32(i7, TLanes.Left32(TLanes.Repeat(offsets + 28), 1));
             }
 
             TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
@@ -225,7 +272,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         TLanes.Store(f7, results + (7 * 16));
     }
 
-    /// <summary>Codes of at most 31, 4 tokens.</summary>
+    /// <summary>Codes of at most 31, less 16 where there are no minima, 4 tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FiveBits4(byte* panel, byte* x, int width, int runs, bool hasMinimum, float* results)
     {
@@ -235,6 +282,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         for (; runs > 0; runs--, panel += PanelLayout.Bytes, x += step)
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
+            byte* offsets = (byte*)(scales + (3 * width));
             TBytes i0 = TLanes.Zero, i1 = TLanes.Zero, i2 = TLanes.Zero, i3 = TLanes.Zero;
             byte* codes = panel, a = x;
             for (int half = 0; half < 2; half++)
@@ -253,6 +301,14 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
                 i1 = TLanes.Add32(i1, TLanes.PairProducts16(s1, ones));
                 i2 = TLanes.Add32(i2, TLanes.PairProducts16(s2, ones));
                 i3 = TLanes.Add32(i3, TLanes.PairProducts16(s3, ones));
+            }
+
+            if (!hasMinimum)
+            {
+                i0 = TLanes.Add32(i0, TLanes.Left32(TLanes.Repeat(offsets + 0), 1));
+                i1 = TLanes.Add32(i1, TLanes.Left32(TLanes.Repeat(offsets + 4), 1));
+                i2 = TLanes.Add32(i2, TLanes.Left32(TLanes.Repeat(offsets + 8), 1));
+                i3 = TLanes.Add32(i3, TLanes.Left32(TLanes.Repeat(offsets + 12), 1));
             }
 
             TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
@@ -321,14 +377,14 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
             }
 
             TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
-            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l0, ones), TLanes.PairProducts16(h0, sixteens)), TLanes.Repeat(offsets + 0))), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
-            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Repeat(offsets + 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
-            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Repeat(offsets + 8))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
-            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Repeat(offsets + 12))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
-            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l4, ones), TLanes.PairProducts16(h4, sixteens)), TLanes.Repeat(offsets + 16))), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
-            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l5, ones), TLanes.PairProducts16(h5, sixteens)), TLanes.Repeat(offsets + 20))), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
-            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l6, ones), TLanes.PairProducts16(h6, sixteens)), TLanes.Repeat(offsets + 24))), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
-            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l7, ones), TLanes.PairProducts16(h7, sixteens)), TLanes.Repeat(offsets + 28))), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l0, ones), TLanes.PairProducts16(h0, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 0), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 4), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 8), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 12), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f4 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l4, ones), TLanes.PairProducts16(h4, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 16), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[4])), f4);
+            f5 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l5, ones), TLanes.PairProducts16(h5, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 20), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[5])), f5);
+            f6 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l6, ones), TLanes.PairProducts16(h6, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 24), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[6])), f6);
+            f7 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l7, ones), TLanes.PairProducts16(h7, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 28), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[7])), f7);
             if (hasMinimum)
             {
                 scale = TLanes.Load((float*)(panel + PanelLayout.Minima));
@@ -386,10 +442,10 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
             }
 
             TVector scale = TLanes.Load((float*)(panel + PanelLayout.Scales));
-            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l0, ones), TLanes.PairProducts16(h0, sixteens)), TLanes.Repeat(offsets + 0))), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
-            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Repeat(offsets + 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
-            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Repeat(offsets + 8))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
-            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Repeat(offsets + 12))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
+            f0 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l0, ones), TLanes.PairProducts16(h0, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 0), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[0])), f0);
+            f1 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l1, ones), TLanes.PairProducts16(h1, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 4), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[1])), f1);
+            f2 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l2, ones), TLanes.PairProducts16(h2, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 8), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[2])), f2);
+            f3 = TLanes.MultiplyAdd(TLanes.ToFloat(TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(l3, ones), TLanes.PairProducts16(h3, sixteens)), TLanes.Left32(TLanes.Repeat(offsets + 12), 4))), TLanes.Multiply(scale, TLanes.Broadcast(scales[3])), f3);
             if (hasMinimum)
             {
                 scale = TLanes.Load((float*)(panel + PanelLayout.Minima));

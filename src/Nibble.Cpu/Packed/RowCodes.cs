@@ -11,8 +11,8 @@ internal static unsafe class RowCodes
     /// <summary>[16] <see cref="Codebooks.Iq4Nl"/> plus 128.</summary>
     public static Vector128<byte> Iq4Nl => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
 
-    /// <summary>[16] <see cref="Codebooks.E2M1Doubled"/> plus 12.</summary>
-    public static Vector128<byte> E2M1 => Vector128.Create((byte)12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
+    /// <summary>[16] <see cref="Codebooks.E2M1Doubled"/> plus 16.</summary>
+    public static Vector128<byte> E2M1 => Vector128.Create((byte)16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4);
 
     /// <summary>What an unpacker gives, plus an offset.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

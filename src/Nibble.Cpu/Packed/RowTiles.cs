@@ -100,15 +100,20 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
         TBytes a = TLanes.Add16(TLanes.Add16(Pair(codes, x, 0, table), Pair(codes, x, 1, table)), TLanes.Add16(Pair(codes, x, 2, table), Pair(codes, x, 3, table)));
         TBytes b = TLanes.Add16(TLanes.Add16(Pair(codes, x, 4, table), Pair(codes, x, 5, table)), TLanes.Add16(Pair(codes, x, 6, table), Pair(codes, x, 7, table)));
         TBytes ones = TLanes.Repeat(1);
-        return TFormat.Kind == CodeKind.Nibbles
+        TBytes sum = TFormat.Kind == CodeKind.Nibbles
             ? TLanes.PairProducts16(TLanes.Add16(a, b), ones)
             : TLanes.Add32(TLanes.PairProducts16(a, ones), TLanes.PairProducts16(b, ones));
+        return TFormat.HasMinimum ? sum : TLanes.Add32(sum, Offset(x));
     }
+
+    // -8 or -16 times the sum of the token's codes.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TBytes Offset(byte* x) => TFormat.Kind == CodeKind.FiveBits ? TLanes.Left32(TLanes.Repeat(x + 44), 1) : TLanes.Repeat(x + 44);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TBytes Dots(byte* codes, byte* x, TBytes table)
     {
-        TBytes a = TFormat.Kind == CodeKind.Bytes ? TLanes.Offset(x + 44) : TLanes.Zero, b = TLanes.Zero;
+        TBytes a = TFormat.Kind == CodeKind.Bytes ? TLanes.Offset(x + 44) : TFormat.HasMinimum ? TLanes.Zero : Offset(x), b = TLanes.Zero;
         a = Dot(Dot(Dot(Dot(a, codes, x, 0, table), codes, x, 1, table), codes, x, 2, table), codes, x, 3, table);
         b = Dot(Dot(Dot(Dot(b, codes, x, 4, table), codes, x, 5, table), codes, x, 6, table), codes, x, 7, table);
         return TLanes.Add32(a, b);
@@ -126,7 +131,7 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
         Halves(Group(codes, 5, table), TLanes.Repeat(x + 20), ref low, ref high);
         Halves(Group(codes, 6, table), TLanes.Repeat(x + 24), ref low, ref high);
         Halves(Group(codes, 7, table), TLanes.Repeat(x + 28), ref low, ref high);
-        return TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(low, TLanes.Repeat(1)), TLanes.PairProducts16(high, TLanes.Repeat(16))), TLanes.Repeat(x + 44));
+        return TLanes.Add32(TLanes.Add32(TLanes.PairProducts16(low, TLanes.Repeat(1)), TLanes.PairProducts16(high, TLanes.Repeat(16))), TLanes.Left32(TLanes.Repeat(x + 44), 4));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -6,7 +6,7 @@ namespace Nibble.Cpu.Packed;
 
 /// <summary>
 /// Tokens' 8-bit activations as packed products read them: tiles of 1, 4 or 8 tokens, the run of 32 columns after run. A run of a tile of w tokens is [8 groups x w] groups of 4 codes, then a
-/// field of w 32-bit numbers each: the float32 scale times <see cref="Heads.TokenFactor"/>, that times sum of the codes, the sums of each 16 codes (two 16-bit numbers), and -128 times the sum of the codes.
+/// field of w 32-bit numbers each: the float32 scale times <see cref="Heads.TokenFactor"/>, that times sum of the codes, the sums of each 16 codes (two 16-bit numbers), and -8 times the sum of the codes.
 /// </summary>
 internal static unsafe class TokenTiles
 {
@@ -28,7 +28,7 @@ internal static unsafe class TokenTiles
     public static int Places(int tokens) => tokens == 1 ? 1 : (tokens / 8 * 8) + ((tokens % 8) switch { 0 => 0, <= 4 => 4, _ => 8 });
 
     /// <summary>Puts a token into a tile of float32 activations.</summary>
-    /// <param name="x">[columns].</param>
+    /// <param name="x">[columns]; null for zeros.</param>
     /// <param name="columns">Columns.</param>
     /// <param name="tile">The tile.</param>
     /// <param name="width">Its width.</param>
@@ -37,7 +37,7 @@ internal static unsafe class TokenTiles
     public static void PutFloats(float* x, int columns, float* tile, int width, int token)
     {
         for (int c = 0; c < columns; c++)
-            tile[(c * width) + token] = Heads.TokenFactor * x[c];
+            tile[(c * width) + token] = x == null ? 0 : Heads.TokenFactor * x[c];
     }
 
     /// <summary>
@@ -92,7 +92,7 @@ internal static unsafe class TokenTiles
             *(float*)to = scale;
             ((float*)to)[width] = scale * (low + high);
             to[2 * width] = (ushort)low | (uint)high << 16;
-            ((int*)to)[3 * width] = -128 * (low + high);
+            ((int*)to)[3 * width] = -8 * (low + high);
         }
     }
 

@@ -143,15 +143,29 @@ public unsafe class PackedTests
             {
                 using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 1 });
                 using Core.Compute.Weight weight = backend.Upload(source);
-                Core.Compute.Tensor input = backend.Allocate(Core.Compute.ElementType.Float32, Tokens, columns), output = backend.Allocate(Core.Compute.ElementType.Float32, Tokens, Rows);
-                backend.Write(x, input);
-                backend.MatMul(input, weight, output);
-                float[] y = new float[Tokens * Rows];
-                backend.Read(output, y);
-                GC.KeepAlive(input.Buffer);
-                return y;
+                return Multiply(backend, weight, x, Tokens, Rows);
             })];
             Assert.All(products, product => Assert.Equal(products[0], product));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public void A_token_has_the_same_products_alone_and_among_others_whatever_chunks_there_are(string path, string name)
+    {
+        // More columns, rows and tokens than a chunk has, and a rest of each.
+        BlockFormat format = BlockFormats.Find(name)!;
+        const int Rows = 83, Tokens = 517;
+        int columns = format.BlockValues == 256 ? 1280 : 1120;
+        using TestWeights source = new(format, Rows, columns, 5);
+        float[] x = Values.Random(new Random(6), Tokens * columns);
+        using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 2 });
+        using Core.Compute.Weight weight = backend.Upload(source);
+        foreach (int tokens in (int[])[11, 257, Tokens])
+        {
+            float[] together = Multiply(backend, weight, x.AsSpan(0, tokens * columns), tokens, Rows);
+            foreach (int token in new[] { 0, 6, 9, 10, 255, 256, 511, 512, Tokens - 1 }.Where(token => token < tokens))
+                Assert.Equal(Multiply(backend, weight, x.AsSpan(token * columns, columns), 1, Rows), together.AsSpan(token * Rows, Rows).ToArray());
         }
     }
 
@@ -231,6 +245,17 @@ public unsafe class PackedTests
         BitConverter.TryWriteBytes(source.Bytes[(9 * 64)..], (ushort)bits);
         using NativeBuffer tiles = new(kernel.TileBytes);
         Assert.Equal(fits, Pack(kernel, source.Bytes, 16, 1, tiles.Pointer));
+    }
+
+    private static float[] Multiply(CpuBackend backend, Core.Compute.Weight weight, ReadOnlySpan<float> x, int tokens, int rows)
+    {
+        Core.Compute.Tensor input = backend.Allocate(Core.Compute.ElementType.Float32, tokens, x.Length / tokens), output = backend.Allocate(Core.Compute.ElementType.Float32, tokens, rows);
+        backend.Write(x, input);
+        backend.MatMul(input, weight, output);
+        float[] y = new float[tokens * rows];
+        backend.Read(output, y);
+        GC.KeepAlive(input.Buffer);
+        return y;
     }
 
     private static TheoryData<string, string> Cases(Func<BlockKernel, bool> choose)

@@ -58,9 +58,6 @@ internal unsafe struct PackedTarget
 /// <summary>Products of one input and several packed matrices: each list of tokens is put into <see cref="TokenTiles"/> once, then each part is a share of every matrix's rows.</summary>
 internal sealed unsafe partial class PackedMatMulJob : TeamJob
 {
-    // Unpacked rows that stay in the second-level cache while all tokens pass.
-    private const int PanelBytes = 384 << 10;
-
     // Multiplications in about 100 microseconds.
     private const long PartWork = 10_000_000;
 
@@ -91,9 +88,6 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     /// <summary>Work of <see cref="Tokens"/> in the same unit.</summary>
     public long TokensWork { get; private set; }
 
-    // Multiplications with unpacked weights, where a part should have the rows of a whole panel, or of all sums that are kept together.
-    private int PanelTiles(PackedKernel kernel) => kernel.Kind == CodeKind.Floats ? MostFloatTiles : Math.Max(1, PanelBytes / (_columns / 32 * kernel.PanelRunBytes));
-
     /// <summary>Starts to describe a product.</summary>
     public void Begin(float* x, long stride, int columns)
     {
@@ -120,7 +114,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < TargetCount; i++)
         {
             tiles = Math.Max(tiles, (_targets[i].Rows + 15) / 16);
-            panelTiles = Math.Max(panelTiles, PanelTiles(_targets[i].Kernel));
+            panelTiles = Math.Max(panelTiles, SizeOf(in _targets[i]).Tiles);
         }
 
         int most = Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork));
@@ -144,7 +138,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < _listCount; i++)
             if (_lists[i].Columns != null) gathered = _columns * 4L;
         for (int i = 0; i < TargetCount; i++)
-            if (_targets[i].Count > 1) panel = Math.Max(panel, _targets[i].Kernel.Kind == CodeKind.Floats ? FloatBytes(in _targets[i]) : (long)PanelTiles(_targets[i].Kernel) * (_columns / 32) * _targets[i].Kernel.PanelRunBytes);
+            if (_targets[i].Count > 1) panel = Math.Max(panel, ChunkBytes(in _targets[i]));
         foreach (Scratch own in _scratch)
             own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, gathered));
         _tokensJob.Prepare(_tokenTiles);
@@ -163,10 +157,9 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < TargetCount; i++)
         {
             ref PackedTarget target = ref _targets[i];
-            int tiles = (target.Rows + 15) / 16, first = Share(tiles, part, parts), end = Share(tiles, part + 1, parts);
+            int tiles = (target.Rows + 15) / 16, together = SizeOf(in target).Together, first = Share(tiles, part, parts, together), end = Share(tiles, part + 1, parts, together);
             byte* x = _tiles + _lists[target.Tokens].Offset;
             if (target.Count == 1) One(in target, x, first, end, results);
-            else if (target.Kernel.Kind == CodeKind.Floats) Floats(in target, x, first, end, panel, results);
             else Many(in target, x, first, end, panel, results);
         }
     }
@@ -180,38 +173,6 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             target.Kernel.Multiply(target.Tiles + (first * tileBytes), count, target.Blocks, x, target.Tiles + ((first + count) * tileBytes), tileBytes, results);
             for (int tile = 0; tile < count; tile++)
                 Finish(in target, results + (16 * tile), 0, 1, first + tile);
-        }
-    }
-
-    // Panels of equal size; while one is multiplied, the packed rows of the next are asked for: 1.02 to 1.04 times the tokens a second in prompts of a 1.1B Q4_0 model on two Zen 5 cores.
-    private void Many(in PackedTarget target, byte* x, int first, int end, byte* panel, float* results)
-    {
-        long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
-        int runs = _columns / 32, most = PanelTiles(target.Kernel), runBytes = _lists[target.Tokens].RunBytes;
-        long panelBytes = (long)runs * target.Kernel.PanelRunBytes;
-        int panels = (end - first + most - 1) / most, tokenTiles = (target.Count + 7) / 8;
-        for (int i = 0; i < panels; i++)
-        {
-            int begin = first + Share(end - first, i, panels), count = first + Share(end - first, i + 1, panels) - begin;
-            for (int tile = 0; tile < count; tile++)
-                target.Kernel.Unpack(target.Tiles + ((begin + tile) * tileBytes), target.Blocks, panel + (tile * panelBytes));
-            byte* tokens = x, ahead = target.Tiles + ((begin + count) * tileBytes);
-            long aheadBytes = i + 1 < panels ? count * tileBytes / tokenTiles : 0;
-            for (int token = 0; token < target.Count;)
-            {
-                int width = TokenTiles.Width(target.Count - token, false), used = Math.Min(width, target.Count - token);
-                for (int tile = 0; tile < count; tile++)
-                {
-                    new Span<float>(results, width * 16).Clear();
-                    target.Kernel.Add(panel + (tile * panelBytes), tokens, width, runs, results);
-                    Finish(in target, results, token, used, begin + tile);
-                }
-
-                ReadAhead.Whole(ahead, (int)aheadBytes);
-                ahead += aheadBytes;
-                tokens += (long)width * runs * runBytes;
-                token += used;
-            }
         }
     }
 
@@ -261,21 +222,14 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         while (_lists[list].FirstTile > tile)
             list--;
         ref TokenList tokens = ref _lists[list];
-        int first = (tile - tokens.FirstTile) * 8, runs = _columns / 32;
+        int first = (tile - tokens.FirstTile) * 8;
         int width = TokenTiles.Width(tokens.Count - first, tokens.Count == 1), used = Math.Min(width, tokens.Count - first);
-        byte* start = _tiles + tokens.Offset, to = start + ((long)first * runs * tokens.RunBytes);
-        bool areFloats = tokens.RunBytes == TokenTiles.FloatRunBytes;
-        if (used < width && !areFloats) NativeMemory.Clear(to, (nuint)((long)width * runs * tokens.RunBytes));
-        for (int i = 0; i < used; i++)
+        for (int i = 0; i < width; i++)
         {
-            float* x = _x + (tokens.Inputs[first + i] * _xStride);
-            if (tokens.Columns != null) x = Gather(x, tokens.Columns, (float*)_scratch[thread].Pointer);
-            if (areFloats) PutFloats(x, start, TokenTiles.Places(tokens.Count), first, width, i);
-            else TokenTiles.PutCodes(x, _columns, to, width, i, tokens.InputScale);
+            float* x = i < used ? _x + (tokens.Inputs[first + i] * _xStride) : null;
+            if (x != null && tokens.Columns != null) x = Gather(x, tokens.Columns, (float*)_scratch[thread].Pointer);
+            PutToken(x, in tokens, first, width, i);
         }
-
-        for (int i = used; i < width && areFloats; i++)
-            PutFloats(null, start, TokenTiles.Places(tokens.Count), first, width, i);
     }
 
     private float* Gather(float* x, int* columns, float* gathered)

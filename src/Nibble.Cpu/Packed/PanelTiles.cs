@@ -26,7 +26,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
             for (int token = 0; token < width;)
             {
                 // Wide vectors come with the registers for 8 tokens.
-                bool isEight = TLanes.Count == 64 && width == 8;
+                bool isEight = (TLanes.Count == 64 || (TLanes.HasWideSums && kind != CodeKind.Groups)) && width == 8;
                 byte* codes = panel + part, tokens = x + (4 * token);
                 float* sums = results + (16 * token) + (part / 4);
                 if (isEight) Eight(kind, hasMinimum, codes, tokens, width, runs, sums);
@@ -39,6 +39,7 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
     private static void Eight(CodeKind kind, bool hasMinimum, byte* panel, byte* x, int width, int runs, float* results)
     {
         if (kind == CodeKind.Groups) Groups8(panel, x, width, runs, hasMinimum, results);
+        else if (TLanes.HasDot) Dots8(kind, panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.Nibbles) Nibbles8(panel, x, width, runs, hasMinimum, results);
         else if (kind == CodeKind.FiveBits) FiveBits8(panel, x, width, runs, hasMinimum, results);
         else Bytes8(panel, x, width, runs, hasMinimum, results);
@@ -64,20 +65,23 @@ internal static unsafe partial class PanelTiles<TLanes, TBytes, TVector>
         {
             float* scales = (float*)(x + (8 * group)), sums = scales + width;
             byte* offsets = (byte*)(scales + (3 * width));
-            TBytes first = TLanes.Load(panel);
-            TBytes s0 = TLanes.PairProducts(first, TLanes.Repeat(x + 0)), s1 = TLanes.PairProducts(first, TLanes.Repeat(x + 4)), s2 = TLanes.PairProducts(first, TLanes.Repeat(x + 8)), s3 = TLanes.PairProducts(first, TLanes.Repeat(x + 12)), s4 = TLanes.PairProducts(first, TLanes.Repeat(x + 16)), s5 = TLanes.PairProducts(first, TLanes.Repeat(x + 20)), s6 = TLanes.PairProducts(first, TLanes.Repeat(x + 24)), s7 = TLanes.PairProducts(first, TLanes.Repeat(x + 28));
-            byte* codes = panel + 64, a = x + group;
-            for (int g = 1; g < 8; g++, codes += 64, a += group)
+            TBytes v = TLanes.Load(panel), w = TLanes.Load(panel + 64);
+            byte* codes = panel + 128, a = x, b = x + group;
+            TBytes s0 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 0)), TLanes.PairProducts(w, TLanes.Repeat(b + 0))), s1 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 4)), TLanes.PairProducts(w, TLanes.Repeat(b + 4))), s2 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 8)), TLanes.PairProducts(w, TLanes.Repeat(b + 8))), s3 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 12)), TLanes.PairProducts(w, TLanes.Repeat(b + 12))), s4 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 16)), TLanes.PairProducts(w, TLanes.Repeat(b + 16))), s5 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 20)), TLanes.PairProducts(w, TLanes.Repeat(b + 20))), s6 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 24)), TLanes.PairProducts(w, TLanes.Repeat(b + 24))), s7 = TLanes.Add16(TLanes.PairProducts(v, TLanes.Repeat(a + 28)), TLanes.PairProducts(w, TLanes.Repeat(b + 28)));
+            for (int g = 1; g < 4; g++, codes += 128)
             {
-                TBytes w = TLanes.Load(codes);
-                s0 = TLanes.Add16(s0, TLanes.PairProducts(w, TLanes.Repeat(a + 0)));
-                s1 = TLanes.Add16(s1, TLanes.PairProducts(w, TLanes.Repeat(a + 4)));
-                s2 = TLanes.Add16(s2, TLanes.PairProducts(w, TLanes.Repeat(a + 8)));
-                s3 = TLanes.Add16(s3, TLanes.PairProducts(w, TLanes.Repeat(a + 12)));
-                s4 = TLanes.Add16(s4, TLanes.PairProducts(w, TLanes.Repeat(a + 16)));
-                s5 = TLanes.Add16(s5, TLanes.PairProducts(w, TLanes.Repeat(a + 20)));
-                s6 = TLanes.Add16(s6, TLanes.PairProducts(w, TLanes.Repeat(a + 24)));
-                s7 = TLanes.Add16(s7, TLanes.PairProducts(w, TLanes.Repeat(a + 28)));
+                v = TLanes.Load(codes);
+                w = TLanes.Load(codes + 64);
+                a += 2 * group;
+                b += 2 * group;
+                s0 = TLanes.Add16(TLanes.Add16(s0, TLanes.PairProducts(v, TLanes.Repeat(a + 0))), TLanes.PairProducts(w, TLanes.Repeat(b + 0)));
+                s1 = TLanes.Add16(TLanes.Add16(s1, TLanes.PairProducts(v, TLanes.Repeat(a + 4))), TLanes.PairProducts(w, TLanes.Repeat(b + 4)));
+                s2 = TLanes.Add16(TLanes.Add16(s2, TLanes.PairProducts(v, TLanes.Repeat(a + 8))), TLanes.PairProducts(w, TLanes.Repeat(b + 8)));
+                s3 = TLanes.Add16(TLanes.Add16(s3, TLanes.PairProducts(v, TLanes.Repeat(a + 12))), TLanes.PairProducts(w, TLanes.Repeat(b + 12)));
+                s4 = TLanes.Add16(TLanes.Add16(s4, TLanes.PairProducts(v, TLanes.Repeat(a + 16))), TLanes.PairProducts(w, TLanes.Repeat(b + 16)));
+                s5 = TLanes.Add16(TLanes.Add16(s5, TLanes.PairProducts(v, TLanes.Repeat(a + 20))), TLanes.PairProducts(w, TLanes.Repeat(b + 20)));
+                s6 = TLanes.Add16(TLanes.Add16(s6, TLanes.PairProducts(v, TLanes.Repeat(a + 24))), TLanes.PairProducts(w, TLanes.Repeat(b + 24)));
+                s7 = TLanes.Add16(TLanes.Add16(s7, TLanes.PairProducts(v, TLanes.Repeat(a + 28))), TLanes.PairProducts(w, TLanes.Repeat(b + 28)));
             }
 
             s0 = TLanes.PairProducts16(s0, ones);

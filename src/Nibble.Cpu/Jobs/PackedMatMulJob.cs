@@ -118,7 +118,8 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         }
 
         int most = Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork));
-        return Math.Min(Math.Max(Math.Min(tiles, 2 * threads), tiles / panelTiles), most);
+        int parts = Math.Min(Math.Max(Math.Min(tiles, 2 * threads), tiles / panelTiles), most);
+        return parts <= threads ? parts : parts / threads * threads;
     }
 
     /// <summary>Reserves memory.</summary>

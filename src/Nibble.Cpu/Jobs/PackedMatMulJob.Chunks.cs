@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Nibble.Cpu.Packed;
 
@@ -36,19 +37,32 @@ internal sealed unsafe partial class PackedMatMulJob
         return ((long)size.Together * size.Runs * target.Kernel.PanelRunBytes) + ((long)size.Tiles * Places(Math.Min(target.Count, size.Tokens)) * target.Kernel.Sums * 16 * sizeof(float));
     }
 
-    // Puts a token, or zeros, into its place: all tokens' activations of a chunk lie together, tile after tile.
-    private void PutToken(float* x, in TokenList list, int first, int width, int token)
+    // Where a chunk of a tile of tokens lies: all tokens' activations of a chunk are together, tile after tile.
+    private byte* Tile(in TokenList list, int first, int column, int columns) =>
+        _tiles + list.Offset + ((((long)column * TokenTiles.Places(list.Count)) + ((long)first * columns)) / 32 * list.RunBytes);
+
+    // Puts some tokens into their tile; places that are left are zero.
+    private void PutTile(in TokenList list, int first, float* gathered)
     {
         bool areFloats = list.RunBytes == TokenTiles.FloatRunBytes;
-        int places = TokenTiles.Places(list.Count), chunkColumns = 32 * SizeOf(areFloats, list.Count).Runs;
-        byte* start = _tiles + list.Offset;
-        for (int column = 0; column < _columns; column += chunkColumns)
+        int width = TokenTiles.Width(list.Count - first, list.Count == 1), used = Math.Min(width, list.Count - first), chunkColumns = 32 * SizeOf(areFloats, list.Count).Runs;
+        for (int column = 0; used < width && column < _columns; column += chunkColumns)
         {
             int columns = Math.Min(chunkColumns, _columns - column);
-            byte* tile = start + ((((long)column * places) + ((long)first * columns)) / 32 * list.RunBytes);
-            float* values = x == null ? null : x + column;
-            if (areFloats) TokenTiles.PutFloats(values, columns, (float*)tile, width, token);
-            else TokenTiles.PutCodes(values, columns, tile, width, token, list.InputScale);
+            NativeMemory.Clear(Tile(in list, first, column, columns), (nuint)((long)width * (columns / 32) * list.RunBytes));
+        }
+
+        for (int token = 0; token < used; token++)
+        {
+            float* x = _x + (list.Inputs[first + token] * _xStride);
+            if (list.Columns != null) x = Gather(x, list.Columns, gathered);
+            for (int column = 0; column < _columns; column += chunkColumns)
+            {
+                int columns = Math.Min(chunkColumns, _columns - column);
+                byte* tile = Tile(in list, first, column, columns);
+                if (areFloats) TokenTiles.PutFloats(x + column, columns, (float*)tile, width, token);
+                else TokenTiles.PutCodes(x + column, columns, tile, width, token, list.InputScale);
+            }
         }
     }
 
@@ -61,13 +75,13 @@ internal sealed unsafe partial class PackedMatMulJob
             for (int group = 0; group < groups; group++)
             {
                 int begin = first + Share(end - first, group, groups, size.Together), count = first + Share(end - first, group + 1, groups, size.Together) - begin;
-                Some(in target, x, token, Math.Min(size.Tokens, target.Count - token), begin, count, panel, results);
+                Group(in target, x, token, Math.Min(size.Tokens, target.Count - token), begin, count, panel, results);
             }
         }
     }
 
-    // Products of some tokens and tiles.
-    private void Some(in PackedTarget target, byte* x, int firstToken, int tokens, int firstTile, int tiles, byte* panel, float* results)
+    // Products of some tokens and the tiles whose sums are kept together.
+    private void Group(in PackedTarget target, byte* x, int firstToken, int tokens, int firstTile, int tiles, byte* panel, float* results)
     {
         PackedKernel kernel = target.Kernel;
         ChunkSize size = SizeOf(in target);

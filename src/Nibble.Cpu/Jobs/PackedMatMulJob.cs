@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Nibble.Cpu.Kernels;
 using Nibble.Cpu.Packed;
@@ -222,15 +221,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         int list = _listCount - 1;
         while (_lists[list].FirstTile > tile)
             list--;
-        ref TokenList tokens = ref _lists[list];
-        int first = (tile - tokens.FirstTile) * 8;
-        int width = TokenTiles.Width(tokens.Count - first, tokens.Count == 1), used = Math.Min(width, tokens.Count - first);
-        for (int i = 0; i < width; i++)
-        {
-            float* x = i < used ? _x + (tokens.Inputs[first + i] * _xStride) : null;
-            if (x != null && tokens.Columns != null) x = Gather(x, tokens.Columns, (float*)_scratch[thread].Pointer);
-            PutToken(x, in tokens, first, width, i);
-        }
+        PutTile(in _lists[list], (tile - _lists[list].FirstTile) * 8, (float*)_scratch[thread].Pointer);
     }
 
     private float* Gather(float* x, int* columns, float* gathered)

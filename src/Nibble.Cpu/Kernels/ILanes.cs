@@ -43,7 +43,7 @@ internal unsafe interface ILanes<TVector> : IBitLanes<TVector>
     /// <summary>a / b.</summary>
     static abstract TVector Divide(TVector a, TVector b);
 
-    /// <summary>a b + c with one rounding; with two where the processor has no such instruction.</summary>
+    /// <summary>a b + c with one rounding. Where the processor has no such instruction the sum is a float64 first, which rounds about one of 2^29 otherwise.</summary>
     static abstract TVector MultiplyAdd(TVector a, TVector b, TVector c);
 
     /// <summary>The greater one; b where b is NaN.</summary>
@@ -194,7 +194,7 @@ internal readonly unsafe partial struct Lanes128 : ILanes<Vector128<float>>
     public static Vector128<float> MultiplyAdd(Vector128<float> a, Vector128<float> b, Vector128<float> c) =>
         Fma.IsSupported || AdvSimd.IsSupported ? Vector128.FusedMultiplyAdd(a, b, c) : Fused(a, b, c);
 
-    // Without the instruction: products of float32 are exact in float64, so that of 2^29 sums about one is rounded otherwise, and models have the same results as with it.
+    // Products of float32 are exact in float64.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Fused(Vector128<float> a, Vector128<float> b, Vector128<float> c) => Vector128.Narrow(
         (Vector128.WidenLower(a) * Vector128.WidenLower(b)) + Vector128.WidenLower(c),

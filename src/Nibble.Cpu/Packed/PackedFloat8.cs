@@ -38,8 +38,11 @@ internal sealed unsafe class PackedFloat8<TColumns, TLanes, TBytes, TVector> : E
 
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) => FloatPanels<TLanes, TBytes, TVector>.Add(panel, x, width, runs, results);
 
-    public override void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults) =>
-        FloatPanels<TLanes, TBytes, TVector>.AddTwo(panel, next, x, width, runs, results, nextResults);
+    public override void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults)
+    {
+        if (TLanes.Count == 64) FloatPanels<TLanes, TBytes, TVector>.AddTwo(panel, next, x, width, runs, results, nextResults);
+        else base.AddTwo(panel, next, x, width, runs, results, nextResults);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Unpack(byte* tiles, int blocks, byte* panel)

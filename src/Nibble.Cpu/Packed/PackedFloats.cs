@@ -193,8 +193,11 @@ internal sealed unsafe class PackedFloats<TFormat, TLanes, TBytes, TVector> : Bl
 
     public override void Add(byte* panel, byte* x, int width, int runs, float* results) => FloatPanels<TLanes, TBytes, TVector>.Add(panel, x, width, runs, results);
 
-    public override void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults) =>
-        FloatPanels<TLanes, TBytes, TVector>.AddTwo(panel, next, x, width, runs, results, nextResults);
+    public override void AddTwo(byte* panel, long next, byte* x, int width, int runs, float* results, long nextResults)
+    {
+        if (TLanes.Count == 64) FloatPanels<TLanes, TBytes, TVector>.AddTwo(panel, next, x, width, runs, results, nextResults);
+        else base.AddTwo(panel, next, x, width, runs, results, nextResults);
+    }
 
     // 32 columns of as many rows as a vector has lanes.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -28,7 +28,7 @@ internal static unsafe class TokenTiles
     public static int Places(int tokens) => tokens == 1 ? 1 : (tokens / 8 * 8) + ((tokens % 8) switch { 0 => 0, <= 4 => 4, _ => 8 });
 
     /// <summary>Puts a token into a tile of float32 activations.</summary>
-    /// <param name="x">[columns]; null for zeros.</param>
+    /// <param name="x">[columns].</param>
     /// <param name="columns">Columns.</param>
     /// <param name="tile">The tile.</param>
     /// <param name="width">Its width.</param>
@@ -37,14 +37,14 @@ internal static unsafe class TokenTiles
     public static void PutFloats(float* x, int columns, float* tile, int width, int token)
     {
         for (int c = 0; c < columns; c++)
-            tile[(c * width) + token] = x == null ? 0 : Heads.TokenFactor * x[c];
+            tile[(c * width) + token] = Heads.TokenFactor * x[c];
     }
 
     /// <summary>
     /// Puts a token into a tile of 8-bit codes: x / scale to the nearest, ties to even, at most 127, where the scale of 32 columns is their largest magnitude / 127. 32 values of which one is NaN
     /// or infinite get codes 0 and a scale of NaN, so that every product with them is NaN; values below 2^-120 count as 0. Where the weight has a scale of its own for activations, all columns have that one.
     /// </summary>
-    /// <param name="x">[columns]; null for zeros.</param>
+    /// <param name="x">[columns].</param>
     /// <param name="columns">A multiple of 32.</param>
     /// <param name="tile">The tile.</param>
     /// <param name="width">Its width.</param>
@@ -55,14 +55,6 @@ internal static unsafe class TokenTiles
     {
         float inputInverse = 1 / inputScale;
         uint* codes = stackalloc uint[8];
-        if (x == null)
-        {
-            for (; columns > 0; columns -= 32, tile += width * RunBytes)
-                for (int field = 0; field < RunBytes / 4; field++)
-                    ((uint*)tile)[(field * width) + token] = 0;
-            return;
-        }
-
         for (; columns > 0; columns -= 32, x += 32, tile += width * RunBytes)
         {
             Vector256<float> a = Vector256.Load(x), b = Vector256.Load(x + 8), c = Vector256.Load(x + 16), d = Vector256.Load(x + 24);

@@ -77,7 +77,7 @@ internal static class KernelOutput
         [
             ("cpu path", -9, result => result.Path),
             ("format", -nameWidth, result => result.Format.Name),
-            ("instructions", -22, result => result.Instructions),
+            ("instructions", -34, result => result.Instructions),
             ("shape", 11, result => result.Shape.ToString()),
             ("tokens", 6, result => result.Tokens.ToString(CultureInfo.InvariantCulture)),
             ("GMAC/s", 8, result => (result.MacsPerSecond / 1e9).ToString("F2", CultureInfo.InvariantCulture)),

@@ -114,7 +114,7 @@ public sealed unsafe partial class CpuBackend
         Shapes.CheckRope(x, headSize, firstPosition, rope);
         using Call call = Enter();
         _rope.Prepare(x, headSize, firstPosition, rope);
-        Start(_rope, Math.Min(_rope.Units, 4 * _team.Threads), (long)x.Rows * (x.Columns + (rope.Pairs * 64L)));
+        Start(_rope, Math.Min(_rope.Units, 4 * _team.Places), (long)x.Rows * (x.Columns + (rope.Pairs * 64L)));
         GC.KeepAlive(x.Buffer);
     }
 
@@ -157,7 +157,7 @@ public sealed unsafe partial class CpuBackend
             Exact = _exact,
             IsRotated = memory.IsRotated,
         };
-        _attention.Prepare(in arguments, _team.Threads);
+        _attention.Prepare(in arguments, _team.Places);
         Start(_attention, _attention.Parts, _attention.Work);
         GC.KeepAlive(queries.Buffer);
         GC.KeepAlive(cache);
@@ -376,12 +376,12 @@ public sealed unsafe partial class CpuBackend
         {
             _packedMatMul.Prepare(_tokenTiles);
             Start(_packedMatMul.Tokens, _packedMatMul.TokensWork);
-            Start(_packedMatMul, _packedMatMul.Parts(_team.Threads), _packedMatMul.Work);
+            Start(_packedMatMul, _packedMatMul.Parts(), _packedMatMul.Work);
         }
 
         if (_matMul.TargetCount == 0) return;
         _matMul.Prepare(_forms);
         if (_matMul.NeedsForms) Start(_matMul.Forms, _matMul.FormsWork);
-        Start(_matMul, _matMul.Parts(_team.Threads), _matMul.Work);
+        Start(_matMul, _matMul.Parts(_team.Places), _matMul.Work);
     }
 }

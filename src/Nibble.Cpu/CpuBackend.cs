@@ -71,12 +71,12 @@ public sealed partial class CpuBackend : Backend
         int threads = options.Threads == 0 ? PhysicalCores.Count() : options.Threads;
         // With fewer threads than cores the system knows better which cores are free.
         IReadOnlyList<int[]> cores = PhysicalCores.All();
-        _team = new ThreadTeam(threads, threads == cores.Count ? cores : null);
+        _team = new ThreadTeam(threads, Math.Min(threads, Environment.ProcessorCount) == cores.Count ? cores : null);
         _threadScratch = new Scratch[_team.Threads];
         for (int i = 0; i < _threadScratch.Length; i++)
             _threadScratch[i] = new Scratch();
         _matMul = new MatMulJob(kernels, _threadScratch);
-        _packedMatMul = new PackedMatMulJob(_threadScratch);
+        _packedMatMul = new PackedMatMulJob(_threadScratch, _team.Places);
         _team.Idle = _packedMatMul;
         _packedKernels = _exact ? [] : options.Path is null ? null : PackedKernels.Of(_path.Name);
         _pack = new PackJob(_threadScratch);
@@ -311,7 +311,7 @@ public sealed partial class CpuBackend : Backend
     // Small work is done here and now.
     private void Start(TeamJob job, int parts, long work) => _team.Run(job, work < SharedWork ? Math.Min(parts, 1) : parts);
 
-    private void Start(UnitJob job, long work) => Start(job, Math.Min(job.Units, 4 * _team.Threads), work);
+    private void Start(UnitJob job, long work) => Start(job, Math.Min(job.Units, 4 * _team.Places), work);
 
     private readonly ref struct Call(CpuBackend backend)
     {

@@ -20,7 +20,7 @@ internal static unsafe class GuardedProduct
         using GuardedMemory<float> x = new(Values.Random(new Random(1), tokens * columns), side), y = new(tokens * rows, side);
         using GuardedMemory<int> numbers = new([.. Enumerable.Range(0, tokens)], side);
         using Scratch forms = new(), own = new();
-        PackedMatMulJob job = new([own]);
+        PackedMatMulJob job = new([own], 1);
         job.Begin(x.Pointer, columns, columns);
         job.AddTarget(new PackedTarget
         {

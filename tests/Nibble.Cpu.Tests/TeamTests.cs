@@ -27,12 +27,15 @@ public class TeamTests
     }
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(5)]
-    public void Split_jobs_too_do_every_part_once(int threads)
+    [InlineData(1, 1)]
+    [InlineData(2, 2)]
+    [InlineData(5, 5)]
+    [InlineData(5, 2)]
+    [InlineData(3, 1)]
+    public void Split_jobs_too_do_every_part_once(int threads, int processors)
     {
-        using ThreadTeam team = new(threads);
+        using ThreadTeam team = new(threads, processors: processors);
+        Assert.Equal(processors, team.Places);
         CountJob split = new(17) { Split = true }, whole = new(17);
         for (int run = 1; run <= 10_000; run++)
         {
@@ -49,7 +52,7 @@ public class TeamTests
     public void A_thread_begins_a_split_job_with_its_own_parts_and_then_helps()
     {
         // First parts wait until all three threads are in, so nobody can have helped yet.
-        using ThreadTeam team = new(3);
+        using ThreadTeam team = new(3, processors: 3);
         for (int run = 0; run < 20; run++)
         {
             using CountdownEvent all = new(3);
@@ -85,7 +88,7 @@ public class TeamTests
     public void Waiting_threads_do_idle_work_until_it_ends_or_a_job_comes()
     {
         CountIdle idle = new();
-        using ThreadTeam team = new(2) { Idle = idle };
+        using ThreadTeam team = new(2, processors: 2) { Idle = idle };
         CountJob job = new(2);
         for (int run = 0; run < 200; run++)
             team.Run(job, 2);
@@ -96,10 +99,25 @@ public class TeamTests
     }
 
     [Fact]
-    public void Threads_work_at_the_same_time()
+    public void Threads_beyond_the_processors_do_no_idle_work()
+    {
+        CountIdle idle = new();
+        using ThreadTeam team = new(3, processors: 1) { Idle = idle };
+        CountJob job = new(6);
+        for (int run = 0; run < 200; run++)
+            team.Run(job, 6);
+        Thread.Sleep(20);
+        Assert.Equal(1200, job.Counts.Sum());
+        Assert.Equal(0, idle.Steps);
+    }
+
+    [Theory]
+    [InlineData(3)]
+    [InlineData(1)]
+    public void Threads_work_at_the_same_time(int processors)
     {
         // Each part waits until all three are in, so one thread alone could never finish.
-        using ThreadTeam team = new(3);
+        using ThreadTeam team = new(3, processors: processors);
         for (int run = 0; run < 20; run++)
         {
             using CountdownEvent all = new(3);

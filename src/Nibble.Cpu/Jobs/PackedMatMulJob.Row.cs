@@ -22,7 +22,7 @@ internal sealed unsafe partial class PackedMatMulJob : IIdleWork
     /// <inheritdoc/>
     public override bool IsSplit => _isRow;
 
-    private int RowParts(int threads) => threads * ((((_rowTiles + threads - 1) / threads) + PackedKernel.MostTiles - 1) / PackedKernel.MostTiles);
+    private int RowParts() => _places * ((((_rowTiles + _places - 1) / _places) + PackedKernel.MostTiles - 1) / PackedKernel.MostTiles);
 
     // Finds out whether this is a product of one token, and what comes after it.
     private void PrepareRow()
@@ -65,7 +65,7 @@ internal sealed unsafe partial class PackedMatMulJob : IIdleWork
     public bool Step(int thread, int step)
     {
         PackedRun[] runs = Volatile.Read(ref _upcoming);
-        PackedRun first = Begin(runs, thread, _scratch.Length);
+        PackedRun first = Begin(runs, thread % _places, _places);
         long at = (long)step * StepBytes, left = Math.Min(first.RowTiles * first.RowTileBytes, MostBytes) - at;
         if (left <= 0) return false;
         ReadAhead.Whole(first.Tiles + at, (int)Math.Min(left, StepBytes));
@@ -75,8 +75,8 @@ internal sealed unsafe partial class PackedMatMulJob : IIdleWork
     private void RunRow(int part, int parts, float* results)
     {
         Volatile.Write(ref _upcoming, _successor);
-        // A thread's parts are neighbours: see TeamJob.IsSplit.
-        int threads = parts % _scratch.Length == 0 ? _scratch.Length : 1, own = part / (parts / threads), ownEnd = Share(_rowTiles, own + 1, threads);
+        // A share's parts are neighbours: see TeamJob.IsSplit.
+        int shares = parts % _places == 0 ? _places : 1, own = part / (parts / shares), ownEnd = Share(_rowTiles, own + 1, shares);
         int first = Share(_rowTiles, part, parts), end = Share(_rowTiles, part + 1, parts), start = 0;
         for (int i = 0; i < TargetCount && first < end; i++)
         {
@@ -88,7 +88,7 @@ internal sealed unsafe partial class PackedMatMulJob : IIdleWork
             {
                 int count = Math.Min(PackedKernel.MostTiles, Math.Min(end, start + tiles) - first), tile = first - start;
                 first += count;
-                PackedRun next = first >= ownEnd ? Begin(_successor, own, threads) : first == start + tiles ? RunOf(in _targets[i + 1]) : run.From(tile + count);
+                PackedRun next = first >= ownEnd ? Begin(_successor, own, shares) : first == start + tiles ? RunOf(in _targets[i + 1]) : run.From(tile + count);
                 if (next.Tiles == null) next = run.From(tile + count);
                 target.Kernel.Multiply(run.From(tile).Tiles, count, target.Blocks, x, next.Tiles, next.RowTileBytes, results);
                 for (int t = 0; t < count; t++)
@@ -99,13 +99,13 @@ internal sealed unsafe partial class PackedMatMulJob : IIdleWork
         }
     }
 
-    // What a thread begins a product with; without tiles if that is not known.
-    private static PackedRun Begin(PackedRun[] runs, int thread, int threads)
+    // What a share of a product begins with; without tiles if that is not known.
+    private static PackedRun Begin(PackedRun[] runs, int share, int shares)
     {
         int tiles = 0;
         foreach (PackedRun run in runs)
             tiles += run.RowTiles;
-        int first = Share(tiles, thread, threads);
+        int first = Share(tiles, share, shares);
         foreach (PackedRun run in runs)
         {
             if (first < run.RowTiles) return run.From(first);

@@ -61,6 +61,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     private const long PartWork = 10_000_000;
 
     private readonly Scratch[] _scratch;
+    private readonly int _places;
     private readonly TokensJob _tokensJob;
     private PackedTarget[] _targets = new PackedTarget[4];
     private TokenList[] _lists = new TokenList[4];
@@ -69,9 +70,12 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     private long _xStride;
     private byte* _tiles;
 
-    public PackedMatMulJob(Scratch[] scratch)
+    /// <summary>A job without a product.</summary>
+    /// <param name="scratch">Memory of each thread.</param>
+    /// <param name="places">How many of them run at a time (<see cref="ThreadTeam.Places"/>).</param>
+    public PackedMatMulJob(Scratch[] scratch, int places)
     {
-        _scratch = scratch;
+        (_scratch, _places) = (scratch, places);
         _tokensJob = new TokensJob(this);
     }
 
@@ -106,9 +110,9 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     }
 
     /// <summary>How many parts keep the threads evenly busy without cutting the rows too small.</summary>
-    public int Parts(int threads)
+    public int Parts()
     {
-        if (_isRow) return RowParts(threads);
+        if (_isRow) return RowParts();
         int tiles = 1, panelTiles = 1;
         for (int i = 0; i < TargetCount; i++)
         {
@@ -116,9 +120,9 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             panelTiles = Math.Max(panelTiles, SizeOf(in _targets[i]).Tiles);
         }
 
-        int most = Math.Max(4 * threads, (int)Math.Min(16 * threads, Work / PartWork));
-        int parts = Math.Min(Math.Max(Math.Min(tiles, 2 * threads), tiles / panelTiles), most);
-        return parts <= threads ? parts : parts / threads * threads;
+        int most = Math.Max(4 * _places, (int)Math.Min(16 * _places, Work / PartWork));
+        int parts = Math.Min(Math.Max(Math.Min(tiles, 2 * _places), tiles / panelTiles), most);
+        return parts <= _places ? parts : parts / _places * _places;
     }
 
     /// <summary>Reserves memory.</summary>

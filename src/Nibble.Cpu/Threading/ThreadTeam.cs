@@ -6,7 +6,8 @@ namespace Nibble.Cpu.Threading;
 
 /// <summary>
 /// Threads that share jobs: the caller is thread 0, and each thread takes the next part until none is left, of a split job first those of its own share
-/// (<see cref="TeamJob.IsSplit"/>). Between jobs they spin for some microseconds, then give way to others, then sleep. Starting a job allocates nothing.
+/// (<see cref="TeamJob.IsSplit"/>). Between jobs they spin for some microseconds, then give way to others, then sleep; those beyond the processors only rest and look for parts now and then.
+/// Starting a job allocates nothing.
 /// </summary>
 /// <remarks>
 /// A thread that the system has not given a core takes no part, so nobody waits for it: more threads than cores, or a busy machine, cost little.
@@ -17,11 +18,13 @@ internal sealed class ThreadTeam : IDisposable
     // About 20 microseconds: the gap between two operations of a forward pass.
     private const int Spins = 1000;
 
+    // How long a thread beyond the processors rests before it looks for parts again. Were it to spin or give way, it would take time from those that work, and waking it would cost them more.
+    private const int NapMilliseconds = 2;
+
     // 2 ms: the gap between two tokens, sampling included, is shorter.
     private static readonly long s_yieldTicks = Stopwatch.Frequency / 500;
 
     private readonly Member[] _members;
-    private readonly int _spins;
     private readonly Share[] _shares;
     private Counters _counters;
     private TeamJob? _job;
@@ -31,14 +34,14 @@ internal sealed class ThreadTeam : IDisposable
 
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads, the caller included.</param>
-    /// <param name="cores">Cores (<see cref="PhysicalCores.All"/>) to which threads 1 and up are bound; the caller never is.</param>
-    public ThreadTeam(int threads, IReadOnlyList<int[]>? cores = null)
+    /// <param name="cores">Cores (<see cref="PhysicalCores.All"/>) to which threads 1 and up are bound, as far as they go; the caller never is.</param>
+    /// <param name="processors">How many of them run at a time; by default as many as there are processors.</param>
+    public ThreadTeam(int threads, IReadOnlyList<int[]>? cores = null, int? processors = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
         Threads = threads;
-        // With more threads than cores a spinning thread keeps the one that it waits for from running.
-        _spins = threads <= Environment.ProcessorCount ? Spins : 0;
-        _shares = new Share[threads];
+        Places = Math.Min(threads, processors ?? Environment.ProcessorCount);
+        _shares = new Share[Places];
         _members = new Member[threads - 1];
         for (int i = 0; i < _members.Length; i++)
             _members[i] = new Member(this, i + 1, cores is not null && i + 1 < cores.Count ? cores[i + 1] : null);
@@ -48,6 +51,9 @@ internal sealed class ThreadTeam : IDisposable
 
     /// <summary>Threads, the caller included.</summary>
     public int Threads { get; }
+
+    /// <summary>How many of the threads can run at a time: a split job has a share for each.</summary>
+    public int Places { get; }
 
     /// <summary>What threads 1 and up do before they spin, or null. Set before the first job.</summary>
     public IIdleWork? Idle { get; set; }
@@ -67,14 +73,14 @@ internal sealed class ThreadTeam : IDisposable
 
         (_job, _parts, _isSplit, _fault) = (job, parts, job.IsSplit, null);
         _counters.Done = 0;
-        for (int i = 0; i < (_isSplit ? Threads : 1); i++)
+        for (int i = 0; i < (_isSplit ? Places : 1); i++)
             Volatile.Write(ref _shares[i].Left, EndOf(i) - (i == 0 ? 0 : EndOf(i - 1)));
 
         // A full fence: either a thread that goes to sleep sees the new number, or Wake sees that it sleeps.
         Interlocked.Increment(ref _counters.Jobs);
         Wake();
         RunParts(0);
-        Waiter waiter = new(_spins);
+        Waiter waiter = default;
         while (Volatile.Read(ref _counters.Done) != parts)
             waiter.Pause();
         _job = null;
@@ -95,8 +101,8 @@ internal sealed class ThreadTeam : IDisposable
         }
     }
 
-    // The end of a thread's own parts.
-    private int EndOf(int thread) => _isSplit ? TeamJob.Share(_parts, thread + 1, Threads) : _parts;
+    // The end of a place's parts.
+    private int EndOf(int place) => _isSplit ? TeamJob.Share(_parts, place + 1, Places) : _parts;
 
     private bool IsIdle(int jobs) => Volatile.Read(ref _counters.Jobs) == jobs && !Volatile.Read(ref _stopping);
 
@@ -110,9 +116,9 @@ internal sealed class ThreadTeam : IDisposable
     private void RunParts(int thread)
     {
         int done = 0;
-        for (int other = 0; other < Threads; other++)
+        for (int other = 0; other < Places; other++)
         {
-            for (int part; (part = Take((thread + other) % Threads)) >= 0; done++)
+            for (int part; (part = Take((thread + other) % Places)) >= 0; done++)
             {
                 try
                 {
@@ -130,7 +136,7 @@ internal sealed class ThreadTeam : IDisposable
         if (done > 0) Interlocked.Add(ref _counters.Done, done);
     }
 
-    // The next part of a thread's share, or -1.
+    // The next part of a share, or -1.
     private int Take(int share)
     {
         ref int counter = ref _shares[share].Left;
@@ -157,15 +163,17 @@ internal sealed class ThreadTeam : IDisposable
 
     private void WaitForJob(Member member, int jobs)
     {
-        for (int step = 0; Idle is not null && IsIdle(jobs) && Idle.Step(member.Index, step); step++)
+        bool naps = member.Index >= Places;
+        for (int step = 0; Idle is not null && !naps && IsIdle(jobs) && Idle.Step(member.Index, step); step++)
         {
         }
 
-        Waiter waiter = new(_spins);
+        Waiter waiter = default;
         long start = 0;
         while (IsIdle(jobs))
         {
-            if (!waiter.Pause()) continue;
+            if (naps) member.Signal.WaitOne(NapMilliseconds);
+            else if (!waiter.Pause()) continue;
             long now = Stopwatch.GetTimestamp();
             if (start == 0) start = now;
             if (now - start < s_yieldTicks) continue;
@@ -182,16 +190,16 @@ internal sealed class ThreadTeam : IDisposable
     }
 
     // Spins at first and then lets other threads run.
-    private struct Waiter(int spins)
+    private struct Waiter
     {
-        private int _left = spins;
+        private int _spins;
 
         // True when it gave way.
         public bool Pause()
         {
-            if (_left > 0)
+            if (_spins < Spins)
             {
-                _left--;
+                _spins++;
                 Thread.SpinWait(1);
                 return false;
             }

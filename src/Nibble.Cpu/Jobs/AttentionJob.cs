@@ -10,7 +10,7 @@ namespace Nibble.Cpu.Jobs;
 internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch) : TeamJob, IDisposable
 {
     // Pairs of a token and a head that share the decoding of a tile. Their state should stay in the second cache.
-    private const int GroupRows = 128;
+    private const int FewestRows = 128, MostRows = 256;
 
     private readonly Scratch _shared = new();
     private AttentionArguments _arguments;
@@ -27,14 +27,14 @@ internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch)
     public void Prepare(in AttentionArguments arguments, int threads)
     {
         _arguments = arguments;
-        int tokens = arguments.Tokens, allHeads = arguments.Options.Heads, shared = arguments.GroupHeads, chunks = arguments.Chunks, wanted = 4 * threads;
+        int tokens = arguments.Tokens, allHeads = arguments.Options.Heads, shared = arguments.GroupHeads, chunks = arguments.Chunks, wanted = 4 * threads, rows = (int)Math.Clamp((long)tokens * allHeads / wanted, FewestRows, MostRows);
 
         // Whole KV heads while they fit, side by side as they are in memory; else fewer tokens; else fewer of the heads that share one.
         _heads = shared;
-        _tokens = Math.Clamp(GroupRows / shared, 1, tokens);
-        while (_heads < allHeads && allHeads % (2 * _heads) == 0 && 2L * _heads * tokens <= GroupRows)
+        _tokens = Math.Clamp(rows / shared, 1, tokens);
+        while (_heads < allHeads && allHeads % (2 * _heads) == 0 && 2L * _heads * tokens <= rows)
             _heads *= 2;
-        if (shared > GroupRows) _heads = GroupRows;
+        if (shared > rows) _heads = rows;
         Count();
 
         // Heads apart before the chunks are too few, and at last even inside a KV head, whose tiles are then decoded more than once.

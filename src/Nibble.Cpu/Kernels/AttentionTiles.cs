@@ -102,10 +102,11 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             last--;
         if (token >= last) return;
         int from = Math.Max(0, layer.FirstVisible(position + token) - start), to = Math.Min(Tile, position + last - start);
-        int padded = arguments.PaddedValue, key = arguments.PaddedKey;
+        int padded = arguments.PaddedValue, key = arguments.PaddedKey, next = Math.Clamp(position + last - (start + Tile), 0, Tile);
         for (int segment = 0; segment < state.Segments; segment++)
         {
             int kvHead = (unit.FirstHead / arguments.GroupHeads) + segment;
+            KvTiles<TLanes, TVector>.AskFor(in arguments, unit.FirstHead / arguments.GroupHeads, state.Segments, start + Tile, segment * next / state.Segments, (segment + 1) * next / state.Segments);
             KvTiles<TLanes, TVector>.Keys(in arguments, kvHead, start, from, to, state.Rows, state.Keys);
             KvTiles<TLanes, TVector>.Values(in arguments, kvHead, start, from, to, state.Rows, state.Values);
             bool? isFinite = null;

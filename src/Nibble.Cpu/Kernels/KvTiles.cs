@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Nibble.Core.Formats;
 using Nibble.Cpu.Codes;
+using Nibble.Cpu.Packed;
 
 namespace Nibble.Cpu.Kernels;
 
@@ -104,6 +105,28 @@ internal static unsafe class KvTiles<TLanes, TVector>
         if (filled == padded) return;
         for (int p = 0; p < Tile; p++)
             new Span<float>(values + (p * padded) + filled, padded - filled).Clear();
+    }
+
+    /// <summary>Asks for rows of codes that are decoded later; they are too short for the processor to see that they follow one another.</summary>
+    /// <remarks>
+    /// Single tokens of the 1.1B model at 4096 positions of Q8_0 on two threads of a Zen 5 machine: 52.7 a second instead of 44.6. With F16, whose rows are read in their order first (<see cref="IsFinite"/>), 49 instead of 52.
+    /// </remarks>
+    /// <param name="arguments">The operation.</param>
+    /// <param name="head">The first KV head.</param>
+    /// <param name="heads">KV heads.</param>
+    /// <param name="start">The first position of their tile.</param>
+    /// <param name="from">The first position, counted from there.</param>
+    /// <param name="to">The position behind the last one.</param>
+    public static void AskFor(in AttentionArguments arguments, int head, int heads, int start, int from, int to)
+    {
+        if (arguments.Format.BlockValues == 1) return;
+        int keyBytes = (int)arguments.Format.RowBytes(arguments.Layer.KeySize), valueBytes = (int)arguments.Format.RowBytes(arguments.Layer.ValueSize);
+        for (int p = from; p < to; p++)
+        {
+            long row = (start + p) % arguments.Rows;
+            ReadAhead.Whole(arguments.Keys + (row * arguments.KeyBytes) + ((long)head * keyBytes), heads * keyBytes);
+            ReadAhead.Whole(arguments.Values + (row * arguments.ValueBytes) + ((long)head * valueBytes), heads * valueBytes);
+        }
     }
 
     // Rows that were gathered or decoded: whole cache lines.

@@ -52,15 +52,18 @@ internal sealed unsafe partial class PackedMatMulJob
             NativeMemory.Clear(Tile(in list, first, column, columns), (nuint)((long)width * (columns / 32) * list.RunBytes));
         }
 
-        for (int token = 0; token < used; token++)
+        int* inputs = list.Inputs + first;
+        for (int token = 0, step; token < used; token += step)
         {
-            float* x = _x + (list.Inputs[first + token] * _xStride);
+            step = areFloats && list.Columns == null && used - token >= 4 ? 4 : 1;
+            float* x = _x + (inputs[token] * _xStride);
             if (list.Columns != null) x = Gather(x, list.Columns, gathered);
             for (int column = 0; column < _columns; column += chunkColumns)
             {
                 int columns = Math.Min(chunkColumns, _columns - column);
                 byte* tile = Tile(in list, first, column, columns);
-                if (areFloats) TokenTiles.PutFloats(x + column, columns, (float*)tile, width, token);
+                if (step == 4) TokenTiles.PutFloats(x + column, _x + (inputs[token + 1] * _xStride) + column, _x + (inputs[token + 2] * _xStride) + column, _x + (inputs[token + 3] * _xStride) + column, columns, (float*)tile, width, token);
+                else if (areFloats) TokenTiles.PutFloats(x + column, columns, (float*)tile, width, token);
                 else TokenTiles.PutCodes(x + column, columns, tile, width, token, list.InputScale);
             }
         }
@@ -113,20 +116,22 @@ internal sealed unsafe partial class PackedMatMulJob
                     ahead += aheadBytes;
                     if (areTwo) kernel.AddTwo(panel, panelBytes, tokenTile, width, chunk, own, tileSums);
                     else kernel.Add(panel, tokenTile, width, chunk, own);
+                    int used = run + chunk < runs ? 0 : Math.Min(width, tokens - token);
+                    for (int done = 0; done < (areTwo ? 2 : 1) && used > 0; done++)
+                        Finish(in target, own + (done * tileSums), firstToken + token, used, firstTile + tile + done, results);
                     own += width * pairSums;
                     tokenTile += (long)width * chunk * runBytes;
                 }
             }
         }
+    }
 
-        for (int tile = 0; tile < tiles; tile++)
-            for (int token = 0; token < tokens; token += 8)
-            {
-                int used = Math.Min(8, tokens - token);
-                float* own = sums + (tile * tileSums) + (token * pairSums);
-                if (kernel.Sums > 1) Together(own, kernel.Sums, used, results);
-                Finish(in target, kernel.Sums > 1 ? results : own, firstToken + token, used, firstTile + tile);
-            }
+    // The last chunk's sums become results at once, while they are in the first-level cache and the next products leave time to write them.
+    private void Finish(in PackedTarget target, float* sums, int token, int tokens, int tile, float* results)
+    {
+        int count = target.Kernel.Sums;
+        if (count > 1) Together(sums, count, tokens, results);
+        Finish(in target, count > 1 ? results : sums, token, tokens, tile);
     }
 
     // The sums of a pair added up: results[t, r] = sums[t, 0, r] + sums[t, 1, r].

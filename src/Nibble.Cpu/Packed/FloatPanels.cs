@@ -11,7 +11,7 @@ internal static unsafe class FloatPanels<TLanes, TBytes, TVector>
 {
     /// <summary>sums[t, 0, r] += products of the even columns of row r and token t of a tile of tokens, and sums[t, 1, r] those of the odd ones.</summary>
     /// <param name="panel">[columns x 16 rows] float32.</param>
-    /// <param name="x">The tile of tokens (<see cref="TokenTiles.PutFloats"/>).</param>
+    /// <param name="x">The tile of tokens (<see cref="TokenTiles"/>).</param>
     /// <param name="width">Its tokens: 4 or 8.</param>
     /// <param name="runs">Runs of 32 columns.</param>
     /// <param name="sums">[width x 2 x 16].</param>

@@ -40,6 +40,31 @@ internal static unsafe class TokenTiles
             tile[(c * width) + token] = Heads.TokenFactor * x[c];
     }
 
+    /// <summary>Puts four tokens into a tile of float32 activations.</summary>
+    /// <param name="a">[columns] of the first token.</param>
+    /// <param name="b">Of the second one.</param>
+    /// <param name="c">Of the third one.</param>
+    /// <param name="d">Of the fourth one.</param>
+    /// <param name="columns">A multiple of 4.</param>
+    /// <param name="tile">The tile.</param>
+    /// <param name="width">Its width.</param>
+    /// <param name="token">The first one's place in it.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PutFloats(float* a, float* b, float* c, float* d, int columns, float* tile, int width, int token)
+    {
+        Vector128<float> factor = Vector128.Create(Heads.TokenFactor);
+        tile += token;
+        for (nint column = 0; column < columns; column += 4, tile += 4 * width)
+        {
+            Vector128<float> first = Vector128.Load(a + column), second = Vector128.Load(b + column), third = Vector128.Load(c + column), fourth = Vector128.Load(d + column);
+            Lanes16.Transpose(ref first, ref second, ref third, ref fourth);
+            (factor * first).Store(tile);
+            (factor * second).Store(tile + width);
+            (factor * third).Store(tile + (2 * width));
+            (factor * fourth).Store(tile + (3 * width));
+        }
+    }
+
     /// <summary>
     /// Puts a token into a tile of 8-bit codes: x / scale to the nearest, ties to even, at most 127, where the scale of 32 columns is their largest magnitude / 127. 32 values of which one is NaN
     /// or infinite get codes 0 and a scale of NaN, so that every product with them is NaN; values below 2^-120 count as 0. Where the weight has a scale of its own for activations, all columns have that one.

@@ -139,17 +139,18 @@ public class TeamTests
     {
         if (!OperatingSystem.IsLinux()) Assert.Skip("what a thread is bound to is read from /proc");
         int[] last = PhysicalCores.All()[^1];
-        using ThreadTeam team = new(2, [[], last]);
-        using CountdownEvent both = new(2);
-        string[] allowed = new string[2];
+        using ThreadTeam team = new(3, [[], last]);
+        using CountdownEvent all = new(3);
+        string[] allowed = new string[3];
         team.Run(
             new ActionJob((_, thread) =>
             {
                 allowed[thread] = File.ReadLines("/proc/thread-self/status").First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim();
-                both.Signal();
-                both.Wait(TestContext.Current.CancellationToken);
-            }), 2);
+                all.Signal();
+                all.Wait(TestContext.Current.CancellationToken);
+            }), 3);
         Assert.Equal(last, Processors(allowed[1]));
+        Assert.Equal(last, Processors(allowed[2]));
         Assert.Equal(PhysicalCores.All().SelectMany(core => core).Order(), Processors(allowed[0]));
     }
 

@@ -34,7 +34,7 @@ internal sealed class ThreadTeam : IDisposable
 
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads, the caller included.</param>
-    /// <param name="cores">Cores (<see cref="PhysicalCores.All"/>) to which threads 1 and up are bound, as far as they go; the caller never is.</param>
+    /// <param name="cores">Cores (<see cref="PhysicalCores.All"/>) to which threads 1 and up are bound, in turn if there are more of them; the first core is left to the caller, which is never bound.</param>
     /// <param name="processors">How many of them run at a time; by default as many as there are processors.</param>
     public ThreadTeam(int threads, IReadOnlyList<int[]>? cores = null, int? processors = null)
     {
@@ -44,7 +44,7 @@ internal sealed class ThreadTeam : IDisposable
         _shares = new Share[Places];
         _members = new Member[threads - 1];
         for (int i = 0; i < _members.Length; i++)
-            _members[i] = new Member(this, i + 1, cores is not null && i + 1 < cores.Count ? cores[i + 1] : null);
+            _members[i] = new Member(this, i + 1, CoreOf(i + 1, cores));
         foreach (Member member in _members)
             member.Thread.Start();
     }
@@ -100,6 +100,8 @@ internal sealed class ThreadTeam : IDisposable
             member.Signal.Dispose();
         }
     }
+
+    private static int[]? CoreOf(int thread, IReadOnlyList<int[]>? cores) => cores is { Count: > 1 } ? cores[1 + ((thread - 1) % (cores.Count - 1))] : null;
 
     // The end of a place's parts.
     private int EndOf(int place) => _isSplit ? TeamJob.Share(_parts, place + 1, Places) : _parts;

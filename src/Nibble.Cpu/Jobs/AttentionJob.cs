@@ -9,7 +9,7 @@ namespace Nibble.Cpu.Jobs;
 /// </summary>
 internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch) : TeamJob, IDisposable
 {
-    // Pairs of a token and a head that share the decoding of a tile. Their state should stay in the second cache.
+    // Pairs of a token and a head that share the decoding of a tile: as many as leave each thread some groups, but no more than whose state stays in the second cache.
     private const int FewestRows = 128, MostRows = 256;
 
     private readonly Scratch _shared = new();
@@ -27,7 +27,8 @@ internal sealed unsafe class AttentionJob(CpuKernels kernels, Scratch[] scratch)
     public void Prepare(in AttentionArguments arguments, int threads)
     {
         _arguments = arguments;
-        int tokens = arguments.Tokens, allHeads = arguments.Options.Heads, shared = arguments.GroupHeads, chunks = arguments.Chunks, wanted = 4 * threads, rows = (int)Math.Clamp((long)tokens * allHeads / wanted, FewestRows, MostRows);
+        int tokens = arguments.Tokens, allHeads = arguments.Options.Heads, shared = arguments.GroupHeads, chunks = arguments.Chunks, wanted = 4 * threads;
+        int rows = (int)Math.Clamp((long)tokens * allHeads / wanted, FewestRows, MostRows);
 
         // Whole KV heads while they fit, side by side as they are in memory; else fewer tokens; else fewer of the heads that share one.
         _heads = shared;

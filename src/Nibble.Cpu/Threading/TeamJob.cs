@@ -3,7 +3,7 @@ namespace Nibble.Cpu.Threading;
 /// <summary>Work that the threads of a <see cref="ThreadTeam"/> share, cut into parts. Reused, so that starting it allocates nothing.</summary>
 internal abstract class TeamJob
 {
-    /// <summary>Whether each thread takes its own run of neighbouring parts first, the same in each job with as many parts, and then helps others. Otherwise threads take parts in turn.</summary>
+    /// <summary>Whether each thread takes its own run of neighbouring parts first, the same in each job with as many parts, and then helps others; threads beyond the processors share the runs of those before them. Otherwise threads take parts in turn.</summary>
     public virtual bool IsSplit => false;
 
     /// <summary>Does one part. What it gives must not depend on how many parts there are or on who does them.</summary>

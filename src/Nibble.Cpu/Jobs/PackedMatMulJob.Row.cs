@@ -65,7 +65,7 @@ internal sealed unsafe partial class PackedMatMulJob : IIdleWork
     public bool Step(int thread, int step)
     {
         PackedRun[] runs = Volatile.Read(ref _upcoming);
-        PackedRun first = Begin(runs, thread % _places, _places);
+        PackedRun first = Begin(runs, thread, _places);
         long at = (long)step * StepBytes, left = Math.Min(first.RowTiles * first.RowTileBytes, MostBytes) - at;
         if (left <= 0) return false;
         ReadAhead.Whole(first.Tiles + at, (int)Math.Min(left, StepBytes));

@@ -4,7 +4,7 @@ namespace Nibble.Cpu.Threading;
 internal interface IIdleWork
 {
     /// <summary>Does about a microsecond of it.</summary>
-    /// <param name="thread">The thread.</param>
+    /// <param name="thread">The thread, below <see cref="ThreadTeam.Places"/>.</param>
     /// <param name="step">0 for the first step after a job.</param>
     /// <returns>Whether there is more to do.</returns>
     bool Step(int thread, int step);

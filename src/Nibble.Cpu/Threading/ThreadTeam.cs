@@ -55,7 +55,7 @@ internal sealed class ThreadTeam : IDisposable
     /// <summary>How many of the threads can run at a time: a split job has a share for each.</summary>
     public int Places { get; }
 
-    /// <summary>What threads 1 and up do before they spin, or null. Set before the first job.</summary>
+    /// <summary>What threads 1 and up, those beyond the processors excepted, do before they spin, or null. Set before the first job.</summary>
     public IIdleWork? Idle { get; set; }
 
     /// <summary>Runs all parts of a job and returns when every one is done. The first exception of any of them is thrown here.</summary>

@@ -106,19 +106,10 @@ public class SplitTests
         for (int i = 0; i < 20; i++) plain.Evaluate(id, TestContext.Current.CancellationToken);
         Assert.InRange(own, 0, Measured(plain, id));
 
-        static long Measured(Session session, int[] id)
+        static long Measured(Session session, int[] id) => Allocations.Least(() =>
         {
-            // The least of some: now and then the runtime itself allocates.
-            long least = long.MaxValue;
-            for (int round = 0; round < 5; round++)
-            {
-                long before = GC.GetAllocatedBytesForCurrentThread();
-                for (int i = 0; i < 10; i++) session.Evaluate(id, TestContext.Current.CancellationToken);
-                least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
-            }
-
-            return least;
-        }
+            for (int i = 0; i < 5; i++) session.Evaluate(id, TestContext.Current.CancellationToken);
+        });
     }
 
     [Fact]

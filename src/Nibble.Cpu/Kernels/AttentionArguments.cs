@@ -74,6 +74,9 @@ internal unsafe struct AttentionArguments
     /// <summary>[tokens x heads x chunks x <see cref="PartialValues"/>] what chunks gave that are merged later; null where nothing is.</summary>
     public float* Partials;
 
+    /// <summary>Whether keys, values, queries and weights are multiplied as 16-bit integers where the processor gains from it: not where somebody asks for exact sums, or for a cache of float32.</summary>
+    public readonly bool Rounds => !Exact && !ReferenceEquals(Format, BlockFormats.F32);
+
     /// <summary>Query heads that share a KV head.</summary>
     public readonly int GroupHeads => Options.Heads / Layer.Heads;
 
@@ -100,8 +103,8 @@ internal unsafe struct AttentionArguments
     {
         get
         {
-            long tile = TilePositions * (long)(PaddedKey + PaddedValue), row = PaddedKey + PaddedValue + 16 + PartialValues + 2;
-            return RowBytes + (4 * (tile + (BandRows * TilePositions) + (UnitRows * row) + TilePositions));
+            long tile = TilePositions * (long)(PaddedKey + PaddedValue), row = PaddedKey + PaddedValue + 16 + PartialValues + 3;
+            return RowBytes + (4 * (tile + (BandRows * TilePositions) + (UnitRows * row) + (4 * TilePositions) + BandRows));
         }
     }
 

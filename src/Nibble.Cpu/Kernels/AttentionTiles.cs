@@ -8,7 +8,7 @@ namespace Nibble.Cpu.Kernels;
 /// A row, that is a (token, head) pair, sees the same tiles and chunks and the same order of sums whatever tokens and heads are computed with it, and by how many threads.
 /// Scores are in bits, so that weights are powers of two.
 /// </remarks>
-internal static unsafe class AttentionTiles<TLanes, TVector>
+internal static unsafe partial class AttentionTiles<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : struct
 {
@@ -87,6 +87,7 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             Elements<TLanes, TVector>.Scale(source, scale * arguments.Options.Temperature.At(arguments.FirstPosition + token), state.Queries + ((long)i * arguments.PaddedKey), size);
             if (arguments.IsRotated) HeadRotation.Rotate(state.Queries + ((long)i * arguments.PaddedKey), size, size);
             state.Slopes[i] = arguments.Options.Slope(head) * Log2E;
+            if (IsRounded(in arguments)) RoundQuery(in arguments, in state, i);
         }
 
         for (int i = 0; i < Tile; i++)
@@ -109,6 +110,7 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             KvTiles<TLanes, TVector>.AskFor(in arguments, unit.FirstHead / arguments.GroupHeads, state.Segments, start + Tile, segment * next / state.Segments, (segment + 1) * next / state.Segments);
             KvTiles<TLanes, TVector>.Keys(in arguments, kvHead, start, from, to, state.Rows, state.Keys);
             KvTiles<TLanes, TVector>.Values(in arguments, kvHead, start, from, to, state.Rows, state.Values);
+            if (IsRounded(in arguments)) RoundTile(in arguments, in state, to);
             bool? isFinite = null;
             int row = segment * unit.Tokens * state.SegmentHeads, end = row + (last * state.SegmentHeads);
             row += token * state.SegmentHeads;
@@ -116,6 +118,12 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             {
                 int rows = Math.Min(BandRows, end - row);
                 float* sums = state.Sums + ((long)row * padded);
+                if (IsRounded(in arguments))
+                {
+                    RunRounded(in arguments, in state, row, rows, start, to);
+                    continue;
+                }
+
                 OuterProduct<TLanes, TVector>.Add(state.Queries + ((long)row * key), key, state.Keys, Tile, state.Scores, Tile, rows, 0, layer.KeySize, (to + 31) & -32, arguments.Exact, true);
                 Adjust(in arguments, in state, row, rows, start);
 
@@ -324,6 +332,11 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
             Ramp = Merged + ((long)RowCount * arguments.PartialValues);
             Highest = Ramp + Tile;
             Slopes = Highest + RowCount;
+            QueryScales = Slopes + RowCount;
+            KeyScales = QueryScales + RowCount;
+            Powers = KeyScales + Tile;
+            Inverses = Powers + Tile;
+            Factors = Inverses + Tile;
         }
 
         // [RowBytes] a tile as it was in the cache.
@@ -358,6 +371,21 @@ internal static unsafe class AttentionTiles<TLanes, TVector>
 
         // [rows] of ALiBi.
         public float* Slopes { get; }
+
+        // [rows] what an integer of a rounded query stands for.
+        public float* QueryScales { get; }
+
+        // [Tile] what an integer of a rounded key stands for.
+        public float* KeyScales { get; }
+
+        // [Tile] of rounded values: KvPairs.Values.
+        public float* Powers { get; }
+
+        // [Tile] of rounded values.
+        public float* Inverses { get; }
+
+        // [BandRows] what an integer of the tile's weighted values stands for.
+        public float* Factors { get; }
 
         // KV heads.
         public int Segments { get; }

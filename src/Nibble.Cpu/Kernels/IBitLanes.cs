@@ -21,6 +21,21 @@ internal unsafe interface IBitLanes<TVector>
     /// <summary>The bits that both have.</summary>
     static abstract TVector And(TVector a, TVector b);
 
+    /// <summary>The bits that one has or both have.</summary>
+    static abstract TVector Or(TVector a, TVector b);
+
+    /// <summary>Sums of signed 32-bit integers.</summary>
+    static abstract TVector AddIntegers(TVector a, TVector b);
+
+    /// <summary>The greater of each 32 bits, signed. Of float32 that are not negative it is the greater one, where infinity is above all numbers and NaN above that.</summary>
+    static abstract TVector MaxIntegers(TVector a, TVector b);
+
+    /// <summary>Whether <see cref="MultiplyPairs"/> is one instruction, and does twice the products of <see cref="ILanes{TVector}.MultiplyAdd"/>.</summary>
+    static abstract bool HasPairs { get; }
+
+    /// <summary>The products of each lane's lower 16 bits, signed, and of its upper ones, added up; only where <see cref="HasPairs"/>.</summary>
+    static abstract TVector MultiplyPairs(TVector a, TVector b);
+
     /// <summary>The greater of each 16 bits, signed.</summary>
     static abstract TVector MaxShorts(TVector a, TVector b);
 
@@ -62,6 +77,20 @@ internal readonly unsafe partial struct Lanes512
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> And(Vector512<float> a, Vector512<float> b) => a & b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Or(Vector512<float> a, Vector512<float> b) => a | b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> AddIntegers(Vector512<float> a, Vector512<float> b) => (a.AsInt32() + b.AsInt32()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> MaxIntegers(Vector512<float> a, Vector512<float> b) => Vector512.Max(a.AsInt32(), b.AsInt32()).AsSingle();
+
+    public static bool HasPairs => Avx512BW.IsSupported;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> MultiplyPairs(Vector512<float> a, Vector512<float> b) => Avx512BW.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> MaxShorts(Vector512<float> a, Vector512<float> b) => Vector512.Max(a.AsInt16(), b.AsInt16()).AsSingle();
@@ -119,6 +148,20 @@ internal readonly unsafe partial struct Lanes256
     public static Vector256<float> And(Vector256<float> a, Vector256<float> b) => a & b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Or(Vector256<float> a, Vector256<float> b) => a | b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> AddIntegers(Vector256<float> a, Vector256<float> b) => (a.AsInt32() + b.AsInt32()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> MaxIntegers(Vector256<float> a, Vector256<float> b) => Vector256.Max(a.AsInt32(), b.AsInt32()).AsSingle();
+
+    public static bool HasPairs => Avx2.IsSupported;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> MultiplyPairs(Vector256<float> a, Vector256<float> b) => Avx2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> MaxShorts(Vector256<float> a, Vector256<float> b) => Vector256.Max(a.AsInt16(), b.AsInt16()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -166,6 +209,20 @@ internal readonly unsafe partial struct Lanes128
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> And(Vector128<float> a, Vector128<float> b) => a & b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Or(Vector128<float> a, Vector128<float> b) => a | b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> AddIntegers(Vector128<float> a, Vector128<float> b) => (a.AsInt32() + b.AsInt32()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> MaxIntegers(Vector128<float> a, Vector128<float> b) => Vector128.Max(a.AsInt32(), b.AsInt32()).AsSingle();
+
+    public static bool HasPairs => Sse2.IsSupported;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> MultiplyPairs(Vector128<float> a, Vector128<float> b) => Sse2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MaxShorts(Vector128<float> a, Vector128<float> b) => Vector128.Max(a.AsInt16(), b.AsInt16()).AsSingle();

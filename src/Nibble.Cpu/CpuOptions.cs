@@ -6,7 +6,7 @@ public sealed record CpuOptions
     /// <summary>Threads, the calling one included; 0 takes one for each physical core that the process may use. Results do not depend on it.</summary>
     public int Threads { get; init; }
 
-    /// <summary>Whether products use float32 activations and decoded weights instead of 8-bit integers, and attention float32 instead of integers of 12 and 13 bits.</summary>
+    /// <summary>Whether products use float32 activations and decoded weights instead of 8-bit integers, and attention float32 instead of integers of 12 to 14 bits.</summary>
     public bool Exact { get; init; }
 
     /// <summary>The name of the instruction path to use, one of <see cref="CpuPaths.All"/>; null takes the first that this processor supports.</summary>

@@ -86,6 +86,7 @@ public class AttentionSplitTests
     [InlineData(1, 576, 512, 16)]
     [InlineData(1, 576, 512, 130)]
     [InlineData(2, 192, 128, 2)]
+    [InlineData(1, 193, 33, 2)]
     [InlineData(1, 80, 80, 3)]
     [InlineData(3, 256, 256, 24)]
     public void Large_heads_and_large_groups_equal_the_reference(int kvHeads, int keySize, int valueSize, int heads)

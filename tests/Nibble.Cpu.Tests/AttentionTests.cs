@@ -97,6 +97,102 @@ public class AttentionTests
         Assert.InRange(Run(backend, cache, [1], 199, 1, new AttentionOptions(1, -1))[0], 0, 2e-22f); // e^-50 of value 1
     }
 
+    [Fact]
+    public void Many_small_weights_of_one_size_count_in_full()
+    {
+        // Position 0 has 16 600 times the weight of each of the 63 others, which is half of what can be told apart; or its value is 1000, and the others' weights are 15.5 steps.
+        const int Positions = 64, Size = 32;
+        using CpuBackend backend = new();
+        using ReferenceBackend reference = new();
+        foreach ((float score, float first) in new[] { (9.718f, 1f), (0.03f, 1000f), (7.1f, 1f), (5.55f, 3f) })
+        {
+            using KvCache cache = backend.AllocateKv([new KvLayer(1, Size, Size)], Positions, BlockFormats.F16, Positions);
+            float[] keys = new float[Positions * Size], values = new float[Positions * Size], query = new float[Size];
+            (keys[0], query[0]) = (score, 1);
+            values[0] = first;
+            for (int p = 0; p < Positions; p++)
+                for (int i = p == 0 && first > 1 ? Size : 1; i < Size; i++)
+                    values[(p * Size) + i] = 1;
+            backend.StoreKv(Values.Tensor(backend, Positions, Size, 0, keys), Values.Tensor(backend, Positions, Size, 0, values), cache, 0, 0);
+            AttentionOptions options = new(1, 1);
+            float[] ours = Run(backend, cache, query, Positions - 1, 1, options), theirs = Run(reference, cache, query, Positions - 1, 1, options);
+            for (int i = 1; i < Size; i++)
+                Assert.InRange(ours[i] / theirs[i], 0.998f, 1.002f);
+            Assert.InRange(Nmse.Of(ours, theirs), 0, 1e-6);
+        }
+    }
+
+    [Fact]
+    public void A_channel_far_above_the_others_costs_scores_little()
+    {
+        // As with the biases of Qwen2's keys: 300 beside numbers below 3. An integer stands for 1/32 then, and scores of a standard deviation of about 4 are off by some 0.04.
+        const int Positions = 300, Size = 128;
+        using CpuBackend backend = new();
+        using ReferenceBackend reference = new();
+        Random random = new(9);
+        float[] keys = Values.Random(random, Positions * Size), values = Values.Random(random, Positions * Size), query = Values.Random(random, Size);
+        for (int p = 0; p < Positions; p++)
+            keys[p * Size] += 300;
+        foreach ((string format, double bound) in new[] { ("F16", 2e-3), ("Q8_0", 2e-3) })
+        {
+            using KvCache cache = backend.AllocateKv([new KvLayer(1, Size, Size)], Positions, BlockFormats.Find(format)!, Positions);
+            backend.StoreKv(Values.Tensor(backend, Positions, Size, 0, keys), Values.Tensor(backend, Positions, Size, 0, values), cache, 0, 0);
+            AttentionOptions options = new(1, 4 / MathF.Sqrt(Size));
+            Assert.InRange(Nmse.Of(Run(backend, cache, query, Positions - 1, 1, options), Run(reference, cache, query, Positions - 1, 1, options)), 0, bound);
+        }
+    }
+
+    [Theory]
+    [InlineData("F16", 0x7C00)]
+    [InlineData("F16", 0xFC00)]
+    [InlineData("F16", 0x7E00)]
+    [InlineData("Q8_0", 0x7C00)]
+    [InlineData("Q4_0", 0x7E00)]
+    public void What_is_no_number_is_told_by_rows_that_see_it_and_by_no_others(string format, int half)
+    {
+        // The half is a number of a key or value, or a block's scale, at position 71; tokens 70 to 72 are of one batch.
+        KvLayer layer = new(1, 32, 32);
+        float[] queries = Values.Random(new Random(7), 3 * 32);
+        AttentionOptions options = new(1, 1);
+        foreach (string path in Cases.PathNames)
+        {
+            using CpuBackend backend = new(new CpuOptions { Path = path });
+            using KvCache clean = Filled(backend, layer, 100, format, 100);
+            float[] expected = Run(backend, clean, queries, 70, 3, options);
+            foreach (bool inValue in new[] { false, true })
+            {
+                using KvCache dirty = Filled(backend, layer, 100, format, 100);
+                byte[] row = new byte[BlockFormats.Find(format)!.RowBytes(32)];
+                BitConverter.TryWriteBytes(row, (ushort)half);
+                dirty.WriteRow(1, inValue, 71, row);
+                float[] ours = Run(backend, dirty, queries, 70, 3, options);
+                Assert.True(Values.SameBits(expected.AsSpan(0, 32), ours.AsSpan(0, 32)), $"{path}, in value {inValue}");
+                Assert.All(ours[32..], y => Assert.True(!float.IsFinite(y), $"{path}, in value {inValue}: {y}"));
+            }
+
+            float[] query = queries[..32];
+            query[5] = half == 0x7E00 ? float.NaN : half == 0x7C00 ? float.PositiveInfinity : float.NegativeInfinity;
+            Assert.All(Run(backend, clean, query, 70, 1, options), y => Assert.True(float.IsNaN(y), $"{path}: {y}"));
+        }
+    }
+
+    [Fact]
+    public void Scores_that_overflow_downwards_weigh_nothing()
+    {
+        // Keys of 0, and from position 64 on those whose product with the query is minus infinity.
+        const int Positions = 130;
+        using CpuBackend backend = new();
+        using ReferenceBackend reference = new();
+        using KvCache cache = backend.AllocateKv([new KvLayer(1, 32, 32)], Positions, BlockFormats.F16, Positions);
+        float[] keys = new float[Positions * 32], values = Values.Random(new Random(4), Positions * 32), query = new float[32];
+        for (int p = 64; p < Positions; p++)
+            keys[p * 32] = -65504;
+        query[0] = 1e35f;
+        backend.StoreKv(Values.Tensor(backend, Positions, 32, 0, keys), Values.Tensor(backend, Positions, 32, 0, values), cache, 0, 0);
+        float[] ours = Run(backend, cache, query, Positions - 1, 1, new AttentionOptions(1, 1)), theirs = Run(reference, cache, query, Positions - 1, 1, new AttentionOptions(1, 1));
+        Assert.InRange(Nmse.Of(ours, theirs), 0, 3e-7);
+    }
+
     [Theory]
     [InlineData(1e-3f)]
     [InlineData(0f)]
@@ -253,7 +349,7 @@ public class AttentionTests
     }
 
     // Without rounded factors a weight is off by the rounding of a score (up to 16 here, summed over the key) and of e^x; outputs are means of values below 3.
-    // Keys, values, queries and weights of 12 and 13 bits are off by 2^-13 of a row's largest at most: a value by 2^-11, a score by some 2^-10 more.
+    // Rounded keys, values and queries are off by 2^-12 of their row's largest at most, which is below 4: a value by 2^-11, a score by some 2^-10 more.
     private static void Close(float[] ours, float[] theirs, string format, bool exact)
     {
         bool isRounded = !exact && format != "F32";
@@ -264,7 +360,7 @@ public class AttentionTests
     }
 
     /// <summary>What the squared errors of attention are below, relative to the results' squares.</summary>
-    internal static double NmseBound(string format, bool exact) => !exact && format != "F32" ? 3e-7 : 1e-11;
+    internal static double NmseBound(string format, bool exact) => !exact && format != "F32" ? 1e-6 : 1e-11;
 
     private static AttentionOptions Options(string features, int heads, Weight sinks) => new(heads, 0.125f)
     {

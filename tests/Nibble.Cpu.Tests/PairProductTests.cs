@@ -16,7 +16,7 @@ public unsafe class PairProductTests
     }
 
     [Theory]
-    [InlineData(64, 4095, 4096)] // KvPairs.KeyBlock, LargestQuery and keys
+    [InlineData(16, 4095, 16384)] // KvPairs.KeyBlock, LargestQuery and keys
     [InlineData(32, 8191, 4096)] // a tile's positions, LargestWeight and values
     public void The_largest_sums_do_not_overflow(int inner, int a, int b)
     {
@@ -50,7 +50,8 @@ public unsafe class PairProductTests
 
         public void Run()
         {
-            if (Lanes128.HasPairs) Check<Lanes128, Vector128<float>>();
+            Assert.SkipUnless(Lanes128.HasPairs, "attention multiplies no pairs on this processor.");
+            Check<Lanes128, Vector128<float>>();
             if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx2")) Check<Lanes256, Vector256<float>>();
             if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx512")) Check<Lanes512, Vector512<float>>();
         }

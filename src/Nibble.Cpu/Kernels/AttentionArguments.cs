@@ -62,7 +62,7 @@ internal unsafe struct AttentionArguments
     /// <summary>[heads] the sinks' logits, or null.</summary>
     public float* Sinks;
 
-    /// <summary>Whether sums are made of short chains, which round less.</summary>
+    /// <summary>Whether nothing is rounded but sums, and these are made of short chains, which round less.</summary>
     public bool Exact;
 
     /// <summary>Whether the cache holds rotated heads (<see cref="KvCache.IsRotated"/>).</summary>
@@ -74,7 +74,7 @@ internal unsafe struct AttentionArguments
     /// <summary>[tokens x heads x chunks x <see cref="PartialValues"/>] what chunks gave that are merged later; null where nothing is.</summary>
     public float* Partials;
 
-    /// <summary>Whether keys, values, queries and weights are multiplied as 16-bit integers where the processor gains from it: not where somebody asks for exact sums, or for a cache of float32.</summary>
+    /// <summary>Whether keys, values, queries and weights may be multiplied as 16-bit integers, which they are where <see cref="IBitLanes{TVector}.HasPairs"/>: not where somebody asks for exact sums, or for a cache of float32.</summary>
     public readonly bool Rounds => !Exact && !ReferenceEquals(Format, BlockFormats.F32);
 
     /// <summary>Query heads that share a KV head.</summary>
@@ -86,7 +86,7 @@ internal unsafe struct AttentionArguments
     /// <summary>Values in a value, rounded up to 32.</summary>
     public readonly int PaddedValue => (Layer.ValueSize + 31) & -32;
 
-    /// <summary>What a chunk gives for one token's head: the sums of weighted values [<see cref="PaddedValue"/>], the highest score, the sum of the weights.</summary>
+    /// <summary>What a chunk gives for one token's head: the sums of weighted values [<see cref="PaddedValue"/>], what they are relative to (the highest score, with rounded values that of scores and powers), the sum of the weights.</summary>
     public readonly int PartialValues => PaddedValue + 16;
 
     /// <summary>The first chunk that one of the tokens sees.</summary>
@@ -95,7 +95,7 @@ internal unsafe struct AttentionArguments
     /// <summary>Chunks that the tokens see.</summary>
     public readonly int Chunks => ((FirstPosition + Tokens - 1) / ChunkPositions) + 1 - FirstChunk;
 
-    /// <summary>Bytes of the rows of one tile, gathered or widened, and of a scale each.</summary>
+    /// <summary>Bytes of the rows of one tile, gathered or widened, and of a scale each; a row has at least the 64 bytes that rounding values needs for each.</summary>
     public readonly long RowBytes => TilePositions * (((4L * Math.Max(Layer.KeySize, Layer.ValueSize)) + 63) & -64) + (6 * TilePositions);
 
     /// <summary>Bytes of scratch memory a thread needs.</summary>
@@ -104,7 +104,7 @@ internal unsafe struct AttentionArguments
         get
         {
             long tile = TilePositions * (long)(PaddedKey + PaddedValue), row = PaddedKey + PaddedValue + 16 + PartialValues + 3;
-            return RowBytes + (4 * (tile + (BandRows * TilePositions) + (UnitRows * row) + (4 * TilePositions) + BandRows));
+            return RowBytes + (4 * (tile + (BandRows * TilePositions) + (UnitRows * row) + (5 * TilePositions) + BandRows));
         }
     }
 

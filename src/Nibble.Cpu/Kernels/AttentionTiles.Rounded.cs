@@ -4,11 +4,16 @@ namespace Nibble.Cpu.Kernels;
 
 /// <content>Products of 16-bit integers: see <see cref="KvPairs{TLanes, TVector}"/> for how keys, values and queries are rounded.</content>
 /// <remarks>
-/// The scale of a value goes into the weight of its position, as an addition to the score. Weights are rounded to 13 bits of the row's largest in the tile, rather than of the largest so far, behind which
-/// all others would vanish in a tile after a sink; a tile's sums then have a factor of the row's.
+/// The scale of a value goes into the weight of its position, as an addition to the score: <see cref="State.Powers"/>. What comes of that is rounded to 13 bits of the row's largest in the tile, rather than
+/// of the largest so far, behind which all others would vanish in a tile after a sink; each row has a factor that its sums of the tile are multiplied by. Totals are of weights that are not rounded, divided
+/// by the scale again, so that a position of much weight and a small value counts in full there. Rounding has an offset for each position of a tile (<see cref="State.Offsets"/>), without
+/// which many small weights of one size would all be rounded to the same side.
 /// </remarks>
 internal static unsafe partial class AttentionTiles<TLanes, TVector>
 {
+    // What VectorMath.Exp2 has for all that is too small, positions that are not seen among it: these must not count, since what they hold is not the row's.
+    private const float LeastWeight = 1.17549435e-38f;
+
     // What an integer of weighted values stands for where the tile's largest weight is the largest so far: KvPairs.LargestWeight x 2^11 of them are 1.
     private const float WeightUnit = 1 / (KvPairs<TLanes, TVector>.LargestWeight * 2048f);
 
@@ -52,7 +57,7 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void WeighRounded(in State state, float* highest, float* totals, float* sums, int rows, int size)
     {
-        float* scores = state.Scores, powers = state.Powers, inverses = state.Inverses, factors = state.Factors;
+        float* scores = state.Scores, powers = state.Powers, inverses = state.Inverses, offsets = state.Offsets, factors = state.Factors;
         for (; rows > 0; rows--, scores += Tile, highest++, totals += 16, sums += size, factors++)
         {
             TVector most = TLanes.Add(TLanes.Load(scores), TLanes.Load(powers));
@@ -76,21 +81,28 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
             }
 
             *factors = TLanes.First(share) * WeightUnit;
-            TVector down = TLanes.Broadcast(top), scale = TLanes.Broadcast(KvPairs<TLanes, TVector>.LargestWeight), shift = TLanes.Broadcast(8388608f);
+            // A tile of scores that overflowed adds nothing.
+            TVector down = TLanes.Broadcast(MathF.Max(top, float.MinValue)), least = TLanes.Broadcast(LeastWeight);
             // A total has 16 lanes whatever the width of vectors is, so that all paths have the same bits.
             for (nint lane = 0; lane < 16; lane += TLanes.Count)
             {
-                float* four = scores + lane, power = powers + lane, inverse = inverses + lane;
+                float* four = scores + lane, power = powers + lane, inverse = inverses + lane, offset = offsets + lane;
                 TVector a = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Add(TLanes.Load(four), TLanes.Load(power)), down));
                 TVector b = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Add(TLanes.Load(four + 16), TLanes.Load(power + 16)), down));
                 TVector c = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Add(TLanes.Load(four + 32), TLanes.Load(power + 32)), down));
                 TVector d = VectorMath<TLanes, TVector>.Exp2(TLanes.Subtract(TLanes.Add(TLanes.Load(four + 48), TLanes.Load(power + 48)), down));
-                TLanes.Store(KvPairs<TLanes, TVector>.Pair(TLanes.MultiplyAdd(a, scale, shift), TLanes.MultiplyAdd(c, scale, shift)), four);
-                TLanes.Store(KvPairs<TLanes, TVector>.Pair(TLanes.MultiplyAdd(b, scale, shift), TLanes.MultiplyAdd(d, scale, shift)), four + 16);
+                TLanes.Store(KvPairs<TLanes, TVector>.Pair(RoundedWeight(a, offset), RoundedWeight(c, offset + 32)), four);
+                TLanes.Store(KvPairs<TLanes, TVector>.Pair(RoundedWeight(b, offset + 16), RoundedWeight(d, offset + 48)), four + 16);
+                (a, b, c, d) = (TLanes.Subtract(a, least), TLanes.Subtract(b, least), TLanes.Subtract(c, least), TLanes.Subtract(d, least));
                 TVector sum = TLanes.MultiplyAdd(a, TLanes.Load(inverse), TLanes.Multiply(b, TLanes.Load(inverse + 16)));
                 sum = TLanes.Add(sum, TLanes.MultiplyAdd(c, TLanes.Load(inverse + 32), TLanes.Multiply(d, TLanes.Load(inverse + 48))));
                 TLanes.Store(TLanes.MultiplyAdd(sum, share, TLanes.Multiply(TLanes.Load(totals + lane), change)), totals + lane);
             }
         }
     }
+
+    // An integer in the low bits. Offsets are below a half, so that 0 and the largest weight stay what they are.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector RoundedWeight(TVector weight, float* offset) =>
+        TLanes.Add(TLanes.MultiplyAdd(weight, TLanes.Broadcast(KvPairs<TLanes, TVector>.LargestWeight), TLanes.Load(offset)), TLanes.Broadcast(KvPairs<TLanes, TVector>.Shift));
 }

@@ -16,6 +16,8 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
 
     private const float Log2E = 1.44269504f;
 
+    private const float GoldenRatio = 0.618034f;
+
     private const int BandRows = AttentionArguments.BandRows;
 
     /// <summary>Computes a unit: to the output where it has all chunks and nothing is merged later, else to <see cref="AttentionArguments.Partials"/>.</summary>
@@ -91,7 +93,11 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
         }
 
         for (int i = 0; i < Tile; i++)
+        {
             state.Ramp[i] = i;
+            float spread = (i + 1) * GoldenRatio;
+            state.Offsets[i] = spread - MathF.Floor(spread) - 0.5f;
+        }
     }
 
     private static void RunTile(in AttentionArguments arguments, in AttentionUnit unit, in State state, int start)
@@ -336,22 +342,23 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
             KeyScales = QueryScales + RowCount;
             Powers = KeyScales + Tile;
             Inverses = Powers + Tile;
-            Factors = Inverses + Tile;
+            Offsets = Inverses + Tile;
+            Factors = Offsets + Tile;
         }
 
-        // [RowBytes] a tile as it was in the cache.
+        // [RowBytes] a tile as it was in the cache; then [Tile x 16] for rounding values.
         public byte* Rows { get; }
 
-        // [padded key x Tile].
+        // [padded key x Tile]; rounded, half as many rows of pairs.
         public float* Keys { get; }
 
-        // [Tile x padded value].
+        // [Tile x padded value]; rounded, half as many rows of pairs.
         public float* Values { get; }
 
-        // [BandRows x Tile].
+        // [BandRows x Tile] scores, then weights; rounded, these are half as many pairs in the rows' beginnings.
         public float* Scores { get; }
 
-        // [rows x padded key].
+        // [rows x padded key]; rounded, half as many pairs in the rows' beginnings.
         public float* Queries { get; }
 
         // [rows x padded value] of the chunk.
@@ -366,7 +373,7 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
         // [Tile] 0, 1, 2 ...
         public float* Ramp { get; }
 
-        // [rows] the highest score of the chunk.
+        // [rows] the highest score of the chunk, with rounded values of scores and powers added up.
         public float* Highest { get; }
 
         // [rows] of ALiBi.
@@ -378,11 +385,14 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
         // [Tile] what an integer of a rounded key stands for.
         public float* KeyScales { get; }
 
-        // [Tile] of rounded values: KvPairs.Values.
+        // [Tile] the binary logarithm of the power of two that a rounded value is relative to.
         public float* Powers { get; }
 
-        // [Tile] of rounded values.
+        // [Tile] 1 / that power of two.
         public float* Inverses { get; }
+
+        // [Tile] what is added to weights before they are rounded, between -1/2 and 1/2: 0.618 further at each position modulo 1, so that any few of them are spread evenly.
+        public float* Offsets { get; }
 
         // [BandRows] what an integer of the tile's weighted values stands for.
         public float* Factors { get; }

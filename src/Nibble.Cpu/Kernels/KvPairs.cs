@@ -5,37 +5,38 @@ namespace Nibble.Cpu.Kernels;
 
 /// <summary>Rounds decoded keys, values and queries to signed 16-bit integers in pairs, as <see cref="PairProduct{TLanes, TVector}"/> multiplies them.</summary>
 /// <remarks>
-/// A key or value has a scale of its own, so that what is rounded does not depend on other positions: the power of two that makes its largest number an integer of 12 bits.
-/// That leaves the largest numbers of float16 as they are, those between a half and an eighth of them too, and smaller ones are off by 2^-13 of the largest at most.
+/// A key or value has a scale of its own, so that what is rounded does not depend on other positions: with 2^n the power of two no larger than its largest number, an integer stands for 2^(n-13) in keys
+/// and 2^(n-11) in values. So numbers of float16 from 2^(n-3) or 2^(n-1) on stay what they are, and all others are off by half an integer at most. Keys have more bits since some models' have a channel or
+/// two a hundred times as large as the others; sums over 32 of their products then fill 32 bits.
 /// </remarks>
 internal static unsafe class KvPairs<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : struct
 {
-    /// <summary>Pairs of keys and queries whose products are added up at most: 128 products of 12 bits each are below 2^31.</summary>
-    public const int KeyBlock = 64;
+    /// <summary>Pairs of keys and queries whose products are added up at most: 32 x 4095 x 16384 is below 2^31.</summary>
+    public const int KeyBlock = 16;
 
-    /// <summary>The largest query, so that its products with keys of up to 4096 can be added up.</summary>
+    /// <summary>The largest integer of a query; that of a key is 16384.</summary>
     public const int LargestQuery = 4095;
 
-    /// <summary>The largest weight, so that a tile's products with values of up to 4096 can be added up.</summary>
+    /// <summary>The largest integer of a weight; that of a value is 4096, and 64 x 8191 x 4096 is below 2^31.</summary>
     public const int LargestWeight = 8191;
 
     private const int Tile = AttentionArguments.TilePositions;
 
-    // The power of two below the largest number becomes 2^11.
-    private const float Unit = 2048;
+    // What the power of two no larger than the largest number becomes.
+    private const float KeyUnit = 8192, ValueUnit = 2048;
 
     // The bits of 2^-24, below which a decoded row is 0: it is the smallest float16, the smallest scale of Q8_0 and Q4_0 too.
     private const uint Smallest = 0x33800000;
 
-    // Added to 1.5 x 2^23 a value is rounded to an integer, whose bits lie in the low ones.
-    private const float Shift = 12582912f;
+    /// <summary>1.5 x 2^23: added to it a value is rounded to an integer, whose bits lie in the low ones.</summary>
+    public const float Shift = 12582912f;
 
     /// <summary>Rounds a tile's keys. Row k of pairs has numbers 2k and 2k + 1.</summary>
     /// <param name="keys">[2 x <paramref name="pairs"/> x tile] decoded keys; overwritten with [pairs x tile] pairs.</param>
-    /// <param name="pairs">Half the numbers of a key.</param>
-    /// <param name="count">Positions; what lies behind them is left as it is.</param>
+    /// <param name="pairs">Half the numbers of a key, rounded up; behind an odd number of them lies a 0.</param>
+    /// <param name="count">Positions; what is written for those behind them is of no use.</param>
     /// <param name="scales">[tile] what an integer of each position stands for; NaN where the key has an infinity or NaN.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Keys(float* keys, nint pairs, nint count, float* scales)
@@ -51,8 +52,8 @@ internal static unsafe class KvPairs<TLanes, TVector>
                 more = TLanes.MaxIntegers(more, TLanes.And(sign, TLanes.Load(column + Tile)));
             }
 
-            TVector power = Power(TLanes.MaxIntegers(most, more)), factor = TLanes.Divide(TLanes.Broadcast(Unit), power);
-            TLanes.Store(TLanes.MultiplyAdd(power, TLanes.Broadcast(1 / Unit), TLanes.Subtract(power, power)), scales + p);
+            TVector power = Power(TLanes.MaxIntegers(most, more)), factor = TLanes.Divide(TLanes.Broadcast(KeyUnit), power);
+            TLanes.Store(TLanes.MultiplyAdd(power, TLanes.Broadcast(1 / KeyUnit), TLanes.Subtract(power, power)), scales + p);
             float* pair = column = keys + p;
             for (nint k = 0; k < pairs; k++, column += 2 * Tile, pair += Tile)
                 TLanes.Store(Pair(TLanes.MultiplyAdd(TLanes.Load(column), factor, shift), TLanes.MultiplyAdd(TLanes.Load(column + Tile), factor, shift)), pair);
@@ -64,13 +65,13 @@ internal static unsafe class KvPairs<TLanes, TVector>
     /// <param name="padded">Numbers in a row; a multiple of 32.</param>
     /// <param name="count">Positions; those behind them are 0.</param>
     /// <param name="powers">[tile] binary logarithms of what 2^11 stands for at each position.</param>
-    /// <param name="inverses">[tile] 1 / 2^<paramref name="powers"/>.</param>
+    /// <param name="inverses">[tile] 1 / 2^<paramref name="powers"/>; both are numbers also where the value has an infinity or NaN.</param>
     /// <param name="keyScales">[tile] become NaN where the value has an infinity or NaN.</param>
     /// <param name="scratch">[tile x 16].</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Values(float* values, nint padded, nint count, float* powers, float* inverses, float* keyScales, float* scratch)
     {
-        TVector sign = TLanes.BroadcastBits(0x7FFF_FFFF), shift = TLanes.Broadcast(Shift), unit = TLanes.Broadcast(Unit);
+        TVector sign = TLanes.BroadcastBits(0x7FFF_FFFF), shift = TLanes.Broadcast(Shift), unit = TLanes.Broadcast(ValueUnit);
         float* row = values;
         for (nint p = 0; p < Tile; p++, row += padded)
         {
@@ -117,7 +118,7 @@ internal static unsafe class KvPairs<TLanes, TVector>
             most = Vector128.Max(most, Vector128.Load((int*)query + i) & Vector128.Create(0x7FFF_FFFF));
         float largest = BitConverter.Int32BitsToSingle(Math.Max(Math.Max(most[0], most[1]), Math.Max(most[2], most[3])));
 
-        // With keys of float16 so small a query has scores of 0.
+        // With the keys that a cache can hold so small a query has scores of no more than 1e-20.
         float factor = largest < 1e-30f || !float.IsFinite(largest) ? 0 : LargestQuery / largest;
         for (nint i = 0; i < size; i += 8)
         {

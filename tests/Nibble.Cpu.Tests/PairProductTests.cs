@@ -50,7 +50,6 @@ public unsafe class PairProductTests
 
         public void Run()
         {
-            Assert.SkipUnless(Lanes128.HasPairs, "attention multiplies no pairs on this processor.");
             Check<Lanes128, Vector128<float>>();
             if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx2")) Check<Lanes256, Vector256<float>>();
             if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx512")) Check<Lanes512, Vector512<float>>();

@@ -55,7 +55,7 @@ public partial class PathTests
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        foreach (string argument in new[] { Path.Combine(AppContext.BaseDirectory, "Nibble.Cpu.Tests.dll"), "-class", typeof(MatMulTests).FullName!, "-class", typeof(OperationTests).FullName!, "-class", typeof(AttentionTests).FullName!,
+        foreach (string argument in new[] { Path.Combine(AppContext.BaseDirectory, "Nibble.Cpu.Tests.dll"), "-class", typeof(MatMulTests).FullName!, "-class", typeof(OperationTests).FullName!, "-class", typeof(AttentionTests).FullName!, "-class", typeof(PairProductTests).FullName!, "-class", typeof(KvPairsTests).FullName!,
             "-class", typeof(KernelTests).FullName!, "-class", typeof(BestPathTests).FullName!, "-noColor", "-noLogo" })
             start.ArgumentList.Add(argument);
         foreach (string name in switches.Split(','))

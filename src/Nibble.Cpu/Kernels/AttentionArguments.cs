@@ -74,8 +74,8 @@ internal unsafe struct AttentionArguments
     /// <summary>[tokens x heads x chunks x <see cref="PartialValues"/>] what chunks gave that are merged later; null where nothing is.</summary>
     public float* Partials;
 
-    /// <summary>Whether keys, values, queries and weights may be multiplied as 16-bit integers, which they are where <see cref="IBitLanes{TVector}.HasPairs"/>: not where somebody asks for exact sums, or for a cache of float32.</summary>
-    public readonly bool Rounds => !Exact && !ReferenceEquals(Format, BlockFormats.F32);
+    /// <summary>Whether keys, values, queries and weights are multiplied as 16-bit integers: not where somebody asks for exact sums, or for a cache of float32.</summary>
+    public readonly bool IsRounded => !Exact && !ReferenceEquals(Format, BlockFormats.F32);
 
     /// <summary>Query heads that share a KV head.</summary>
     public readonly int GroupHeads => Options.Heads / Layer.Heads;

@@ -17,8 +17,6 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
     // What an integer of weighted values stands for where the tile's largest weight is the largest so far: KvPairs.LargestWeight x 2^11 of them are 1.
     private const float WeightUnit = 1 / (KvPairs<TLanes, TVector>.LargestWeight * 2048f);
 
-    private static bool IsRounded(in AttentionArguments arguments) => TLanes.HasPairs && arguments.Rounds;
-
     private static void RoundQuery(in AttentionArguments arguments, in State state, int row)
     {
         int size = arguments.Layer.KeySize, padded = arguments.PaddedKey;

@@ -89,7 +89,7 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
             Elements<TLanes, TVector>.Scale(source, scale * arguments.Options.Temperature.At(arguments.FirstPosition + token), state.Queries + ((long)i * arguments.PaddedKey), size);
             if (arguments.IsRotated) HeadRotation.Rotate(state.Queries + ((long)i * arguments.PaddedKey), size, size);
             state.Slopes[i] = arguments.Options.Slope(head) * Log2E;
-            if (IsRounded(in arguments)) RoundQuery(in arguments, in state, i);
+            if (arguments.IsRounded) RoundQuery(in arguments, in state, i);
         }
 
         for (int i = 0; i < Tile; i++)
@@ -116,7 +116,7 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
             KvTiles<TLanes, TVector>.AskFor(in arguments, unit.FirstHead / arguments.GroupHeads, state.Segments, start + Tile, segment * next / state.Segments, (segment + 1) * next / state.Segments);
             KvTiles<TLanes, TVector>.Keys(in arguments, kvHead, start, from, to, state.Rows, state.Keys);
             KvTiles<TLanes, TVector>.Values(in arguments, kvHead, start, from, to, state.Rows, state.Values);
-            if (IsRounded(in arguments)) RoundTile(in arguments, in state, to);
+            if (arguments.IsRounded) RoundTile(in arguments, in state, to);
             bool? isFinite = null;
             int row = segment * unit.Tokens * state.SegmentHeads, end = row + (last * state.SegmentHeads);
             row += token * state.SegmentHeads;
@@ -124,7 +124,7 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
             {
                 int rows = Math.Min(BandRows, end - row);
                 float* sums = state.Sums + ((long)row * padded);
-                if (IsRounded(in arguments))
+                if (arguments.IsRounded)
                 {
                     RunRounded(in arguments, in state, row, rows, start, to);
                     continue;

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 
 namespace Nibble.Cpu.Kernels;
@@ -30,10 +31,7 @@ internal unsafe interface IBitLanes<TVector>
     /// <summary>The greater of each 32 bits, signed. Of float32 that are not negative it is the greater one, where infinity is above all numbers and NaN above that.</summary>
     static abstract TVector MaxIntegers(TVector a, TVector b);
 
-    /// <summary>Whether <see cref="MultiplyPairs"/> is one instruction, and does twice the products of <see cref="ILanes{TVector}.MultiplyAdd"/>.</summary>
-    static abstract bool HasPairs { get; }
-
-    /// <summary>The products of each lane's lower 16 bits, signed, and of its upper ones, added up; only where <see cref="HasPairs"/>.</summary>
+    /// <summary>The products of each lane's lower 16 bits, signed, and of its upper ones, added up. One instruction on x86, three on Arm.</summary>
     static abstract TVector MultiplyPairs(TVector a, TVector b);
 
     /// <summary>The greater of each 16 bits, signed.</summary>
@@ -86,8 +84,6 @@ internal readonly unsafe partial struct Lanes512
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> MaxIntegers(Vector512<float> a, Vector512<float> b) => Vector512.Max(a.AsInt32(), b.AsInt32()).AsSingle();
-
-    public static bool HasPairs => Avx512BW.IsSupported;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> MultiplyPairs(Vector512<float> a, Vector512<float> b) => Avx512BW.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
@@ -156,8 +152,6 @@ internal readonly unsafe partial struct Lanes256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> MaxIntegers(Vector256<float> a, Vector256<float> b) => Vector256.Max(a.AsInt32(), b.AsInt32()).AsSingle();
 
-    public static bool HasPairs => Avx2.IsSupported;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> MultiplyPairs(Vector256<float> a, Vector256<float> b) => Avx2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
 
@@ -219,10 +213,19 @@ internal readonly unsafe partial struct Lanes128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MaxIntegers(Vector128<float> a, Vector128<float> b) => Vector128.Max(a.AsInt32(), b.AsInt32()).AsSingle();
 
-    public static bool HasPairs => Sse2.IsSupported;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> MultiplyPairs(Vector128<float> a, Vector128<float> b) => Sse2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
+    public static Vector128<float> MultiplyPairs(Vector128<float> a, Vector128<float> b)
+    {
+        if (Sse2.IsSupported) return Sse2.MultiplyAddAdjacent(a.AsInt16(), b.AsInt16()).AsSingle();
+        if (AdvSimd.Arm64.IsSupported)
+        {
+            Vector128<short> x = a.AsInt16(), y = b.AsInt16();
+            return AdvSimd.Arm64.AddPairwise(AdvSimd.MultiplyWideningLower(x.GetLower(), y.GetLower()), AdvSimd.MultiplyWideningUpper(x, y)).AsSingle();
+        }
+
+        Vector128<int> first = a.AsInt32(), second = b.AsInt32();
+        return (((first << 16 >> 16) * (second << 16 >> 16)) + ((first >> 16) * (second >> 16))).AsSingle();
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MaxShorts(Vector128<float> a, Vector128<float> b) => Vector128.Max(a.AsInt16(), b.AsInt16()).AsSingle();

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Nibble.Cpu.Kernels;
 
-/// <summary>Small dense products of signed 16-bit integers whose operands lie in the caches, with a scale for each row and each column: twice as many products in an instruction as <see cref="OuterProduct{TLanes, TVector}"/>.</summary>
+/// <summary>Small dense products of signed 16-bit integers whose operands lie in the caches, with a scale for each row and each column: on x86 twice as many products in an instruction as <see cref="OuterProduct{TLanes, TVector}"/>.</summary>
 /// <remarks>Sums are exact, so it makes no difference what is computed with them or how wide the vectors are. Two rows of b lie in the lower and upper halves of one row of 32 bits: a pair.</remarks>
 internal static unsafe class PairProduct<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>

@@ -1,5 +1,6 @@
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
+using Nibble.Cpu.Caching;
 
 namespace Nibble.Cpu.Tests;
 
@@ -28,6 +29,23 @@ public class AttentionTests
 
                 Close(ours, theirs, format, backend == sums);
             }
+        }
+    }
+
+    [Theory]
+    [InlineData("F16", 0x5EE058C0FDDE9937UL)]
+    [InlineData("Q8_0", 0xC4C7CDD34553F529UL)]
+    [InlineData("F32", 0xBC2988DB19019E36UL)]
+    public void Attention_has_these_bits_on_every_processor(string format, ulong expected)
+    {
+        KvLayer layer = new(2, 96, 64);
+        float[] queries = Values.Random(new Random(7), 20 * 6 * 96);
+        foreach (string path in Cases.PathNames)
+        {
+            using CpuBackend backend = new(new CpuOptions { Path = path });
+            using KvCache cache = Filled(backend, layer, 150, format, 150);
+            float[] y = Run(backend, cache, queries, 130, 20, new AttentionOptions(6, 0.1f));
+            Assert.Equal(expected, Xxh64.Hash(System.Runtime.InteropServices.MemoryMarshal.AsBytes(y.AsSpan())));
         }
     }
 

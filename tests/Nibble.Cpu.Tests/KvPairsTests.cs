@@ -20,6 +20,15 @@ public unsafe class KvPairsTests
         return row;
     }
 
+    // A tile of them, three with what is no number.
+    private static float[][] Rows(int size)
+    {
+        Random random = new(size);
+        float[][] rows = [.. Enumerable.Range(0, Tile).Select(p => Row(random, p, size))];
+        (rows[9][0], rows[10][size - 1], rows[43][1]) = (float.NaN, float.PositiveInfinity, float.NegativeInfinity);
+        return rows;
+    }
+
     [Theory]
     [InlineData(2)]
     [InlineData(8)]
@@ -27,9 +36,7 @@ public unsafe class KvPairsTests
     [InlineData(192)]
     public void Keys_are_rounded_to_14_bits_of_each_position_s_largest(int size)
     {
-        Random random = new(size);
-        float[][] rows = [.. Enumerable.Range(0, Tile).Select(p => Row(random, p, size))];
-        (rows[9][0], rows[10][size - 1], rows[33][1]) = (float.NaN, float.PositiveInfinity, float.NegativeInfinity);
+        float[][] rows = Rows(size);
         Check<Lanes128, Vector128<float>>();
         if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx2")) Check<Lanes256, Vector256<float>>();
         if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx512")) Check<Lanes512, Vector512<float>>();
@@ -67,9 +74,7 @@ public unsafe class KvPairsTests
     [InlineData(96)]
     public void Values_are_rounded_to_12_bits_of_each_position_s_largest(int size)
     {
-        Random random = new(size);
-        float[][] rows = [.. Enumerable.Range(0, Tile).Select(p => Row(random, p, size))];
-        (rows[9][0], rows[10][size - 1], rows[43][1]) = (float.NaN, float.PositiveInfinity, float.NegativeInfinity);
+        float[][] rows = Rows(size);
         Check<Lanes128, Vector128<float>>();
         if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx2")) Check<Lanes256, Vector256<float>>();
         if (CpuPaths.All.Any(p => p.IsSupported && p.Name == "avx512")) Check<Lanes512, Vector512<float>>();

@@ -14,8 +14,8 @@ internal static unsafe partial class AttentionTiles<TLanes, TVector>
     // What VectorMath.Exp2 has for all that is too small, positions that are not seen among it: these must not count, since what they hold is not the row's.
     private const float LeastWeight = 1.17549435e-38f;
 
-    // What an integer of weighted values stands for where the tile's largest weight is the largest so far: KvPairs.LargestWeight x 2^11 of them are 1.
-    private const float WeightUnit = 1 / (KvPairs<TLanes, TVector>.LargestWeight * 2048f);
+    // What an integer of weighted values stands for where the tile's largest weight is the largest so far: KvPairs.LargestWeight x KvPairs.ValueUnit of them are 1.
+    private const float WeightUnit = 1 / (KvPairs<TLanes, TVector>.LargestWeight * KvPairs<TLanes, TVector>.ValueUnit);
 
     private static void RoundQuery(in AttentionArguments arguments, in State state, int row)
     {

@@ -24,8 +24,11 @@ internal static unsafe class KvPairs<TLanes, TVector>
 
     private const int Tile = AttentionArguments.TilePositions;
 
-    // What the power of two no larger than the largest number becomes.
-    private const float KeyUnit = 8192, ValueUnit = 2048;
+    /// <summary>What the power of two no larger than a value's largest number becomes.</summary>
+    public const float ValueUnit = 2048;
+
+    // The same of a key's.
+    private const float KeyUnit = 8192;
 
     // The bits of 2^-24, below which a decoded row is 0: it is the smallest float16, the smallest scale of Q8_0 and Q4_0 too.
     private const uint Smallest = 0x33800000;
@@ -64,7 +67,7 @@ internal static unsafe class KvPairs<TLanes, TVector>
     /// <param name="values">[tile x <paramref name="padded"/>] decoded values; overwritten with [tile / 2 x padded] pairs.</param>
     /// <param name="padded">Numbers in a row; a multiple of 32.</param>
     /// <param name="count">Positions; those behind them are 0.</param>
-    /// <param name="powers">[tile] binary logarithms of what 2^11 stands for at each position.</param>
+    /// <param name="powers">[tile] binary logarithms of what <see cref="ValueUnit"/> stands for at each position.</param>
     /// <param name="inverses">[tile] 1 / 2^<paramref name="powers"/>; both are numbers also where the value has an infinity or NaN.</param>
     /// <param name="keyScales">[tile] become NaN where the value has an infinity or NaN.</param>
     /// <param name="scratch">[tile x 16].</param>

@@ -19,31 +19,45 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <inheritdoc/>
-    public override void MatMul(Tensor x, Weight weight, Tensor y)
-    {
-        Shapes.CheckMatMul(x, weight, y);
-        using Call call = Enter();
-        Begin(x);
-        AddMatrix(x.Rows, CpuWeight.Of(weight), y);
-        Multiply();
-        GC.KeepAlive(x.Buffer);
-        GC.KeepAlive(y.Buffer);
-    }
+    public override void MatMul(Tensor x, Weight weight, Tensor y) => MatMul(x, new ReadOnlySpan<Weight>(in weight), new ReadOnlySpan<Tensor>(in y));
 
     /// <inheritdoc/>
     public override void MatMul(Tensor x, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
     {
-        ArgumentOutOfRangeException.ThrowIfNotEqual(y.Length, weights.Length);
-        for (int i = 0; i < weights.Length; i++)
-            Shapes.CheckMatMul(x, weights[i], y[i]);
+        CheckProducts(x, weights, y);
         using Call call = Enter();
-        Begin(x);
-        for (int i = 0; i < weights.Length; i++)
-            AddMatrix(x.Rows, CpuWeight.Of(weights[i]), y[i]);
-        Multiply();
-        GC.KeepAlive(x.Buffer);
-        foreach (Tensor output in y)
-            GC.KeepAlive(output.Buffer);
+        Multiply(x, new ProductInput(new Rows(x)), weights, y);
+    }
+
+    /// <inheritdoc/>
+    public override void MatMulNormed(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor normed, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
+    {
+        int size = Shapes.CheckNorm(x, options, gain, bias, normed);
+        CheckProducts(normed, weights, y);
+        if (!CanMakeRows(weights, x.Rows))
+        {
+            base.MatMulNormed(x, in options, gain, bias, normed, weights, y);
+            return;
+        }
+
+        using Call call = Enter();
+        Multiply(x, new ProductInput(new Rows(x), new NormArguments(in options, size, x.Columns, gain, bias)), weights, y);
+    }
+
+    /// <inheritdoc/>
+    public override void MatMulGated(Activation activation, Tensor gate, Tensor up, Tensor gated, Weight weight, Tensor y)
+    {
+        Shapes.CheckSame(gate, up, gated);
+        Shapes.CheckMatMul(gated, weight, y);
+        if (!CanMakeRows(new ReadOnlySpan<Weight>(in weight), gate.Rows))
+        {
+            base.MatMulGated(activation, gate, up, gated, weight, y);
+            return;
+        }
+
+        using Call call = Enter();
+        Multiply(gate, new ProductInput(activation, new Rows(gate), new Rows(up)), new ReadOnlySpan<Weight>(in weight), new ReadOnlySpan<Tensor>(in y));
+        GC.KeepAlive(up.Buffer);
     }
 
     /// <inheritdoc/>
@@ -52,49 +66,25 @@ public sealed unsafe partial class CpuBackend
     {
         Shapes.CheckMatMulExperts(x, weight, experts, y);
         using Call call = Enter();
-        CpuWeight matrices = CpuWeight.Of(weight);
-        int used = experts.Columns, pairs = experts.Rows * used;
-        bool shared = x.Rows == experts.Rows;
+        Multiply(x, new ProductInput(new Rows(x)), weight, experts, y);
+    }
 
-        // Counting sort of the (token, expert) pairs by expert: ends[e] is first where e's pairs begin and at last where they end.
-        int* ends = (int*)_lists.Reserve((weight.Matrices + (2L * pairs)) * sizeof(int));
-        int* inputs = ends + weight.Matrices, outputs = inputs + pairs;
-        new Span<int>(ends, weight.Matrices).Clear();
-        for (int t = 0; t < experts.Rows; t++)
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">A token asks for an expert that is not there.</exception>
+    public override void MatMulExpertsGated(Activation activation, Tensor gate, Tensor up, Tensor gated, Weight weight, Tensor experts, Tensor y)
+    {
+        Shapes.CheckSame(gate, up, gated);
+        Shapes.CheckMatMulExperts(gated, weight, experts, y);
+        // A row that several experts read would be made for each of them.
+        if (gate.Rows != (long)experts.Rows * experts.Columns || !CanMakeRows(new ReadOnlySpan<Weight>(in weight), 1))
         {
-            foreach (int expert in HostTensorBuffer.IntRow(experts, t))
-            {
-                CheckExpert(expert, t, weight, weight.Matrices);
-                ends[expert]++;
-            }
+            base.MatMulExpertsGated(activation, gate, up, gated, weight, experts, y);
+            return;
         }
 
-        int start = 0;
-        for (int e = 0; e < weight.Matrices; e++)
-            (ends[e], start) = (start, start + ends[e]);
-        for (int t = 0; t < experts.Rows; t++)
-        {
-            Span<int> ids = HostTensorBuffer.IntRow(experts, t);
-            for (int i = 0; i < used; i++)
-            {
-                int place = ends[ids[i]]++;
-                outputs[place] = (t * used) + i;
-                inputs[place] = shared ? t : (t * used) + i;
-            }
-        }
-
-        Begin(x);
-        start = 0;
-        for (int e = 0; e < weight.Matrices; e++)
-        {
-            if (ends[e] > start) AddMatrix(matrices, e, y, inputs + start, outputs + start, ends[e] - start);
-            start = ends[e];
-        }
-
-        Multiply();
-        GC.KeepAlive(x.Buffer);
-        GC.KeepAlive(experts.Buffer);
-        GC.KeepAlive(y.Buffer);
+        using Call call = Enter();
+        Multiply(gate, new ProductInput(activation, new Rows(gate), new Rows(up)), weight, experts, y);
+        GC.KeepAlive(up.Buffer);
     }
 
     /// <inheritdoc/>
@@ -102,7 +92,7 @@ public sealed unsafe partial class CpuBackend
     {
         int size = Shapes.CheckNorm(x, options, gain, bias, y);
         using Call call = Enter();
-        _norm.Prepare(x, in options, size, gain is null ? null : CpuWeight.Of(gain), bias is null ? null : CpuWeight.Of(bias), y);
+        _norm.Prepare(x, new NormArguments(in options, size, x.Columns, gain, bias), y);
         Start(_norm, (long)x.Rows * x.Columns * 2);
         GC.KeepAlive(x.Buffer);
         GC.KeepAlive(y.Buffer);
@@ -310,10 +300,90 @@ public sealed unsafe partial class CpuBackend
         GC.KeepAlive(y.Buffer);
     }
 
-    private void Begin(Tensor x)
+    private static void CheckProducts(Tensor x, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(y.Length, weights.Length);
+        for (int i = 0; i < weights.Length; i++)
+            Shapes.CheckMatMul(x, weights[i], y[i]);
+    }
+
+    // Whether products can make the rows of their input as they put them into tiles: all of them are packed, none needs the rows again, and there are tiles for all threads.
+    private bool CanMakeRows(ReadOnlySpan<Weight> weights, int tokens)
+    {
+        using Call call = Enter();
+        foreach (Weight weight in weights)
+        {
+            CpuWeight own = CpuWeight.Of(weight);
+            Pack(own);
+            if (own.Packed is null or { Outliers: not null }) return false;
+        }
+
+        return tokens == 1 || (tokens + 7) / 8 >= _team.Places;
+    }
+
+    private void Multiply(Tensor x, in ProductInput input, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
+    {
+        Begin(x, in input);
+        for (int i = 0; i < weights.Length; i++)
+            AddMatrix(x.Rows, CpuWeight.Of(weights[i]), y[i]);
+        Multiply();
+        GC.KeepAlive(x.Buffer);
+        foreach (Tensor output in y)
+            GC.KeepAlive(output.Buffer);
+    }
+
+    private void Multiply(Tensor x, in ProductInput input, Weight weight, Tensor experts, Tensor y)
+    {
+        CpuWeight matrices = CpuWeight.Of(weight);
+        int used = experts.Columns, pairs = experts.Rows * used;
+        bool shared = x.Rows == experts.Rows;
+
+        // Counting sort of the (token, expert) pairs by expert: ends[e] is first where e's pairs begin and at last where they end.
+        int* ends = (int*)_lists.Reserve((weight.Matrices + (2L * pairs)) * sizeof(int));
+        int* inputs = ends + weight.Matrices, outputs = inputs + pairs;
+        new Span<int>(ends, weight.Matrices).Clear();
+        for (int t = 0; t < experts.Rows; t++)
+        {
+            foreach (int expert in HostTensorBuffer.IntRow(experts, t))
+            {
+                CheckExpert(expert, t, weight, weight.Matrices);
+                ends[expert]++;
+            }
+        }
+
+        int start = 0;
+        for (int e = 0; e < weight.Matrices; e++)
+            (ends[e], start) = (start, start + ends[e]);
+        for (int t = 0; t < experts.Rows; t++)
+        {
+            Span<int> ids = HostTensorBuffer.IntRow(experts, t);
+            for (int i = 0; i < used; i++)
+            {
+                int place = ends[ids[i]]++;
+                outputs[place] = (t * used) + i;
+                inputs[place] = shared ? t : (t * used) + i;
+            }
+        }
+
+        Begin(x, in input);
+        start = 0;
+        for (int e = 0; e < weight.Matrices; e++)
+        {
+            if (ends[e] > start) AddMatrix(matrices, e, y, inputs + start, outputs + start, ends[e] - start);
+            start = ends[e];
+        }
+
+        Multiply();
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(experts.Buffer);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    // The rows as they are made are for packed weights alone.
+    private void Begin(Tensor x, in ProductInput input)
     {
         _matMul.Begin(HostTensorBuffer.Pointer(x), x.Stride, x.Rows, x.Columns);
-        _packedMatMul.Begin(HostTensorBuffer.Pointer(x), x.Stride, x.Columns);
+        _packedMatMul.Begin(in input);
     }
 
     private void AddMatrix(int tokens, CpuWeight weight, Tensor y)

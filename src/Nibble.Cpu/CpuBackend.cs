@@ -76,7 +76,7 @@ public sealed partial class CpuBackend : Backend
         for (int i = 0; i < _threadScratch.Length; i++)
             _threadScratch[i] = new Scratch();
         _matMul = new MatMulJob(kernels, _threadScratch);
-        _packedMatMul = new PackedMatMulJob(_threadScratch, _team.Places);
+        _packedMatMul = new PackedMatMulJob(kernels, _threadScratch, _team.Places);
         _team.Idle = _packedMatMul;
         _packedKernels = _exact ? [] : options.Path is null ? null : PackedKernels.Of(_path.Name);
         _pack = new PackJob(_threadScratch);

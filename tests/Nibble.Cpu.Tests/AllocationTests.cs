@@ -74,6 +74,9 @@ public class AllocationTests
                 backend.Scale(y, 0.5f, y);
                 backend.Route(logits, new Routing(2, true, 1), null, ids, shares);
                 backend.MatMulExperts(x, experts, ids, outputs);
+                backend.MatMulNormed(x, new NormOptions(NormKind.Rms, 1e-5f), gain, null, y, weights, results);
+                backend.MatMulGated(Activation.Silu, x, x, y, b, z);
+                backend.MatMulExpertsGated(Activation.Silu, x, x, y, experts, single, combined);
                 backend.Combine(outputs, shares, combined);
                 backend.Read(y, values);
                 position++;

@@ -20,8 +20,8 @@ internal static unsafe class GuardedProduct
         using GuardedMemory<float> x = new(Values.Random(new Random(1), tokens * columns), side), y = new(tokens * rows, side);
         using GuardedMemory<int> numbers = new([.. Enumerable.Range(0, tokens)], side);
         using Scratch forms = new(), own = new();
-        PackedMatMulJob job = new([own], 1);
-        job.Begin(x.Pointer, columns, columns);
+        PackedMatMulJob job = new(CpuPaths.Choose(null).NewKernels(), [own], 1);
+        job.Begin(new ProductInput(new Rows(x.Pointer, columns, tokens, columns)));
         job.AddTarget(new PackedTarget
         {
             Kernel = kernel,

@@ -98,12 +98,53 @@ public abstract class Backend : IDisposable
             MatMul(x, weights[i], y[i]);
     }
 
+    /// <summary>Several products of the norm of one input: <see cref="Norm"/>, then <see cref="MatMul(Tensor, ReadOnlySpan{Weight}, ReadOnlySpan{Tensor})"/> of what it gives, with the same bits.</summary>
+    /// <param name="x">[tokens x columns of every weight].</param>
+    /// <param name="options">How it is normed.</param>
+    /// <param name="gain">As for <see cref="Norm"/>.</param>
+    /// <param name="bias">As for <see cref="Norm"/>.</param>
+    /// <param name="normed">[tokens x columns] for the norm, <paramref name="x"/> itself or apart from it: what is there afterwards is anything, for nobody else is to read it.</param>
+    /// <param name="weights">[n] matrices.</param>
+    /// <param name="y">[n] outputs, overwritten.</param>
+    public virtual void MatMulNormed(Tensor x, in NormOptions options, Weight? gain, Weight? bias, Tensor normed, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
+    {
+        Norm(x, options, gain, bias, normed);
+        MatMul(normed, weights, y);
+    }
+
+    /// <summary>The product of gated values: <see cref="GatedActivation"/>, then <see cref="MatMul(Tensor, Weight, Tensor)"/> of what it gives, with the same bits.</summary>
+    /// <param name="activation">The activation.</param>
+    /// <param name="gate">[tokens x weight columns].</param>
+    /// <param name="up">[tokens x weight columns].</param>
+    /// <param name="gated">[tokens x weight columns] for the gated values, <paramref name="gate"/>, <paramref name="up"/> or apart from them: what is there afterwards is anything.</param>
+    /// <param name="weight">One matrix.</param>
+    /// <param name="y">[tokens x weight rows], overwritten.</param>
+    public virtual void MatMulGated(Activation activation, Tensor gate, Tensor up, Tensor gated, Weight weight, Tensor y)
+    {
+        GatedActivation(activation, gate, up, gated);
+        MatMul(gated, weight, y);
+    }
+
     /// <summary>y[t n + i, r] = scale of e x sum over c of weight e[r, c] x[row, c], where e = experts[t, i] and row = t, or t n + i when x has a row an expert.</summary>
     /// <param name="x">[tokens x columns] or [tokens n x columns].</param>
     /// <param name="weight">A matrix an expert.</param>
     /// <param name="experts">int32 [tokens x n].</param>
     /// <param name="y">[tokens n x weight rows], overwritten.</param>
     public abstract void MatMulExperts(Tensor x, Weight weight, Tensor experts, Tensor y);
+
+    /// <summary>The experts' products of gated values: <see cref="GatedActivation"/>, then <see cref="MatMulExperts"/> of what it gives, with the same bits.</summary>
+    /// <param name="activation">The activation.</param>
+    /// <param name="gate">[tokens n x weight columns].</param>
+    /// <param name="up">[tokens n x weight columns].</param>
+    /// <param name="gated">[tokens n x weight columns] for the gated values, <paramref name="gate"/>, <paramref name="up"/> or apart from them: what is there afterwards is anything.</param>
+    /// <param name="weight">A matrix an expert.</param>
+    /// <param name="experts">int32 [tokens x n].</param>
+    /// <param name="y">[tokens n x weight rows], overwritten.</param>
+    public virtual void MatMulExpertsGated(Activation activation, Tensor gate, Tensor up, Tensor gated, Weight weight, Tensor experts, Tensor y)
+    {
+        GatedActivation(activation, gate, up, gated);
+        MatMulExperts(gated, weight, experts, y);
+    }
 
     /// <summary>y = norm of each row of x, or of each group of <see cref="NormOptions.Size"/> columns, times the gain, plus the bias. In place allowed.</summary>
     /// <param name="x">[tokens x columns].</param>

@@ -42,7 +42,7 @@ internal sealed unsafe partial class PackedMatMulJob
         _tiles + list.Offset + ((((long)column * TokenTiles.Places(list.Count)) + ((long)first * columns)) / 32 * list.RunBytes);
 
     // Puts some tokens into their tile; places that are left are zero.
-    private void PutTile(in TokenList list, int first, float* gathered)
+    private void PutTile(in TokenList list, int first, float* made)
     {
         bool areFloats = list.RunBytes == TokenTiles.FloatRunBytes;
         int width = TokenTiles.Width(list.Count - first, list.Count == 1), used = Math.Min(width, list.Count - first), chunkColumns = 32 * SizeOf(areFloats, list.Count).Runs;
@@ -52,17 +52,18 @@ internal sealed unsafe partial class PackedMatMulJob
             NativeMemory.Clear(Tile(in list, first, column, columns), (nuint)((long)width * (columns / 32) * list.RunBytes));
         }
 
-        int* inputs = list.Inputs + first;
+        float** rows = stackalloc float*[MadeRows];
         for (int token = 0, step; token < used; token += step)
         {
-            step = areFloats && list.Columns == null && used - token >= 4 ? 4 : 1;
-            float* x = _x + (inputs[token] * _xStride);
-            if (list.Columns != null) x = Gather(x, list.Columns, gathered);
+            step = areFloats && list.Columns == null && used - token >= MadeRows ? MadeRows : 1;
+            for (int i = 0; i < step; i++)
+                rows[i] = _input.Row(_kernels, list.Inputs[first + token + i], made + ((long)i * _columns));
+            float* x = list.Columns == null ? rows[0] : Gather(rows[0], list.Columns, made + ((long)MadeRows * _columns));
             for (int column = 0; column < _columns; column += chunkColumns)
             {
                 int columns = Math.Min(chunkColumns, _columns - column);
                 byte* tile = Tile(in list, first, column, columns);
-                if (step == 4) TokenTiles.PutFloats(x + column, _x + (inputs[token + 1] * _xStride) + column, _x + (inputs[token + 2] * _xStride) + column, _x + (inputs[token + 3] * _xStride) + column, columns, (float*)tile, width, token);
+                if (step == MadeRows) TokenTiles.PutFloats(x + column, rows[1] + column, rows[2] + column, rows[3] + column, columns, (float*)tile, width, token);
                 else if (areFloats) TokenTiles.PutFloats(x + column, columns, (float*)tile, width, token);
                 else TokenTiles.PutCodes(x + column, columns, tile, width, token, list.InputScale);
             }

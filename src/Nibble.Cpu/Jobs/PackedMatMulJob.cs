@@ -54,28 +54,32 @@ internal unsafe struct PackedTarget
     public int Tokens;
 }
 
-/// <summary>Products of one input and several packed matrices: each list of tokens is put into <see cref="TokenTiles"/> once, then each part is a share of every matrix's rows.</summary>
+/// <summary>Products of one input and several packed matrices: each list of tokens is put into <see cref="TokenTiles"/> once, for which its rows may be made, then each part is a share of every matrix's rows.</summary>
 internal sealed unsafe partial class PackedMatMulJob : TeamJob
 {
     // Multiplications in about 100 microseconds.
     private const long PartWork = 10_000_000;
 
+    // Rows that are made, or put into a tile, at a time.
+    private const int MadeRows = 4;
+
+    private readonly CpuKernels _kernels;
     private readonly Scratch[] _scratch;
     private readonly int _places;
     private readonly TokensJob _tokensJob;
     private PackedTarget[] _targets = new PackedTarget[4];
     private TokenList[] _lists = new TokenList[4];
     private int _listCount, _tokenTiles, _columns;
-    private float* _x;
-    private long _xStride;
+    private ProductInput _input;
     private byte* _tiles;
 
     /// <summary>A job without a product.</summary>
+    /// <param name="kernels">What makes rows.</param>
     /// <param name="scratch">Memory of each thread.</param>
     /// <param name="places">How many of them run at a time (<see cref="ThreadTeam.Places"/>).</param>
-    public PackedMatMulJob(Scratch[] scratch, int places)
+    public PackedMatMulJob(CpuKernels kernels, Scratch[] scratch, int places)
     {
-        (_scratch, _places) = (scratch, places);
+        (_kernels, _scratch, _places) = (kernels, scratch, places);
         _tokensJob = new TokensJob(this);
     }
 
@@ -92,14 +96,13 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
     public long TokensWork { get; private set; }
 
     /// <summary>Starts to describe a product.</summary>
-    public void Begin(float* x, long stride, int columns)
+    public void Begin(in ProductInput input)
     {
-        _x = x;
-        (_xStride, _columns) = (stride, columns);
+        (_input, _columns) = (input, input.Columns);
         (TargetCount, Work, TokensWork, _listCount, _tokenTiles) = (0, 0, 0, 0, 0);
     }
 
-    /// <summary>Adds a matrix.</summary>
+    /// <summary>Adds a matrix; it has no <see cref="PackedTarget.Outliers"/> where the input's rows are made.</summary>
     public void AddTarget(PackedTarget target)
     {
         if (target.Count == 0) return;
@@ -138,13 +141,13 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         }
 
         _tiles = forms.Reserve(bytes);
-        long panel = 0, gathered = 0;
+        long panel = 0, rows = _input.IsMade ? MadeRows : 0;
         for (int i = 0; i < _listCount; i++)
-            if (_lists[i].Columns != null) gathered = _columns * 4L;
+            if (_lists[i].Columns != null) rows = MadeRows + 1;
         for (int i = 0; i < TargetCount; i++)
             if (_targets[i].Count > 1) panel = Math.Max(panel, ChunkBytes(in _targets[i]));
         foreach (Scratch own in _scratch)
-            own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, gathered));
+            own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, rows * _columns * sizeof(float)));
         _tokensJob.Prepare(_tokenTiles);
     }
 
@@ -190,7 +193,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             if (target.Outliers is { } outliers)
             {
                 Vector512<float> sum = Vector512.Load(results) * target.Kernel.Factor;
-                outliers.Add(tile, _x + (target.Inputs[token + t] * _xStride), ref sum);
+                outliers.Add(tile, _input.Row(_kernels, target.Inputs[token + t], null), ref sum);
                 (sum * target.Scale).Store(results);
                 new Span<float>(results, rows).CopyTo(new Span<float>(y, rows));
                 continue;
@@ -216,7 +219,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         if (_listCount == _lists.Length) Array.Resize(ref _lists, _listCount * 2);
         _lists[_listCount] = new TokenList { Inputs = target.Inputs, Columns = target.Columns, InputScale = target.InputScale, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
         _tokenTiles += target.Count == 1 ? 1 : (target.Count + 7) / 8;
-        TokensWork += (long)target.Count * _columns * 16;
+        TokensWork += (long)target.Count * _columns * (16 + _input.Work);
         return _listCount++;
     }
 

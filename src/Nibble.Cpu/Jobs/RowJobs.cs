@@ -10,31 +10,20 @@ namespace Nibble.Cpu.Jobs;
 internal sealed unsafe class NormJob(CpuKernels kernels) : UnitJob
 {
     private Rows _x, _y;
-    private NormOptions _options;
-    private float* _gain, _bias;
-    private int _size, _groups, _gainStep, _biasStep;
+    private NormArguments _arguments;
 
     /// <summary>Describes the operation.</summary>
-    public void Prepare(Tensor x, in NormOptions options, int size, CpuWeight? gain, CpuWeight? bias, Tensor y)
+    public void Prepare(Tensor x, in NormArguments arguments, Tensor y)
     {
-        (_x, _y, _options, _size, _groups) = (new Rows(x), new Rows(y), options, size, size == 0 ? 0 : x.Columns / size);
-        _gain = gain is null ? null : gain.Vector;
-        _bias = bias is null ? null : bias.Vector;
-        (_gainStep, _biasStep) = (Step(gain), Step(bias));
-        Units = x.Rows * _groups;
-
-        // A vector as long as a group serves every group.
-        int Step(CpuWeight? vector) => vector is null || vector.Rows * vector.Columns == size ? 0 : size;
+        (_x, _y, _arguments) = (new Rows(x), new Rows(y), arguments);
+        Units = x.Rows * arguments.Groups;
     }
 
     protected override void Unit(int unit, int thread)
     {
-        int row = unit / _groups, group = unit % _groups;
-        long start = (long)group * _size;
-        kernels.Norm(_x[row] + start, in _options, Part(_gain, group * (long)_gainStep), Part(_bias, group * (long)_biasStep), _y[row] + start, _size);
+        int row = unit / _arguments.Groups;
+        _arguments.Run(kernels, _x[row], unit % _arguments.Groups, _y[row]);
     }
-
-    private static float* Part(float* vector, long start) => vector == null ? null : vector + start;
 }
 
 /// <summary><see cref="Backend.Rope"/>, a row at a time. The rotations of the last positions are kept for the next call.</summary>
@@ -230,23 +219,4 @@ internal sealed unsafe class GetRowsJob(CpuKernels kernels, Scratch[] scratch) :
 
         if (_scale != 1) kernels.Scale(y, _scale, y, columns);
     }
-}
-
-/// <summary>The rows of a tensor in host memory.</summary>
-internal readonly unsafe struct Rows
-{
-    private readonly float* _first;
-    private readonly long _stride;
-
-    public Rows(Tensor tensor)
-    {
-        _first = HostTensorBuffer.Pointer(tensor);
-        (_stride, Count, Columns) = (tensor.Stride, tensor.Rows, tensor.Columns);
-    }
-
-    public int Count { get; }
-
-    public int Columns { get; }
-
-    public float* this[int row] => _first + (row * _stride);
 }

@@ -101,10 +101,11 @@ internal sealed class AttentionLayer : Mixer
     private int AttendedWidth => Options.Heads * Kv.ValueSize;
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput input, Tensor y)
     {
         Backend backend = step.Backend;
         Scratch scratch = step.Scratch;
+        NormedInput x = GateProjection is null ? input : new NormedInput(input.Value(backend));
         // Queries with gates have a place of their own, for each head's part of it is split off.
         bool isGateInQuery = Gate == OutputGate.InQuery;
         int together = isGateInQuery ? 0 : QueryWidth;
@@ -113,9 +114,9 @@ internal sealed class AttentionLayer : Mixer
         Tensor keys = all.SliceColumns(together, KeyWidth);
         Tensor values = all.SliceColumns(together + KeyWidth, ValueWidth);
         Tensor gate = default;
-        if (ReusesKv) backend.MatMul(x, Projections[0], queries);
-        else if (Projections.Length == 1) backend.MatMul(x, Projections[0], all);
-        else backend.MatMul(x, Projections.AsSpan(), ((ReadOnlySpan<Tensor>)[queries, keys, values])[..Projections.Length]);
+        if (ReusesKv) x.MatMul(backend, Projections[0], queries);
+        else if (Projections.Length == 1) x.MatMul(backend, Projections[0], all);
+        else x.MatMul(backend, Projections.AsSpan(), ((ReadOnlySpan<Tensor>)[queries, keys, values])[..Projections.Length]);
         if (Projections.Length == 2) backend.Copy(keys, values);
         if (Bias is not null) backend.AddBias(all, Bias);
         if (QueryBias is not null) backend.AddBias(queries, QueryBias);
@@ -144,10 +145,12 @@ internal sealed class AttentionLayer : Mixer
         if (GateProjection is not null)
         {
             gate = scratch.Take(x.Rows, GateProjection.Rows);
-            backend.MatMul(x, GateProjection, gate);
+            x.MatMul(backend, GateProjection, gate);
         }
 
-        if (Gate is OutputGate.Values) backend.GatedActivation(GateActivation, gate, attended, attended);
+        bool isGatedLast = Gate is OutputGate.Values && OutputNorm is null;
+        if (isGatedLast) backend.MatMulGated(GateActivation, gate, attended, attended, Output.Weight, y);
+        else if (Gate is OutputGate.Values) backend.GatedActivation(GateActivation, gate, attended, attended);
         else if (Gate is OutputGate.InQuery)
         {
             Tensor heads = attended.Reshape(x.Rows * Options.Heads, Kv.ValueSize);
@@ -160,8 +163,8 @@ internal sealed class AttentionLayer : Mixer
             backend.Combine(heads, gate.Reshape(x.Rows * Options.Heads, 1), heads);
         }
 
-        OutputNorm?.Apply(backend, attended, attended);
-        Output.Apply(backend, attended, y);
+        if (!isGatedLast) new NormedInput(attended, OutputNorm, attended).MatMul(backend, Output.Weight, y);
+        Output.AddBias(backend, y);
         if (OutputScale != 1) backend.Scale(y, OutputScale, y);
     }
 

@@ -59,9 +59,10 @@ internal sealed record DecoderLayer
         if (IsParallel)
         {
             Tensor parallel = step.Scratch.Parallel.SliceRows(0, state.Rows);
-            Tensor input = Normed(backend, MixerNorm, state, normed);
+            NormedInput input = new(state, MixerNorm, normed);
+            if (FeedForwardNorm is null) input = new NormedInput(input.Value(backend));
             Mixer!.Run(step, input, delta);
-            FeedForward!.Run(step, FeedForwardNorm is null ? input : Normed(backend, FeedForwardNorm, state, normed), parallel);
+            FeedForward!.Run(step, FeedForwardNorm is null ? input : new NormedInput(state, FeedForwardNorm, normed), parallel);
             Finish(backend, MixerPostNorm, delta);
             Finish(backend, FeedForwardPostNorm, parallel);
             backend.Add(delta, parallel, delta);
@@ -71,13 +72,13 @@ internal sealed record DecoderLayer
         {
             if (Mixer is not null)
             {
-                Mixer.Run(step, Normed(backend, MixerNorm, state, normed), delta);
+                Mixer.Run(step, new NormedInput(state, MixerNorm, normed), delta);
                 Add(backend, MixerPostNorm, delta, state);
             }
 
             if (FeedForward is not null)
             {
-                FeedForward.Run(step, Normed(backend, FeedForwardNorm, state, normed), delta);
+                FeedForward.Run(step, new NormedInput(state, FeedForwardNorm, normed), delta);
                 Add(backend, FeedForwardPostNorm, delta, state);
             }
         }
@@ -85,13 +86,6 @@ internal sealed record DecoderLayer
         Input?.Run(step, state, delta);
         if (OutputScale != 1) backend.Scale(state, OutputScale, state);
         OutputNorm?.Apply(backend, state, state);
-    }
-
-    private static Tensor Normed(Backend backend, Norm? norm, Tensor state, Tensor normed)
-    {
-        if (norm is null) return state;
-        norm.Apply(backend, state, normed);
-        return normed;
     }
 
     private void Add(Backend backend, Norm? norm, Tensor delta, Tensor state)
@@ -243,14 +237,8 @@ internal sealed class Decoder
         scratch.LogitsOwner?.FetchLogits();
         Tensor state = scratch.State.SliceRows(first, count);
         Tensor rows = scratch.Logits.SliceRows(0, count);
-        if (OutputNorm is not null)
-        {
-            Tensor normed = scratch.LogitState.SliceRows(0, count);
-            OutputNorm.Apply(Backend, state, normed);
-            state = normed;
-        }
-
-        Output.Apply(Backend, state, rows);
+        new NormedInput(state, OutputNorm, scratch.LogitState.SliceRows(0, count)).MatMul(Backend, Output.Weight, rows);
+        Output.AddBias(Backend, rows);
         if (LogitScale != 1) Backend.Scale(rows, LogitScale, rows);
         if (LogitSoftCap > 0) Backend.SoftCap(rows, LogitSoftCap, rows);
         return rows;

@@ -61,9 +61,10 @@ internal abstract class DeltaRuleLayer : Mixer
     private int MixedWidth => (2 * KeyWidth) + ValueWidth;
 
     /// <inheritdoc/>
-    public sealed override void Run(in Step step, Tensor x, Tensor y)
+    public sealed override void Run(in Step step, in NormedInput input, Tensor y)
     {
         Backend backend = step.Backend;
+        Tensor x = input.Value(backend);
         Tensor mixed = step.Scratch.Take(x.Rows, MixedWidth), gates = step.Scratch.Take(x.Rows, ValueWidth);
         Tensor betas = step.Scratch.Take(x.Rows, Heads), steps = step.Scratch.Take(x.Rows, StepBias.Columns);
         Project(step, x, mixed, gates, betas, steps);
@@ -96,8 +97,7 @@ internal abstract class DeltaRuleLayer : Mixer
             step.Sequence.States[StateIndex],
             output);
         OutputNorm.Apply(backend, output, output);
-        backend.GatedActivation(GateActivation, gates, output, output);
-        backend.MatMul(output, Output, y);
+        backend.MatMulGated(GateActivation, gates, output, output, Output, y);
     }
 
     /// <summary>The products of the input, before convolution and activations.</summary>

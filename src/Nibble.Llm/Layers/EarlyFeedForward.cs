@@ -21,11 +21,10 @@ internal sealed class EarlyFeedForward(Norm norm, FeedForward network) : FeedFor
     {
         Tensor normed = step.Scratch.Take(state.Rows, _width);
         _output = step.Scratch.Take(state.Rows, _width);
-        norm.Apply(step.Backend, state, normed);
         network.Prepare(step, state);
-        network.Run(step, normed, _output);
+        network.Run(step, new NormedInput(state, norm, normed), _output);
     }
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y) => step.Backend.Copy(_output, y);
+    public override void Run(in Step step, in NormedInput x, Tensor y) => step.Backend.Copy(_output, y);
 }

@@ -15,6 +15,15 @@ internal readonly record struct ExpertLinear(Weight Weight, Weight? Bias)
     public void Apply(Backend backend, Tensor x, Tensor ids, Tensor y)
     {
         backend.MatMulExperts(x, Weight, ids, y);
+        AddBias(backend, ids, y);
+    }
+
+    /// <summary>Adds the experts' biases, where there are some, to the matrices' products.</summary>
+    /// <param name="backend">What computes.</param>
+    /// <param name="ids">int32 [tokens x used].</param>
+    /// <param name="y">[tokens used x outputs].</param>
+    public void AddBias(Backend backend, Tensor ids, Tensor y)
+    {
         if (Bias is not null) backend.AddExpertBias(y, Bias, ids);
     }
 }
@@ -101,10 +110,11 @@ internal sealed class ExpertFeedForward : FeedForward
     }
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput given, Tensor y)
     {
         Backend backend = step.Backend;
         Scratch scratch = step.Scratch;
+        Tensor x = given.Value(backend);
         int used = Routing.Used, products = x.Rows * used, hidden = Down.Weight.Columns;
         Tensor logits = _early;
         Tensor routed = Normed(step, RouterNorm, x);
@@ -141,13 +151,24 @@ internal sealed class ExpertFeedForward : FeedForward
         {
             inner = scratch.Take(products, hidden);
             gate.Apply(backend, input, ids, inner);
-            backend.GatedActivation(Activation, inner, up, inner);
         }
-        else if (IsFused) backend.GatedActivation(Activation, inner, up.SliceColumns(hidden, hidden), inner);
-        else backend.Activate(Activation, inner, inner);
+        else if (IsFused)
+        {
+            up = up.SliceColumns(hidden, hidden);
+        }
 
         Tensor output = scratch.Take(products, Down.Weight.Rows);
-        Down.Apply(backend, inner, ids, output);
+        if (Gate is not null || IsFused)
+        {
+            backend.MatMulExpertsGated(Activation, inner, up, inner, Down.Weight, ids, output);
+        }
+        else
+        {
+            backend.Activate(Activation, inner, inner);
+            backend.MatMulExperts(inner, Down.Weight, ids, output);
+        }
+
+        Down.AddBias(backend, ids, output);
         if (IsInputWeighted)
         {
             backend.Copy(EveryRow(output, 0, used), y);
@@ -174,7 +195,7 @@ internal sealed class ExpertFeedForward : FeedForward
     private void AddShared(in Step step, Tensor x, Tensor y)
     {
         Tensor output = step.Scratch.Take(x.Rows, y.Columns);
-        Shared!.Run(step, x, output);
+        Shared!.Run(step, new NormedInput(x), output);
         if (SharedGate is not null)
         {
             Tensor gate = step.Scratch.Take(x.Rows, 1);

@@ -20,9 +20,9 @@ internal abstract class FeedForward
 
     /// <summary>y = network of x.</summary>
     /// <param name="step">Where it stands.</param>
-    /// <param name="x">[tokens x width], normed.</param>
+    /// <param name="x">[tokens x width].</param>
     /// <param name="y">[tokens x width], overwritten.</param>
-    public abstract void Run(in Step step, Tensor x, Tensor y);
+    public abstract void Run(in Step step, in NormedInput x, Tensor y);
 }
 
 /// <summary>down(activation(gate x) up x), or without a gate down(activation(up x)).</summary>
@@ -50,29 +50,37 @@ internal sealed class DenseFeedForward : FeedForward
     public override int WorkColumns => Up.Weight.Rows + (Gate?.Weight.Rows ?? 0);
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput x, Tensor y)
     {
         Backend backend = step.Backend;
         int hidden = Down.Weight.Columns;
         Tensor up = step.Scratch.Take(x.Rows, Up.Weight.Rows);
-        Tensor inner;
+        Tensor inner = up.SliceColumns(0, hidden);
         if (Gate is { } gate)
         {
             inner = step.Scratch.Take(x.Rows, hidden);
-            backend.MatMul(x, [gate.Weight, Up.Weight], [inner, up]);
+            x.MatMul(backend, [gate.Weight, Up.Weight], [inner, up]);
             gate.AddBias(backend, inner);
-            Up.AddBias(backend, up);
-            backend.GatedActivation(Activation, inner, up, inner);
         }
         else
         {
-            Up.Apply(backend, x, up);
-            inner = up.SliceColumns(0, hidden);
-            if (IsFused) backend.GatedActivation(Activation, inner, up.SliceColumns(hidden, hidden), inner);
-            else backend.Activate(Activation, inner, inner);
+            x.MatMul(backend, Up.Weight, up);
         }
 
-        InnerNorm?.Apply(backend, inner, inner);
-        Down.Apply(backend, inner, y);
+        Up.AddBias(backend, up);
+        bool isGated = Gate is not null || IsFused;
+        if (IsFused) up = up.SliceColumns(hidden, hidden);
+        if (isGated && InnerNorm is null)
+        {
+            backend.MatMulGated(Activation, inner, up, inner, Down.Weight, y);
+        }
+        else
+        {
+            if (isGated) backend.GatedActivation(Activation, inner, up, inner);
+            else backend.Activate(Activation, inner, inner);
+            new NormedInput(inner, InnerNorm, inner).MatMul(backend, Down.Weight, y);
+        }
+
+        Down.AddBias(backend, y);
     }
 }

@@ -83,23 +83,23 @@ internal sealed class LatentAttentionLayer : Mixer
     public override int IdColumns => KeyValueUp is null ? Options.Heads : 0;
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput x, Tensor y)
     {
         Backend backend = step.Backend;
         int capacity = step.Sequence.Cache.Capacity;
-        Tensor input = x;
+        Tensor queries = step.Scratch.Take(x.Rows, Query.Rows), latent = step.Scratch.Take(x.Rows, Rank + RopeSize);
         if (QueryDown is not null)
         {
-            input = step.Scratch.Take(x.Rows, QueryDown.Rows);
-            backend.MatMul(x, QueryDown, input);
-            QueryNorm?.Apply(backend, input, input);
+            Tensor low = step.Scratch.Take(x.Rows, QueryDown.Rows);
+            x.MatMul(backend, [QueryDown, KeyValueDown], [low, latent]);
+            new NormedInput(low, QueryNorm, low).MatMul(backend, Query, queries);
+        }
+        else
+        {
+            x.MatMul(backend, [Query, KeyValueDown], [queries, latent]);
         }
 
-        Tensor queries = step.Scratch.Take(x.Rows, Query.Rows);
-        backend.MatMul(input, Query, queries);
         if (QueryRope is not null) backend.Rope(queries, PlainSize + RopeSize, step.FirstPosition, QueryRope.For(capacity));
-        Tensor latent = step.Scratch.Take(x.Rows, Rank + RopeSize);
-        backend.MatMul(x, KeyValueDown, latent);
         if (KeyRope is not null) backend.Rope(latent.SliceColumns(Rank, RopeSize), RopeSize, step.FirstPosition, KeyRope.For(capacity));
         KeyValueNorm.Apply(backend, latent.SliceColumns(0, Rank), latent.SliceColumns(0, Rank));
         Tensor attended = KeyValueUp is null ? AttendAbsorbed(step, queries, latent) : AttendHeads(step, queries, latent);

@@ -61,8 +61,8 @@ internal sealed class LayerInput
     {
         Tensor gate = step.Scratch.Take(state.Rows, Gate.Rows);
         step.Backend.MatMul(state, Gate, gate);
-        step.Backend.GatedActivation(Activation.Gelu, gate, step.Scratch.LayerInputs.SliceRows(0, state.Rows).SliceColumns(Index * Gate.Rows, Gate.Rows), gate);
-        step.Backend.MatMul(gate, Projection, delta);
+        Tensor own = step.Scratch.LayerInputs.SliceRows(0, state.Rows).SliceColumns(Index * Gate.Rows, Gate.Rows);
+        step.Backend.MatMulGated(Activation.Gelu, gate, own, gate, Projection, delta);
         PostNorm.Apply(step.Backend, delta, delta);
         step.Backend.Add(state, delta, state);
     }

@@ -10,5 +10,5 @@ internal sealed class LinearMixer(Weight output) : Mixer
     public override int WorkColumns => 0;
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y) => step.Backend.MatMul(x, output, y);
+    public override void Run(in Step step, in NormedInput x, Tensor y) => x.MatMul(step.Backend, output, y);
 }

@@ -46,12 +46,12 @@ internal sealed class Mamba2Layer : Mixer
     public override int WorkColumns => Input.Rows + Kernel.Rows;
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput x, Tensor y)
     {
         Backend backend = step.Backend;
         int mixed = Kernel.Rows, heads = StepBias.Columns;
         Tensor all = step.Scratch.Take(x.Rows, Input.Rows), convolved = step.Scratch.Take(x.Rows, mixed);
-        backend.MatMul(x, Input, all);
+        x.MatMul(backend, Input, all);
         backend.Convolve(all.SliceColumns(InnerWidth, mixed), Kernel, KernelBias, Activation.Silu, step.Sequence.States[ConvolutionIndex], convolved);
         Tensor steps = all.SliceColumns(InnerWidth + mixed, heads), output = all.SliceColumns(InnerWidth, InnerWidth);
         backend.AddBias(steps, StepBias);
@@ -65,8 +65,14 @@ internal sealed class Mamba2Layer : Mixer
             Skips,
             step.Sequence.States[StateIndex],
             output);
-        backend.GatedActivation(Activation.Silu, all.SliceColumns(0, InnerWidth), output, output);
-        OutputNorm?.Apply(backend, output, output);
-        backend.MatMul(output, Output, y);
+        Tensor gates = all.SliceColumns(0, InnerWidth);
+        if (OutputNorm is null)
+        {
+            backend.MatMulGated(Activation.Silu, gates, output, output, Output, y);
+            return;
+        }
+
+        backend.GatedActivation(Activation.Silu, gates, output, output);
+        new NormedInput(output, OutputNorm, output).MatMul(backend, Output, y);
     }
 }

@@ -58,13 +58,13 @@ internal sealed class MambaLayer : Mixer
     public override int WorkColumns => Input.Rows + (2 * Kernel.Rows) + Selection.Rows + Steps.Weight.Rows;
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput x, Tensor y)
     {
         Backend backend = step.Backend;
         int width = Kernel.Rows, heads = Steps.Weight.Rows, headSize = width / heads, rank = Steps.Weight.Columns;
         Tensor all = step.Scratch.Take(x.Rows, Input.Rows), output = step.Scratch.Take(x.Rows, width), convolved = step.Scratch.Take(x.Rows, width);
         Tensor selection = step.Scratch.Take(x.Rows, Selection.Rows), steps = step.Scratch.Take(x.Rows, heads);
-        backend.MatMul(x, Input, all);
+        x.MatMul(backend, Input, all);
         Tensor values = all.SliceColumns(0, width), gates = all.SliceColumns(width, width), gated = output;
         if (IsInTurn)
         {

@@ -27,5 +27,5 @@ internal abstract class Mixer
     /// <param name="step">Where it stands.</param>
     /// <param name="x">[tokens x width].</param>
     /// <param name="y">[tokens x width], overwritten.</param>
-    public abstract void Run(in Step step, Tensor x, Tensor y);
+    public abstract void Run(in Step step, in NormedInput x, Tensor y);
 }

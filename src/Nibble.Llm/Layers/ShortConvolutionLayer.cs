@@ -22,16 +22,15 @@ internal sealed class ShortConvolutionLayer : Mixer
     public override int WorkColumns => Input.Rows;
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput x, Tensor y)
     {
         Backend backend = step.Backend;
         int width = Output.Columns;
         Tensor all = step.Scratch.Take(x.Rows, Input.Rows);
         Tensor b = all.SliceColumns(0, width), c = all.SliceColumns(width, width), u = all.SliceColumns(2 * width, width);
-        backend.MatMul(x, Input, all);
+        x.MatMul(backend, Input, all);
         backend.GatedActivation(Activation.Identity, b, u, b);
         backend.Convolve(b, Kernel, null, Activation.Identity, step.Sequence.States[StateIndex], u);
-        backend.GatedActivation(Activation.Identity, c, u, c);
-        backend.MatMul(c, Output, y);
+        backend.MatMulGated(Activation.Identity, c, u, c, Output, y);
     }
 }

@@ -28,9 +28,9 @@ internal sealed class SumFeedForward(int width, Branch first, Branch second) : F
     }
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput input, Tensor y)
     {
-        Tensor normed = step.Scratch.Take(x.Rows, width), other = step.Scratch.Take(x.Rows, width);
+        Tensor x = input.Value(step.Backend), normed = step.Scratch.Take(x.Rows, width), other = step.Scratch.Take(x.Rows, width);
         Run(step, first, x, normed, y);
         Run(step, second, x, normed, other);
         step.Backend.Add(y, other, y);
@@ -38,13 +38,7 @@ internal sealed class SumFeedForward(int width, Branch first, Branch second) : F
 
     private static void Run(in Step step, in Branch branch, Tensor x, Tensor normed, Tensor y)
     {
-        if (branch.Norm is not null)
-        {
-            branch.Norm.Apply(step.Backend, x, normed);
-            x = normed;
-        }
-
-        branch.Network.Run(step, x, y);
+        branch.Network.Run(step, new NormedInput(x, branch.Norm, normed), y);
         branch.PostNorm?.Apply(step.Backend, y, y);
     }
 }

@@ -19,8 +19,9 @@ internal sealed class SumMixer(int width, Mixer first, Mixer second) : Mixer
     public override ImmutableArray<int> KvIndices => [.. first.KvIndices, .. second.KvIndices];
 
     /// <inheritdoc/>
-    public override void Run(in Step step, Tensor x, Tensor y)
+    public override void Run(in Step step, in NormedInput input, Tensor y)
     {
+        NormedInput x = new(input.Value(step.Backend));
         Tensor other = step.Scratch.Take(x.Rows, width);
         first.Run(step, x, y);
         second.Run(step, x, other);

@@ -26,6 +26,25 @@ public sealed class ReferenceBackendTests : ReferenceTestBase
     }
 
     [Fact]
+    public void Products_of_norms_and_of_gated_values_are_the_operations_one_after_the_other()
+    {
+        // The norm of [3 4] is [0.6 0.8] times sqrt(2) without an epsilon; gains 5 and 10 make it sqrt(2) [3 8].
+        Weight sum = Backend.Upload(new Matrix([1, 1], columns: 2, rows: 1)), difference = Backend.Upload(new Matrix([1, -1, 2, 0], columns: 2, rows: 2)), gain = Backend.Upload(new Matrix([5, 10], columns: 2, rows: 1));
+        Tensor x = Tensor([3, 4], 1, 2), both = Backend.Allocate(ElementType.Float32, 1, 3);
+        Backend.MatMulNormed(x, new NormOptions(NormKind.Rms, 0), gain, null, Backend.Allocate(ElementType.Float32, 1, 2), [sum, difference], [both.SliceColumns(0, 1), both.SliceColumns(1, 2)]);
+        Assert.Equal([11 * MathF.Sqrt(2), -5 * MathF.Sqrt(2), 6 * MathF.Sqrt(2)], Read(both), (a, b) => Math.Abs(a - b) < 1e-5);
+        Assert.Equal([3, 4], Read(x));
+
+        // relu([1 -1; 2 3]) x [10 10; 4 5] = [10 0; 8 15].
+        Tensor gate = Tensor([1, -1, 2, 3], 2, 2), up = Tensor([10, 10, 4, 5], 2, 2), y = Backend.Allocate(ElementType.Float32, 2, 2), once = Backend.Allocate(ElementType.Float32, 2, 1);
+        Backend.MatMulGated(Activation.Relu, gate, up, gate, difference, y);
+        Assert.Equal([10, 20, -7, 16], Read(y));
+        Weight experts = Backend.Upload(new Matrix([1, 1, 2, 0, 0, 3], columns: 2, rows: 1, matrices: 3), [1, 10, 100]);
+        Backend.MatMulExpertsGated(Activation.Relu, Tensor([1, -1, 2, 3], 2, 2), up, up, experts, Ints([2, 1], 2, 1), once);
+        Assert.Equal([0, 160], Read(once));
+    }
+
+    [Fact]
     public void MatMulExperts_uses_each_token_s_experts_and_their_scales()
     {
         // Three experts of one row: [1 1], [2 0], [0 3], scaled by 1, 10, 100.

@@ -34,14 +34,16 @@ public sealed unsafe partial class CpuBackend
     {
         int size = Shapes.CheckNorm(x, options, gain, bias, normed);
         CheckProducts(normed, weights, y);
-        if (!CanMakeRows(weights, x.Rows))
+        using (Call call = Enter())
         {
-            base.MatMulNormed(x, in options, gain, bias, normed, weights, y);
-            return;
+            if (CanMakeRows(weights, x.Rows))
+            {
+                Multiply(x, new ProductInput(new Rows(x), new NormArguments(in options, size, x.Columns, gain, bias)), weights, y);
+                return;
+            }
         }
 
-        using Call call = Enter();
-        Multiply(x, new ProductInput(new Rows(x), new NormArguments(in options, size, x.Columns, gain, bias)), weights, y);
+        base.MatMulNormed(x, in options, gain, bias, normed, weights, y);
     }
 
     /// <inheritdoc/>
@@ -49,15 +51,18 @@ public sealed unsafe partial class CpuBackend
     {
         Shapes.CheckSame(gate, up, gated);
         Shapes.CheckMatMul(gated, weight, y);
-        if (!CanMakeRows(new ReadOnlySpan<Weight>(in weight), gate.Rows))
+        ReadOnlySpan<Weight> weights = new(in weight);
+        using (Call call = Enter())
         {
-            base.MatMulGated(activation, gate, up, gated, weight, y);
-            return;
+            if (CanMakeRows(weights, gate.Rows))
+            {
+                Multiply(gate, new ProductInput(activation, new Rows(gate), new Rows(up)), weights, new ReadOnlySpan<Tensor>(in y));
+                GC.KeepAlive(up.Buffer);
+                return;
+            }
         }
 
-        using Call call = Enter();
-        Multiply(gate, new ProductInput(activation, new Rows(gate), new Rows(up)), new ReadOnlySpan<Weight>(in weight), new ReadOnlySpan<Tensor>(in y));
-        GC.KeepAlive(up.Buffer);
+        base.MatMulGated(activation, gate, up, gated, weight, y);
     }
 
     /// <inheritdoc/>
@@ -75,16 +80,18 @@ public sealed unsafe partial class CpuBackend
     {
         Shapes.CheckSame(gate, up, gated);
         Shapes.CheckMatMulExperts(gated, weight, experts, y);
-        // A row that several experts read would be made for each of them.
-        if (gate.Rows != (long)experts.Rows * experts.Columns || !CanMakeRows(new ReadOnlySpan<Weight>(in weight), 1))
+        using (Call call = Enter())
         {
-            base.MatMulExpertsGated(activation, gate, up, gated, weight, experts, y);
-            return;
+            // A row that several experts read would be made for each of them.
+            if (gate.Rows == (long)experts.Rows * experts.Columns && AreReadOnce(new ReadOnlySpan<Weight>(in weight)))
+            {
+                Multiply(gate, new ProductInput(activation, new Rows(gate), new Rows(up)), weight, experts, y);
+                GC.KeepAlive(up.Buffer);
+                return;
+            }
         }
 
-        using Call call = Enter();
-        Multiply(gate, new ProductInput(activation, new Rows(gate), new Rows(up)), weight, experts, y);
-        GC.KeepAlive(up.Buffer);
+        base.MatMulExpertsGated(activation, gate, up, gated, weight, experts, y);
     }
 
     /// <inheritdoc/>
@@ -307,10 +314,12 @@ public sealed unsafe partial class CpuBackend
             Shapes.CheckMatMul(x, weights[i], y[i]);
     }
 
-    // Whether products can make the rows of their input as they put them into tiles: all of them are packed, none needs the rows again, and there are tiles for all threads.
-    private bool CanMakeRows(ReadOnlySpan<Weight> weights, int tokens)
+    // Whether products make the rows of their input as they put them into tiles. Where threads would wait for want of tiles, rows are made before, in smaller pieces.
+    private bool CanMakeRows(ReadOnlySpan<Weight> weights, int tokens) => (tokens == 1 || PackedMatMulJob.TokenTileCount(tokens) >= _team.Places) && AreReadOnce(weights);
+
+    // Whether products read their input only as they put it into tiles, as those of packed weights do unless columns are added from it in float32.
+    private bool AreReadOnce(ReadOnlySpan<Weight> weights)
     {
-        using Call call = Enter();
         foreach (Weight weight in weights)
         {
             CpuWeight own = CpuWeight.Of(weight);
@@ -318,7 +327,7 @@ public sealed unsafe partial class CpuBackend
             if (own.Packed is null or { Outliers: not null }) return false;
         }
 
-        return tokens == 1 || (tokens + 7) / 8 >= _team.Places;
+        return true;
     }
 
     private void Multiply(Tensor x, in ProductInput input, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)

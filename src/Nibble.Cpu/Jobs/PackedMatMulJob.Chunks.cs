@@ -39,13 +39,13 @@ internal sealed unsafe partial class PackedMatMulJob
 
     // Where a chunk of a tile of tokens lies: all tokens' activations of a chunk are together, tile after tile.
     private byte* Tile(in TokenList list, int first, int column, int columns) =>
-        _tiles + list.Offset + ((((long)column * TokenTiles.Places(list.Count)) + ((long)first * columns)) / 32 * list.RunBytes);
+        _tiles + list.Offset + ((((long)column * list.Places) + ((long)first * columns)) / 32 * list.RunBytes);
 
     // Puts some tokens into their tile; places that are left are zero.
     private void PutTile(in TokenList list, int first, float* made)
     {
         bool areFloats = list.RunBytes == TokenTiles.FloatRunBytes;
-        int width = TokenTiles.Width(list.Count - first, list.Count == 1), used = Math.Min(width, list.Count - first), chunkColumns = 32 * SizeOf(areFloats, list.Count).Runs;
+        int width = TokenTiles.Width(list.Count - first, IsFew(list.Count)), used = Math.Min(width, list.Count - first), chunkColumns = IsFew(list.Count) ? _columns : 32 * SizeOf(areFloats, list.Count).Runs;
         for (int column = 0; used < width && column < _columns; column += chunkColumns)
         {
             int columns = Math.Min(chunkColumns, _columns - column);

@@ -137,7 +137,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < _listCount; i++)
         {
             _lists[i].Offset = bytes;
-            bytes += (((long)TokenTiles.Places(_lists[i].Count) * (_columns / 32) * _lists[i].RunBytes) + 63) & -64;
+            bytes += (((long)_lists[i].Places * (_columns / 32) * _lists[i].RunBytes) + 63) & -64;
         }
 
         _tiles = forms.Reserve(bytes);
@@ -145,7 +145,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         for (int i = 0; i < _listCount; i++)
             if (_lists[i].Columns != null) rows = MadeRows + 1;
         for (int i = 0; i < TargetCount; i++)
-            if (_targets[i].Count > 1) panel = Math.Max(panel, ChunkBytes(in _targets[i]));
+            if (!IsFew(_targets[i].Count)) panel = Math.Max(panel, ChunkBytes(in _targets[i]));
         foreach (Scratch own in _scratch)
             own.Reserve((PackedKernel.ResultCount * 4) + Math.Max(panel, rows * _columns * sizeof(float)));
         _tokensJob.Prepare(_tokenTiles);
@@ -166,20 +166,18 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             ref PackedTarget target = ref _targets[i];
             int tiles = (target.Rows + 15) / 16, together = SizeOf(in target).Together, first = Share(tiles, part, parts, together), end = Share(tiles, part + 1, parts, together);
             byte* x = _tiles + _lists[target.Tokens].Offset;
-            if (target.Count == 1) One(in target, x, first, end, results);
+            if (IsFew(target.Count)) Few(in target, x, first, end, results);
             else Many(in target, x, first, end, panel, results);
         }
     }
 
-    private void One(in PackedTarget target, byte* x, int first, int end, float* results)
+    private void Few(in PackedTarget target, byte* x, int first, int end, float* results)
     {
-        long tileBytes = (long)target.Blocks * target.Kernel.TileBytes;
+        PackedRun run = RunOf(in target);
         for (int count; first < end; first += count)
         {
             count = Math.Min(PackedKernel.MostTiles, end - first);
-            target.Kernel.Multiply(target.Tiles + (first * tileBytes), count, target.Blocks, x, target.Tiles + ((first + count) * tileBytes), tileBytes, results);
-            for (int tile = 0; tile < count; tile++)
-                Finish(in target, results + (16 * tile), 0, 1, first + tile);
+            Multiply(in target, x, first, count, run.From(first + count), results);
         }
     }
 
@@ -218,7 +216,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
             if (_lists[i].Count == target.Count && _lists[i].RunBytes == runBytes && _lists[i].Columns == target.Columns && _lists[i].InputScale == target.InputScale && (_lists[i].Inputs == target.Inputs || new Span<int>(_lists[i].Inputs, target.Count).SequenceEqual(new Span<int>(target.Inputs, target.Count)))) return i;
         if (_listCount == _lists.Length) Array.Resize(ref _lists, _listCount * 2);
         _lists[_listCount] = new TokenList { Inputs = target.Inputs, Columns = target.Columns, InputScale = target.InputScale, Count = target.Count, FirstTile = _tokenTiles, RunBytes = runBytes };
-        _tokenTiles += target.Count == 1 ? 1 : (target.Count + 7) / 8;
+        _tokenTiles += TokenTileCount(target.Count);
         TokensWork += (long)target.Count * _columns * (16 + _input.Work);
         return _listCount++;
     }
@@ -228,7 +226,7 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         int list = _listCount - 1;
         while (_lists[list].FirstTile > tile)
             list--;
-        PutTile(in _lists[list], (tile - _lists[list].FirstTile) * 8, (float*)_scratch[thread].Pointer);
+        PutTile(in _lists[list], (tile - _lists[list].FirstTile) * (IsFew(_lists[list].Count) ? 1 : 8), (float*)_scratch[thread].Pointer);
     }
 
     private float* Gather(float* x, int* columns, float* gathered)
@@ -244,6 +242,9 @@ internal sealed unsafe partial class PackedMatMulJob : TeamJob
         public int Count, FirstTile, RunBytes;
         public float InputScale;
         public long Offset;
+
+        // Of few tokens each has a tile of its own.
+        public readonly int Places => IsFew(Count) ? Count : TokenTiles.Places(Count);
     }
 
     private sealed class TokensJob(PackedMatMulJob product) : UnitJob

@@ -76,8 +76,9 @@ internal static unsafe class RowTiles<TFormat, TLanes, TBytes, TVector>
                     byte* codes = tile + TFormat.HeadBytes + (run * TFormat.RunBytes);
                     // Heads too: left to the processor, those of Q4_K (320 bytes of 2368) cost a seventh of the speed on a Zen 5 core.
                     ReadAhead.Of(tile + (run * share) + ahead, share);
+                    // The compiler has by now spent on Q6_K what it grants a method, and would call TLanes.Store; what it knows itself it does not count.
                     for (int lane = 0; lane < 16; lane += TLanes.Count / 4, sums += TLanes.Count / 4)
-                        TLanes.Store(Run(tile, codes + (4 * lane), run, lane, x, table, TLanes.Load(sums)), sums);
+                        Unsafe.WriteUnaligned(sums, Run(tile, codes + (4 * lane), run, lane, x, table, TLanes.Load(sums)));
                 }
             }
         }

@@ -79,25 +79,17 @@ public sealed class RecordingBackend(Backend inner) : Backend
     public override void GetRows(Weight table, ReadOnlySpan<int> rows, Tensor y) => inner.GetRows(Substitute is { InRows: true, Weight: var other } && other.Name == table.Name ? other : table, rows, y);
 
     /// <inheritdoc/>
-    public override void MatMul(Tensor x, Weight weight, Tensor y)
-    {
-        if (!SkipsProducts) inner.MatMul(x, Used(weight), y);
-        Observer?.Observe(MemoryMarshal.CreateReadOnlySpan(ref weight, 1), Rows(x), x.Rows);
-    }
+    public override void MatMul(Tensor x, Weight weight, Tensor y) => MatMul(x, new ReadOnlySpan<Weight>(in weight), new ReadOnlySpan<Tensor>(in y));
 
     /// <inheritdoc/>
     public override void MatMul(Tensor x, ReadOnlySpan<Weight> weights, ReadOnlySpan<Tensor> y)
     {
-        if (Substitute is null)
+        if (!SkipsProducts || weights.Length > 1)
         {
-            inner.MatMul(x, weights, y);
-        }
-        else
-        {
-            Weight[] used = weights.ToArray();
-            for (int i = 0; i < used.Length; i++)
+            Weight[]? used = Substitute is null ? null : weights.ToArray();
+            for (int i = 0; i < used?.Length; i++)
                 used[i] = Used(used[i]);
-            inner.MatMul(x, used, y);
+            inner.MatMul(x, used ?? weights, y);
         }
 
         Observer?.Observe(weights, Rows(x), x.Rows);

@@ -44,8 +44,14 @@ internal readonly unsafe struct ProductInput
     {
         float* x = _x[row];
         if (_origin == Origin.Stored) return x;
-        if (_origin == Origin.Gate) kernels.Activate(_activation, x, _up[row], made, Columns);
-        else for (int group = 0; group < _norm.Groups; group++) _norm.Run(kernels, x, group, made);
+        if (_origin == Origin.Gate)
+        {
+            kernels.Activate(_activation, x, _up[row], made, Columns);
+            return made;
+        }
+
+        for (int group = 0; group < _norm.Groups; group++)
+            _norm.Run(kernels, x, group, made);
         return made;
     }
 }

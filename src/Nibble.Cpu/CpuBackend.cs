@@ -19,6 +19,7 @@ namespace Nibble.Cpu;
 /// <para>Products: with <see cref="CpuOptions.Exact"/>, and always for what has no packed order (F32, NVFP4, and the rare weight with halves of 64 or more, or BF16 values of 2^32 or more), weights are
 /// decoded and multiplied in float32. F16, BF16 and encoded FP8 are packed, and multiplied in float32 too. Otherwise activations become 8-bit integers with a scale per 32, products are exact integers, and their sums per 32 are added in float32;
 /// an activation that is NaN or infinite, or 2^63 or more, then makes its row's products NaN or infinite.</para>
+/// <para>Attention: keys, values, queries and weights are multiplied as integers of 12 to 14 bits; with <see cref="CpuOptions.Exact"/>, or a cache of F32, in float32.</para>
 /// <para>Only one thread may be inside a call; a second one gets an <see cref="InvalidOperationException"/>.</para>
 /// </remarks>
 public sealed partial class CpuBackend : Backend
@@ -137,7 +138,7 @@ public sealed partial class CpuBackend : Backend
             Operation.MatMul or Operation.MatMulExperts => PackedKernelOf(format) is { } kernel
                 ? $"{_path.Name}: {format.Name} packed by 16 rows x {(kernel.Kind == CodeKind.Floats ? "float32" : "8-bit")} activations, {kernel.Instructions}"
                 : $"{_path.Name}: {(format.Name == "F32" ? "F32" : format.Name + " decoded to float32")} x float32",
-            Operation.KvCache => $"{_path.Name}: {format.Name} tiles decoded to float32",
+            Operation.KvCache => $"{_path.Name}: {format.Name} tiles {(_exact || format.Name == "F32" ? "decoded to float32" : "rounded to 16-bit integers")}",
             _ => $"{format.Name} decoded to float32",
         };
     }

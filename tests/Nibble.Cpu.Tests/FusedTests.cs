@@ -1,6 +1,7 @@
 using Nibble.Core.Compute;
 using Nibble.Core.Encodings;
 using Nibble.Core.Formats;
+using Nibble.Cpu.Jobs;
 using Nibble.Testing;
 
 namespace Nibble.Cpu.Tests;
@@ -156,8 +157,8 @@ public class FusedTests
         backend.MatMulNormed(x, options, null, null, x, [weight], [y]);
     }
 
-    // One token, or a tile of tokens for each thread that runs; up to three have a tile each.
-    private static bool AreMade(CpuBackend backend, int tokens) => tokens == 1 || (tokens <= 3 ? tokens : (tokens + 7) / 8) >= Math.Min(backend.Threads, Environment.ProcessorCount);
+    // One token, or a tile of tokens for each thread that runs.
+    private static bool AreMade(CpuBackend backend, int tokens) => tokens == 1 || PackedMatMulJob.TokenTileCount(tokens) >= Math.Min(backend.Threads, Environment.ProcessorCount);
 
     private static Tensor Poisoned(Backend backend, int rows, int columns) => Values.Tensor(backend, rows, columns, 1, [.. Enumerable.Repeat(float.NaN, rows * columns)]);
 

@@ -47,11 +47,15 @@ public class MatMulTests
     }
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
-    [InlineData(7)]
-    public void One_token_times_several_matrices_gives_the_same_bits_with_any_number_of_threads(int threads)
+    [InlineData(1, 1)]
+    [InlineData(2, 1)]
+    [InlineData(3, 1)]
+    [InlineData(7, 1)]
+    [InlineData(1, 2)]
+    [InlineData(2, 3)]
+    [InlineData(3, 2)]
+    [InlineData(7, 3)]
+    public void Few_tokens_times_several_matrices_give_the_bits_of_each_alone_with_any_number_of_threads(int threads, int tokens)
     {
         // Two products in turn, as in a forward pass, so that each follows the other; their row tiles (7, 1, 40 and 33) fall unevenly on threads.
         const int Columns = 512;
@@ -59,20 +63,20 @@ public class MatMulTests
         using CpuBackend alone = new(new CpuOptions { Threads = 1 }), team = new(new CpuOptions { Threads = threads });
         TestWeights[] sources = [.. shapes.Select(shape => new TestWeights(BlockFormats.Find(shape.Format)!, shape.Rows, Columns, shape.Rows))];
         Weight[] ones = [.. sources.Select(source => alone.Upload(source))], several = [.. sources.Select(source => team.Upload(source))];
-        float[] values = Values.Random(new Random(threads), Columns);
-        Tensor input = Values.Tensor(team, 1, Columns, 0, values);
-        Tensor[] outputs = [.. shapes.Select(shape => team.Allocate(ElementType.Float32, 1, shape.Rows))];
+        float[] values = Values.Random(new Random(threads), tokens * Columns);
+        Tensor input = Values.Tensor(team, tokens, Columns, 0, values);
+        Tensor[] outputs = [.. shapes.Select(shape => team.Allocate(ElementType.Float32, tokens, shape.Rows))];
         for (int run = 0; run < 5; run++)
         {
             foreach (Tensor output in outputs)
-                team.Write(new float[output.Columns], output);
+                team.Write(new float[tokens * output.Columns], output);
             team.MatMul(input, several.AsSpan(0, 3), outputs.AsSpan(0, 3));
             team.MatMul(input, several[3], outputs[3]);
             for (int i = 0; i < shapes.Length; i++)
             {
-                float[] y = new float[shapes[i].Rows];
-                team.Read(outputs[i], y);
-                Assert.Equal(Product(alone, values, ones[i], 1, gap: 0), y);
+                float[] y = Values.Read(team, outputs[i]);
+                for (int t = 0; t < tokens; t++)
+                    Assert.Equal(Product(alone, values[(t * Columns)..((t + 1) * Columns)], ones[i], 1, gap: 0), y[(t * shapes[i].Rows)..((t + 1) * shapes[i].Rows)]);
             }
         }
 
@@ -147,7 +151,7 @@ public class MatMulTests
             {
                 using CpuBackend backend = new(new CpuOptions { Path = path, Exact = exact, Threads = threads });
                 using Weight weight = backend.Upload(source);
-                foreach (int batch in new[] { 33, 1, 7 })
+                foreach (int batch in new[] { 33, 1, 7, 2, 3, 4 })
                 {
                     float[] y = new float[33 * 67];
                     for (int t = 0; t < 33; t += batch)

@@ -111,7 +111,7 @@ public unsafe class PackedTests
         byte** addresses = stackalloc byte*[16];
         foreach (GuardSide side in new[] { GuardSide.Start, GuardSide.End })
         {
-            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 7, 1), (33, 1, 2), (100, 1, 1), (20, 0, 1) })
+            foreach ((int rows, int tokens, int blocks) in new[] { (1, 1, 1), (5, 3, 3), (16, 9, 2), (18, 2, 1), (33, 4, 1), (18, 7, 1), (33, 1, 2), (100, 1, 1), (20, 0, 1) })
             {
                 int columns = blocks * kernel.TileColumns, rowTiles = (rows + 15) / 16;
                 using TestWeights source = new(format, rows, columns, 5);
@@ -161,10 +161,10 @@ public unsafe class PackedTests
         float[] x = Values.Random(new Random(6), Tokens * columns);
         using CpuBackend backend = new(new CpuOptions { Path = path, Threads = 2 });
         using Core.Compute.Weight weight = backend.Upload(source);
-        foreach (int tokens in (int[])[11, 257, Tokens])
+        foreach (int tokens in (int[])[2, 3, 4, 11, 257, Tokens])
         {
             float[] together = Multiply(backend, weight, x.AsSpan(0, tokens * columns), tokens, Rows);
-            foreach (int token in new[] { 0, 6, 9, 10, 255, 256, 511, 512, Tokens - 1 }.Where(token => token < tokens))
+            foreach (int token in new[] { 0, 1, 2, 3, 6, 9, 10, 255, 256, 511, 512, Tokens - 1 }.Where(token => token < tokens))
                 Assert.Equal(Multiply(backend, weight, x.AsSpan(token * columns, columns), 1, Rows), together.AsSpan(token * Rows, Rows).ToArray());
         }
     }

@@ -83,6 +83,8 @@ public partial class PathTests
             }
 
             Assert.Equal(format.Name is "F32" or "F16" or "Q8_0" or "Q4_0", fast.Supports(Operation.KvCache, format));
+            Assert.Equal(format != BlockFormats.F32, fast.KernelName(Operation.KvCache, format).Contains("16-bit integers", StringComparison.Ordinal));
+            Assert.Contains("float32", exact.KernelName(Operation.KvCache, format), StringComparison.Ordinal);
             Assert.Equal(format.BlockValues > 1 && format != BlockFormats.NVFP4, fast.KernelName(Operation.MatMul, format).Contains("8-bit activations", StringComparison.Ordinal));
             Assert.DoesNotContain("8-bit activations", exact.KernelName(Operation.MatMul, format), StringComparison.Ordinal);
         }

@@ -27,14 +27,11 @@ internal sealed unsafe partial class PackedMatMulJob
     // A share of some tiles, of which none but the last is not a multiple of those that are multiplied together.
     private static int Share(int tiles, int part, int parts, int together) => Math.Min(tiles, together * Share((tiles + together - 1) / together, part, parts));
 
-    // Of a share of the tokens; a tile has four places at least, unless one token is all there are.
-    private static int Places(int tokens) => TokenTiles.Places(Math.Max(2, tokens));
-
     // Memory of a thread for the unpacked rows and the sums of a product of several tokens.
     private long ChunkBytes(in PackedTarget target)
     {
         ChunkSize size = SizeOf(in target);
-        return ((long)size.Together * size.Runs * target.Kernel.PanelRunBytes) + ((long)size.Tiles * Places(Math.Min(target.Count, size.Tokens)) * target.Kernel.Sums * 16 * sizeof(float));
+        return ((long)size.Together * size.Runs * target.Kernel.PanelRunBytes) + ((long)size.Tiles * TokenTiles.Places(Math.Min(target.Count, size.Tokens)) * target.Kernel.Sums * 16 * sizeof(float));
     }
 
     // Where a chunk of a tile of tokens lies: all tokens' activations of a chunk are together, tile after tile.
@@ -89,7 +86,7 @@ internal sealed unsafe partial class PackedMatMulJob
     {
         PackedKernel kernel = target.Kernel;
         ChunkSize size = SizeOf(in target);
-        int runs = _columns / 32, runBytes = _lists[target.Tokens].RunBytes, pairSums = kernel.Sums * 16, allPlaces = TokenTiles.Places(target.Count), places = Places(tokens);
+        int runs = _columns / 32, runBytes = _lists[target.Tokens].RunBytes, pairSums = kernel.Sums * 16, allPlaces = TokenTiles.Places(target.Count), places = TokenTiles.Places(tokens);
         long tileBytes = (long)target.Blocks * kernel.TileBytes, panelBytes = size.Runs * kernel.PanelRunBytes, tileSums = (long)places * pairSums;
         float* sums = (float*)(panel + (size.Together * panelBytes));
         new Span<float>(sums, checked((int)(tiles * tileSums))).Clear();

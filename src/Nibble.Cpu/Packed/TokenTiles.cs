@@ -18,14 +18,14 @@ internal static unsafe class TokenTiles
 
     /// <summary>How wide the tile is that the next tokens of a product go into; places that are left stay zero.</summary>
     /// <param name="left">Tokens that are left.</param>
-    /// <param name="isAlone">Whether the whole product has one token.</param>
-    public static int Width(int left, bool isAlone) => isAlone ? 1 : left <= 4 ? 4 : 8;
+    /// <param name="areApart">Whether each token has a tile of its own.</param>
+    public static int Width(int left, bool areApart) => areApart ? 1 : left <= 4 ? 4 : 8;
 
     /// <summary>Bytes of a run of float32 activations, times <see cref="Heads.TokenFactor"/>, for each token of the tile: [32 columns x w].</summary>
     public const int FloatRunBytes = 128;
 
-    /// <summary>Places in the tiles of some tokens.</summary>
-    public static int Places(int tokens) => tokens == 1 ? 1 : (tokens / 8 * 8) + ((tokens % 8) switch { 0 => 0, <= 4 => 4, _ => 8 });
+    /// <summary>Places in the tiles of 4 and 8 tokens that some tokens are put into.</summary>
+    public static int Places(int tokens) => (tokens / 8 * 8) + ((tokens % 8) switch { 0 => 0, <= 4 => 4, _ => 8 });
 
     /// <summary>Puts a token into a tile of float32 activations.</summary>
     /// <param name="x">[columns].</param>

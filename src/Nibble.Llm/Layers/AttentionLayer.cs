@@ -148,10 +148,7 @@ internal sealed class AttentionLayer : Mixer
             x.MatMul(backend, GateProjection, gate);
         }
 
-        bool isGatedLast = Gate is OutputGate.Values && OutputNorm is null;
-        if (isGatedLast) backend.MatMulGated(GateActivation, gate, attended, attended, Output.Weight, y);
-        else if (Gate is OutputGate.Values) backend.GatedActivation(GateActivation, gate, attended, attended);
-        else if (Gate is OutputGate.InQuery)
+        if (Gate is OutputGate.InQuery)
         {
             Tensor heads = attended.Reshape(x.Rows * Options.Heads, Kv.ValueSize);
             backend.GatedActivation(GateActivation, gate, heads, heads);
@@ -163,7 +160,8 @@ internal sealed class AttentionLayer : Mixer
             backend.Combine(heads, gate.Reshape(x.Rows * Options.Heads, 1), heads);
         }
 
-        if (!isGatedLast) new NormedInput(attended, OutputNorm, attended).MatMul(backend, Output.Weight, y);
+        if (Gate is OutputGate.Values) GatedProduct.Run(backend, GateActivation, gate, attended, attended, OutputNorm, Output.Weight, y);
+        else new NormedInput(attended, OutputNorm, attended).MatMul(backend, Output.Weight, y);
         Output.AddBias(backend, y);
         if (OutputScale != 1) backend.Scale(y, OutputScale, y);
     }

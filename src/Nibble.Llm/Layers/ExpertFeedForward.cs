@@ -182,13 +182,8 @@ internal sealed class ExpertFeedForward : FeedForward
         if (SumScale != 1) backend.Scale(y, SumScale, y);
     }
 
-    private static Tensor Normed(in Step step, Norm? norm, Tensor x)
-    {
-        if (norm is null) return x;
-        Tensor normed = step.Scratch.Take(x.Rows, x.Columns);
-        norm.Apply(step.Backend, x, normed);
-        return normed;
-    }
+    private static Tensor Normed(in Step step, Norm? norm, Tensor x) =>
+        norm is null ? x : new NormedInput(x, norm, step.Scratch.Take(x.Rows, x.Columns)).Value(step.Backend);
 
     private static Tensor EveryRow(Tensor x, int first, int step) => new(x.Buffer, x.Offset + ((long)first * x.Stride), x.Rows / step, x.Columns, x.Stride * step);
 

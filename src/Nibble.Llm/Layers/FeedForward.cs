@@ -68,16 +68,13 @@ internal sealed class DenseFeedForward : FeedForward
         }
 
         Up.AddBias(backend, up);
-        bool isGated = Gate is not null || IsFused;
-        if (IsFused) up = up.SliceColumns(hidden, hidden);
-        if (isGated && InnerNorm is null)
+        if (Gate is not null || IsFused)
         {
-            backend.MatMulGated(Activation, inner, up, inner, Down.Weight, y);
+            GatedProduct.Run(backend, Activation, inner, IsFused ? up.SliceColumns(hidden, hidden) : up, inner, InnerNorm, Down.Weight, y);
         }
         else
         {
-            if (isGated) backend.GatedActivation(Activation, inner, up, inner);
-            else backend.Activate(Activation, inner, inner);
+            backend.Activate(Activation, inner, inner);
             new NormedInput(inner, InnerNorm, inner).MatMul(backend, Down.Weight, y);
         }
 

@@ -65,14 +65,6 @@ internal sealed class Mamba2Layer : Mixer
             Skips,
             step.Sequence.States[StateIndex],
             output);
-        Tensor gates = all.SliceColumns(0, InnerWidth);
-        if (OutputNorm is null)
-        {
-            backend.MatMulGated(Activation.Silu, gates, output, output, Output, y);
-            return;
-        }
-
-        backend.GatedActivation(Activation.Silu, gates, output, output);
-        new NormedInput(output, OutputNorm, output).MatMul(backend, Output, y);
+        GatedProduct.Run(backend, Activation.Silu, all.SliceColumns(0, InnerWidth), output, output, OutputNorm, Output, y);
     }
 }

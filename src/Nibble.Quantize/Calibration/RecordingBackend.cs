@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Nibble.Core.Compute;
 using Nibble.Core.Formats;
 
